@@ -1,0 +1,53 @@
+# How targets are made here: one library per folder, its tests beside its sources.
+
+# Warnings, sanitizers and asserts that every target of ours shares.
+add_library(pinion_flags INTERFACE)
+target_compile_options(pinion_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(pinion_flags INTERFACE -Wno-restrict)  # false alarms on std::string (GCC bug 105651)
+endif()
+target_include_directories(pinion_flags INTERFACE ${PROJECT_SOURCE_DIR})
+if(PINION_SANITIZE)
+  target_compile_options(pinion_flags INTERFACE -fsanitize=${PINION_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
+  target_link_options(pinion_flags INTERFACE -fsanitize=${PINION_SANITIZE})
+  target_compile_definitions(pinion_flags INTERFACE PINION_ASSERTS=1)
+endif()
+
+# pinion_library(FOLDER SOURCES a.cc ... LINKS lib ... [PRIVATE_LINKS lib ...])
+# makes the static library pinion_FOLDER. LINKS are what the folder's headers need.
+function(pinion_library folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(pinion_${folder} STATIC ${ARG_SOURCES})
+  target_link_libraries(pinion_${folder} PUBLIC pinion_flags ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
+endfunction()
+
+# pinion_test(NAME SOURCES a_test.cc ... LINKS lib ... [ENVIRONMENT A=b ...] [TIMEOUT seconds])
+# makes one GoogleTest binary and one ctest entry of the same name.
+function(pinion_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS;ENVIRONMENT;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE PINION_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if(ARG_ENVIRONMENT)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${ARG_ENVIRONMENT}")
+  endif()
+endfunction()
+
+# pinion_fuzzer(NAME SOURCES x_fuzz.cc LINKS lib ... ) makes a libFuzzer target; its corpus is
+# tests/fuzz/corpus/NAME. Built only with PINION_FUZZ (preset "fuzz", clang).
+function(pinion_fuzzer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  if(NOT PINION_FUZZ)
+    return()
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_property(GLOBAL APPEND PROPERTY PINION_FUZZERS ${name})
+endfunction()
