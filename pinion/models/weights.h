@@ -1,10 +1,12 @@
 #pragma once
 // Where the weights of a model are: one safetensors file, several shards with an index, or a folder.
 // Reads nothing but headers until a tensor is asked for; tensors are views into the mapped file.
+// Thread-safe once open.
 
+#include <atomic>
 #include <filesystem>
 #include <map>
-#include <set>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,10 +35,13 @@ class Weights {
   std::size_t bytes_read() const { return *bytes_read_; }
 
  private:
+  static Result<Weights> open_index(const std::filesystem::path& index);
+  static Result<Weights> open_file(const std::filesystem::path& file);
+
   std::filesystem::path path_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, std::size_t, std::less<>> where_;  // name -> index in files_
-  std::shared_ptr<std::size_t> bytes_read_ = std::make_shared<std::size_t>(0);
+  std::shared_ptr<std::atomic<std::size_t>> bytes_read_ = std::make_shared<std::atomic<std::size_t>>(0);
 };
 
 }  // namespace pinion::models
