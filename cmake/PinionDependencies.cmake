@@ -15,11 +15,5 @@ find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 
 if(PINION_WITH_TORCH)
-  set(PINION_PYTHON "" CACHE FILEPATH "Python interpreter whose torch package provides libtorch")
-  if(PINION_PYTHON AND NOT Torch_DIR)
-    execute_process(COMMAND ${PINION_PYTHON} -c "import torch; print(torch.utils.cmake_prefix_path)"
-                    OUTPUT_VARIABLE torch_prefix OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-    list(APPEND CMAKE_PREFIX_PATH ${torch_prefix})
-  endif()
-  find_package(Torch 2.11 REQUIRED)
+  include(PinionTorch)
 endif()

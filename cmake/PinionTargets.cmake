@@ -6,6 +6,9 @@ target_compile_options(pinion_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(pinion_flags INTERFACE -Wno-restrict)  # false alarms on std::string (GCC bug 105651)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(pinion_flags INTERFACE -fpch-preprocess)  # lets ccache see into precompiled headers
+endif()
 target_include_directories(pinion_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(PINION_SANITIZE)
   target_compile_options(pinion_flags INTERFACE -fsanitize=${PINION_SANITIZE} -fno-omit-frame-pointer

@@ -1,0 +1,60 @@
+# ./dev test [--quick]. Sourced by ./dev.
+#
+# Every part runs even if one before it failed; the last line counts them all.
+
+passed=0
+failed=0
+
+count() { # ok|failed NAME
+  if [ "$1" = ok ]; then passed=$((passed + 1)); else failed=$((failed + 1)); stage_failed "$2"; fi
+}
+
+# Runs ctest in a build folder and adds its verdicts. Arguments after the preset go to ctest.
+run_ctest() { # PRESET [ARGS...]
+  local preset=$1 log=build/$1/ctest.log summary bad total
+  shift
+  ctest --test-dir "build/$preset" --output-on-failure -j "$(parallel_jobs)" "$@" 2>&1 | tee "$log" || true
+  summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$log" | tail -n 1)
+  if [ -z "$summary" ]; then
+    count failed "$preset tests: ctest did not finish"
+    return
+  fi
+  read -r bad total < <(sed -E 's/^[0-9]+% tests passed, ([0-9]+) tests? failed out of ([0-9]+).*/\1 \2/' <<< "$summary")
+  passed=$((passed + total - bad))
+  failed=$((failed + bad))
+  [ "$bad" = 0 ] || stage_failed "$bad of $total $preset tests (build/$preset/ctest.log)"
+}
+
+build_and_ctest() { # PRESET TITLE
+  stage "Building $1 ($2)"
+  if build "$1"; then
+    stage "Tests, $1"
+    run_ctest "$1"
+  else
+    stage "Tests, $1: not run, the build failed"
+    count failed "$1 build"
+  fi
+}
+
+run_test() {
+  local quick=0
+  case ${1:-} in
+    '') ;;
+    --quick) quick=1 ;;
+    *) fail_usage "./dev test has no option '$1'" ;;
+  esac
+  source scripts/cmd_lint.sh
+  stage_count $((quick ? 5 : 10))
+  set_up_packages tests
+  set_up_python
+  stage "Lint: format, include rules, docs"
+  if lint_tree; then count ok; else count failed lint; fi
+  build_and_ctest release "optimised, what users run"
+  finish_stages
+  if [ ${#stage_failures[@]} != 0 ]; then
+    complain "what failed:"
+    printf '  %s\n' "${stage_failures[@]}" >&2
+  fi
+  printf '%d passed, %d failed\n' $passed $failed
+  [ $failed = 0 ]
+}
