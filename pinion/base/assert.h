@@ -7,12 +7,12 @@
 #include <cstdlib>
 
 #if !defined(NDEBUG) || defined(PINION_ASSERTS)
-#define PINION_ASSERT(condition)                                                          \
-  do {                                                                                    \
-    if (!(condition)) {                                                                   \
+#define PINION_ASSERT(condition)                                                             \
+  do {                                                                                       \
+    if (!(condition)) {                                                                      \
       std::fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                       \
-    }                                                                                     \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)
 #else
 #define PINION_ASSERT(condition) static_cast<void>(0)

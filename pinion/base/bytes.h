@@ -62,8 +62,8 @@ class ByteReader {
   Result<void> check(std::string_view what) const {
     if (!failed_) return {};
     return Error{Errc::kNeedMoreBytes,
-                 std::string(what) + " ends too early: " + std::to_string(bytes_.size()) + " bytes, wanted more at offset " +
-                     std::to_string(offset_),
+                 std::string(what) + " ends too early: " + std::to_string(bytes_.size()) +
+                     " bytes, wanted more at offset " + std::to_string(offset_),
                  ""};
   }
 

@@ -10,25 +10,25 @@
 namespace pinion {
 
 enum class Errc {
-  kInvalidArgument,     // the caller asked for something that cannot be (cut out of range, bad size)
-  kBadFormat,           // bytes that do not follow their specification
-  kNeedMoreBytes,       // valid so far, but the input ends too early
-  kTooLarge,            // over a limit that the receiver set
-  kUnsupported,         // well formed, but not something this build or version can do
-  kNotFound,            // file, tensor, model, job, stage or frame that is not there
-  kIo,                  // the operating system refused a file operation
-  kUnreachable,         // nothing answers at that address
-  kConnectionLost,      // an established connection ended early
-  kTimeout,             // a deadline passed
-  kNotPaired,           // the worker does not know this client
-  kCertificate,         // the peer is not who the pairing said
-  kVersionMismatch,     // the two sides speak different protocol versions
-  kModelMismatch,       // the two sides hold different weights
-  kProtocol,            // a message that does not follow docs/protocol.md
-  kBusy,                // a queue or quota is full; try again
-  kOutOfMemory,         // host or device memory is exhausted
-  kCancelled,           // stopped on request
-  kInternal,            // our own mistake
+  kInvalidArgument,  // the caller asked for something that cannot be (cut out of range, bad size)
+  kBadFormat,        // bytes that do not follow their specification
+  kNeedMoreBytes,    // valid so far, but the input ends too early
+  kTooLarge,         // over a limit that the receiver set
+  kUnsupported,      // well formed, but not something this build or version can do
+  kNotFound,         // file, tensor, model, job, stage or frame that is not there
+  kIo,               // the operating system refused a file operation
+  kUnreachable,      // nothing answers at that address
+  kConnectionLost,   // an established connection ended early
+  kTimeout,          // a deadline passed
+  kNotPaired,        // the worker does not know this client
+  kCertificate,      // the peer is not who the pairing said
+  kVersionMismatch,  // the two sides speak different protocol versions
+  kModelMismatch,    // the two sides hold different weights
+  kProtocol,         // a message that does not follow docs/protocol.md
+  kBusy,             // a queue or quota is full; try again
+  kOutOfMemory,      // host or device memory is exhausted
+  kCancelled,        // stopped on request
+  kInternal,         // our own mistake
 };
 
 // Stable wire and JSON name, such as "bad_format".

@@ -70,7 +70,8 @@ Result<Bytes> read_file(const std::filesystem::path& path, std::size_t max_bytes
   const Descriptor descriptor(file.fd);
   if (file.size > max_bytes) {
     return Error{Errc::kTooLarge,
-                 path.string() + " has " + std::to_string(file.size) + " bytes, the limit is " + std::to_string(max_bytes),
+                 path.string() + " has " + std::to_string(file.size) + " bytes, the limit is " +
+                     std::to_string(max_bytes),
                  ""};
   }
   Bytes content(file.size);

@@ -15,9 +15,9 @@ float small_float(std::uint8_t bits, int mantissa_bits, int bias) {
   const int mantissa_mask = (1 << mantissa_bits) - 1;
   const int exponent = (bits & 0x7f) >> mantissa_bits;
   const int mantissa = bits & mantissa_mask;
-  const float magnitude =
-      exponent == 0 ? std::ldexp(static_cast<float>(mantissa), 1 - bias - mantissa_bits)
-                    : std::ldexp(static_cast<float>(mantissa | (1 << mantissa_bits)), exponent - bias - mantissa_bits);
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), 1 - bias - mantissa_bits)
+                                        : std::ldexp(static_cast<float>(mantissa | (1 << mantissa_bits)),
+                                                     exponent - bias - mantissa_bits);
   return (bits & 0x80) ? -magnitude : magnitude;
 }
 
@@ -51,7 +51,8 @@ std::uint16_t float_to_f16(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000u);
   const std::uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x1ffu));
+  if (magnitude > 0x7f800000u)
+    return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x1ffu));
   if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);  // rounds past 65504
   if (magnitude < 0x38800000u) {
     // Subnormal in fp16: adding 0.5 (whose unit in the last place is 2^-24) lets the FPU round to even.
@@ -78,25 +79,46 @@ float f8e5m2_to_float(std::uint8_t bits) {
 
 float load_as_float(const std::byte* data, DType dtype, std::int64_t index) {
   switch (dtype) {
-    case DType::kF32: return load<float>(data, index);
-    case DType::kF64: return static_cast<float>(load<double>(data, index));
-    case DType::kF16: return f16_to_float(load<std::uint16_t>(data, index));
-    case DType::kBF16: return bf16_to_float(load<std::uint16_t>(data, index));
-    case DType::kF8E4M3: return f8e4m3_to_float(load<std::uint8_t>(data, index));
-    case DType::kF8E5M2: return f8e5m2_to_float(load<std::uint8_t>(data, index));
-    default: PINION_ASSERT(false); return 0;
+    case DType::kF32:
+      return load<float>(data, index);
+    case DType::kF64:
+      return static_cast<float>(load<double>(data, index));
+    case DType::kF16:
+      return f16_to_float(load<std::uint16_t>(data, index));
+    case DType::kBF16:
+      return bf16_to_float(load<std::uint16_t>(data, index));
+    case DType::kF8E4M3:
+      return f8e4m3_to_float(load<std::uint8_t>(data, index));
+    case DType::kF8E5M2:
+      return f8e5m2_to_float(load<std::uint8_t>(data, index));
+    default:
+      PINION_ASSERT(false);
+      return 0;
   }
 }
 
 void to_float(const std::byte* data, DType dtype, std::int64_t count, float* out) {
   switch (dtype) {
-    case DType::kF32: std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float)); return;
-    case DType::kF64: convert_all<double>(data, count, out, [](double v) { return static_cast<float>(v); }); return;
-    case DType::kF16: convert_all<std::uint16_t>(data, count, out, f16_to_float); return;
-    case DType::kBF16: convert_all<std::uint16_t>(data, count, out, bf16_to_float); return;
-    case DType::kF8E4M3: convert_all<std::uint8_t>(data, count, out, f8e4m3_to_float); return;
-    case DType::kF8E5M2: convert_all<std::uint8_t>(data, count, out, f8e5m2_to_float); return;
-    default: PINION_ASSERT(false);
+    case DType::kF32:
+      std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
+      return;
+    case DType::kF64:
+      convert_all<double>(data, count, out, [](double v) { return static_cast<float>(v); });
+      return;
+    case DType::kF16:
+      convert_all<std::uint16_t>(data, count, out, f16_to_float);
+      return;
+    case DType::kBF16:
+      convert_all<std::uint16_t>(data, count, out, bf16_to_float);
+      return;
+    case DType::kF8E4M3:
+      convert_all<std::uint8_t>(data, count, out, f8e4m3_to_float);
+      return;
+    case DType::kF8E5M2:
+      convert_all<std::uint8_t>(data, count, out, f8e5m2_to_float);
+      return;
+    default:
+      PINION_ASSERT(false);
   }
 }
 
@@ -108,10 +130,17 @@ void from_float(const float* data, std::int64_t count, DType dtype, std::byte* o
     }
   };
   switch (dtype) {
-    case DType::kF32: std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float)); return;
-    case DType::kF16: store_all(float_to_f16); return;
-    case DType::kBF16: store_all(float_to_bf16); return;
-    default: PINION_ASSERT(false);
+    case DType::kF32:
+      std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
+      return;
+    case DType::kF16:
+      store_all(float_to_f16);
+      return;
+    case DType::kBF16:
+      store_all(float_to_bf16);
+      return;
+    default:
+      PINION_ASSERT(false);
   }
 }
 

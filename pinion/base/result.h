@@ -94,10 +94,11 @@ class [[nodiscard]] Result<void> {
   declaration = std::move(result).value()
 
 // PINION_TRY_VOID(write(bytes)): returns the error of a Result whose value is not needed.
-#define PINION_TRY_VOID(expression) PINION_TRY_VOID_IMPL(return, PINION_CONCAT(pinion_result_, __LINE__), expression)
+#define PINION_TRY_VOID(expression) \
+  PINION_TRY_VOID_IMPL(return, PINION_CONCAT(pinion_result_, __LINE__), expression)
 #define PINION_CO_TRY_VOID(expression) \
   PINION_TRY_VOID_IMPL(co_return, PINION_CONCAT(pinion_result_, __LINE__), expression)
-#define PINION_TRY_VOID_IMPL(ret, result, expression)               \
-  do {                                                              \
+#define PINION_TRY_VOID_IMPL(ret, result, expression)                            \
+  do {                                                                           \
     if (auto result = (expression); !result.ok()) ret std::move(result).error(); \
   } while (false)

@@ -14,7 +14,8 @@ constexpr std::size_t kLengthBytes = 8;
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 Error bad(const std::string& text) {
-  return Error{Errc::kBadFormat, "safetensors header: " + text, "the file is damaged or was not fully downloaded"};
+  return Error{Errc::kBadFormat, "safetensors header: " + text,
+               "the file is damaged or was not fully downloaded"};
 }
 
 // Parses JSON and refuses a key that stands twice at the top level: readers would disagree on which counts.
@@ -22,7 +23,8 @@ Result<nlohmann::json> parse_header_json(std::string_view text) {
   std::set<std::string> seen;
   std::string duplicate;
   const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 && !seen.insert(parsed.get<std::string>()).second) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
+        !seen.insert(parsed.get<std::string>()).second) {
       duplicate = parsed.get<std::string>();
     }
     return true;
@@ -33,21 +35,25 @@ Result<nlohmann::json> parse_header_json(std::string_view text) {
   return header;
 }
 
-Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::json& value, std::size_t data_start,
-                                     std::size_t file_bytes) {
+Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::json& value,
+                                     std::size_t data_start, std::size_t file_bytes) {
   const auto wrong = [&](const std::string& text) { return bad("tensor '" + key + "': " + text); };
-  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets")) {
     return wrong("dtype, shape or data_offsets is missing");
   }
   const nlohmann::json& dtype_json = value["dtype"];
   if (!dtype_json.is_string()) return wrong("dtype is not a string");
   const auto dtype = dtype_from_name(dtype_json.get<std::string>());
   if (!dtype) {
-    return Error{Errc::kUnsupported, "safetensors header: tensor '" + key + "' has unknown dtype '" +
-                                         dtype_json.get<std::string>() + "'", ""};
+    return Error{
+        Errc::kUnsupported,
+        "safetensors header: tensor '" + key + "' has unknown dtype '" + dtype_json.get<std::string>() + "'",
+        ""};
   }
   const nlohmann::json& shape_json = value["shape"];
-  if (!shape_json.is_array() || shape_json.size() > Shape::kMaxRank) return wrong("shape is not a list of up to 8 sizes");
+  if (!shape_json.is_array() || shape_json.size() > Shape::kMaxRank)
+    return wrong("shape is not a list of up to 8 sizes");
   std::vector<std::int64_t> extents;
   std::size_t data_bytes = size_bytes(*dtype);
   for (const nlohmann::json& extent : shape_json) {
@@ -60,14 +66,16 @@ Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::jso
     data_bytes = *product;
   }
   const nlohmann::json& offsets = value["data_offsets"];
-  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() || !offsets[1].is_number_unsigned()) {
+  if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
+      !offsets[1].is_number_unsigned()) {
     return wrong("data_offsets is not a pair of offsets");
   }
   const auto begin = checked_add(offsets[0].get<std::size_t>(), data_start);
   const auto end = checked_add(offsets[1].get<std::size_t>(), data_start);
   if (!begin || !end || *begin > *end) return wrong("data_offsets are out of order");
   if (*end > file_bytes) {
-    return wrong("its data ends at byte " + std::to_string(*end) + " of a file of " + std::to_string(file_bytes));
+    return wrong("its data ends at byte " + std::to_string(*end) + " of a file of " +
+                 std::to_string(file_bytes));
   }
   if (*end - *begin != data_bytes) {
     return wrong("dtype and shape ask for " + std::to_string(data_bytes) + " bytes, data_offsets give " +
@@ -87,20 +95,23 @@ Result<std::map<std::string, std::string>> parse_metadata(const nlohmann::json& 
 }
 
 // Data must be covered exactly once: an overlap or a hole means that somebody lies about the offsets.
-Result<void> check_coverage(const std::vector<SafetensorsEntry>& entries, std::size_t data_start, std::size_t file_bytes) {
+Result<void> check_coverage(const std::vector<SafetensorsEntry>& entries, std::size_t data_start,
+                            std::size_t file_bytes) {
   std::size_t expected = data_start;
   for (const SafetensorsEntry& entry : entries) {
     if (entry.begin < expected) return bad("tensor '" + entry.name + "' overlaps the one before it");
     if (entry.begin > expected) return bad("there is a hole before tensor '" + entry.name + "'");
     expected = entry.end;
   }
-  if (expected != file_bytes) return bad(std::to_string(file_bytes - expected) + " bytes after the last tensor belong to none");
+  if (expected != file_bytes)
+    return bad(std::to_string(file_bytes - expected) + " bytes after the last tensor belong to none");
   return {};
 }
 
 }  // namespace
 
-Result<SafetensorsHeader> parse_safetensors(ByteSpan start, std::size_t file_bytes, const SafetensorsLimits& limits) {
+Result<SafetensorsHeader> parse_safetensors(ByteSpan start, std::size_t file_bytes,
+                                            const SafetensorsLimits& limits) {
   if (file_bytes < kLengthBytes || start.size() < kLengthBytes) return bad("the file has fewer than 8 bytes");
   const auto header_bytes = ByteReader(start).read<std::uint64_t>();
   if (header_bytes > limits.max_header_bytes) {
@@ -111,7 +122,8 @@ Result<SafetensorsHeader> parse_safetensors(ByteSpan start, std::size_t file_byt
     return bad("its length of " + std::to_string(header_bytes) + " bytes is more than the file of " +
                std::to_string(file_bytes) + " holds");
   }
-  PINION_TRY(const nlohmann::json json, parse_header_json(as_text(start.subspan(kLengthBytes, header_bytes))));
+  PINION_TRY(const nlohmann::json json,
+             parse_header_json(as_text(start.subspan(kLengthBytes, header_bytes))));
   if (json.size() > limits.max_tensors) return bad("too many tensors");
 
   SafetensorsHeader header;
@@ -124,9 +136,10 @@ Result<SafetensorsHeader> parse_safetensors(ByteSpan start, std::size_t file_byt
     PINION_TRY(SafetensorsEntry entry, parse_entry(key, value, data_start, file_bytes));
     header.entries.push_back(std::move(entry));
   }
-  std::sort(header.entries.begin(), header.entries.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-  });
+  std::sort(header.entries.begin(), header.entries.end(),
+            [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+              return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+            });
   PINION_TRY_VOID(check_coverage(header.entries, data_start, file_bytes));
   return header;
 }
@@ -137,7 +150,8 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
   auto header = parse_safetensors(file.file_->bytes(), file.file_->bytes().size());
   if (!header.ok()) return std::move(header).error().in(path.string());
   file.header_ = std::move(header).value();
-  for (std::size_t i = 0; i < file.header_.entries.size(); ++i) file.index_.emplace(file.header_.entries[i].name, i);
+  for (std::size_t i = 0; i < file.header_.entries.size(); ++i)
+    file.index_.emplace(file.header_.entries[i].name, i);
   return file;
 }
 
@@ -152,7 +166,8 @@ Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {
 
 Result<Tensor> SafetensorsFile::tensor(std::string_view name) const {
   const SafetensorsEntry* entry = find(name);
-  if (entry == nullptr) return Error{Errc::kNotFound, path().string() + " has no tensor '" + std::string(name) + "'", ""};
+  if (entry == nullptr)
+    return Error{Errc::kNotFound, path().string() + " has no tensor '" + std::string(name) + "'", ""};
   return tensor(*entry);
 }
 
@@ -185,7 +200,9 @@ Result<void> write_safetensors(const std::filesystem::path& path, const TensorLi
       out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     }
     out.flush();
-    if (!out) return Error{Errc::kIo, "cannot write " + path.string(), "check that the folder exists and the disk is not full"};
+    if (!out)
+      return Error{Errc::kIo, "cannot write " + path.string(),
+                   "check that the folder exists and the disk is not full"};
   }
   std::filesystem::rename(temporary, path, failure);
   if (failure) return Error{Errc::kIo, "cannot write " + path.string() + ": " + failure.message(), ""};

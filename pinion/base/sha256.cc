@@ -60,7 +60,8 @@ Result<Bytes> from_hex(std::string_view text) {
   for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
     const int high = digit(text[i]);
     const int low = digit(text[i + 1]);
-    if (high < 0 || low < 0) return Error{Errc::kBadFormat, "'" + std::string(text) + "' is not hexadecimal", ""};
+    if (high < 0 || low < 0)
+      return Error{Errc::kBadFormat, "'" + std::string(text) + "' is not hexadecimal", ""};
     bytes.push_back(static_cast<std::byte>(high * 16 + low));
   }
   if (text.size() % 2 != 0) return Error{Errc::kBadFormat, "odd number of hexadecimal digits", ""};

@@ -31,7 +31,7 @@ class Sha256 {
 
 Digest sha256(ByteSpan bytes);
 
-std::string to_hex(ByteSpan bytes);                // lower case
-Result<Bytes> from_hex(std::string_view text);     // even length, either case
+std::string to_hex(ByteSpan bytes);             // lower case
+Result<Bytes> from_hex(std::string_view text);  // even length, either case
 
 }  // namespace pinion

@@ -40,7 +40,8 @@ Tensor Tensor::empty(DType dtype, const Shape& shape) {
   const std::size_t rounded = (tensor.bytes() / kAlignment + 1) * kAlignment;
   void* storage = std::aligned_alloc(kAlignment, rounded);
   if (storage == nullptr) throw std::bad_alloc();
-  tensor.owner_ = std::shared_ptr<const void>(storage, [](const void* p) { std::free(const_cast<void*>(p)); });
+  tensor.owner_ =
+      std::shared_ptr<const void>(storage, [](const void* p) { std::free(const_cast<void*>(p)); });
   tensor.view_.data = static_cast<const std::byte*>(storage);
   tensor.writable_ = true;
   return tensor;

@@ -16,7 +16,9 @@ std::filesystem::path user_folder(const char* own, const char* xdg, const char* 
 
 }  // namespace
 
-std::filesystem::path config_folder() { return user_folder("PINION_CONFIG_DIR", "XDG_CONFIG_HOME", ".config"); }
+std::filesystem::path config_folder() {
+  return user_folder("PINION_CONFIG_DIR", "XDG_CONFIG_HOME", ".config");
+}
 std::filesystem::path cache_folder() { return user_folder("PINION_CACHE_DIR", "XDG_CACHE_HOME", ".cache"); }
 
 }  // namespace pinion
