@@ -13,6 +13,7 @@
 #include "pinion/cli/progress_bar.h"
 #include "pinion/pipeline/generate.h"
 #include "pinion/pipeline/report.h"
+#include "pinion/pipeline/trace.h"
 
 namespace pinion::cli {
 namespace {
@@ -21,7 +22,7 @@ struct Options {
   pipeline::GenerateRequest request;
   std::string size, device = "cpu", dtype = "auto", codec = "raw";
   std::vector<std::string> workers;
-  std::filesystem::path out = "pinion.png", out_latents, report;
+  std::filesystem::path out = "pinion.png", out_latents, report, trace;
   double step_timeout_s = 600;
 };
 
@@ -115,6 +116,8 @@ Result<void> write_results(const Options& options, const pipeline::GenerateResul
     PINION_TRY_VOID(write_safetensors(options.out_latents, {{"latents", latents_by_channel(result)}}));
   }
   if (!options.report.empty()) PINION_TRY_VOID(write_file(options.report, as_bytes(report.dump(2) + "\n")));
+  if (!options.trace.empty())
+    PINION_TRY_VOID(write_file(options.trace, as_bytes(pipeline::to_trace(result).dump() + "\n")));
   return {};
 }
 
@@ -185,6 +188,7 @@ void add_generate_command(CLI::App& app, Action& action) {
       ->capture_default_str();
   command->add_option("--out-latents", options->out_latents, "safetensors file for the final latents");
   command->add_option("--report", options->report, "JSON file with every figure of the job");
+  command->add_option("--trace", options->trace, "JSON timeline for chrome://tracing or Perfetto");
   command->add_flag("--compare-local", request.compare_local,
                     "Run the job again without a split and compare the pictures");
   command->callback([options, &action] { action = [options] { return run(*options); }; });
