@@ -19,8 +19,9 @@ endif()
 message(STATUS "Found libtorch ${PINION_TORCH_VERSION}: ${torch_folder}")
 
 add_library(pinion_torch INTERFACE)
-target_include_directories(pinion_torch SYSTEM INTERFACE
-  ${torch_folder}/include ${torch_folder}/include/torch/csrc/api/include)
+# After the system's own headers: the wheel also carries a newer fmt, which must not hide the one we link.
+target_compile_options(pinion_torch INTERFACE "SHELL:-idirafter ${torch_folder}/include"
+                       "SHELL:-idirafter ${torch_folder}/include/torch/csrc/api/include")
 # Kernels register themselves when their library is loaded, so each must be linked although no symbol is used.
 target_link_options(pinion_torch INTERFACE LINKER:--no-as-needed)
 foreach(name torch torch_cpu torch_cuda c10 c10_cuda)

@@ -29,7 +29,7 @@ struct BlockRange {
 
 // One tensor of the state that crosses a cut. Rows are tokens.
 struct StateTensorSchema {
-  std::string name;   // "image", "text"
+  std::string name;  // "image", "text"
   std::int64_t channels;
 };
 
@@ -40,17 +40,17 @@ struct BlockInfo {
 
 // What a checkpoint is, read from its keys and shapes alone.
 struct ModelInfo {
-  std::string family;  // "flux2"
-  std::string variant; // for people: "Klein", "Dev"
+  std::string family;   // "flux2"
+  std::string variant;  // for people: "Klein", "Dev"
   std::filesystem::path path;
   std::vector<BlockInfo> blocks;
   std::size_t embed_bytes = 0;   // weights needed only by the stage that embeds
   std::size_t finish_bytes = 0;  // weights needed only by the stage that finishes
   std::size_t shared_bytes = 0;  // weights every stage needs (modulation, time embedding)
   DType weight_dtype = DType::kBF16;
-  std::int64_t latent_channels = 0;   // channels of the latent and of the velocity
-  std::int64_t context_channels = 0;  // channels of the text embeddings
-  bool takes_guidance = false;        // has an embedded guidance input
+  std::int64_t latent_channels = 0;      // channels of the latent and of the velocity
+  std::int64_t context_channels = 0;     // channels of the text embeddings
+  bool takes_guidance = false;           // has an embedded guidance input
   std::vector<StateTensorSchema> state;  // what crosses a cut N > 0
 };
 
@@ -68,9 +68,13 @@ struct JobConstants {
   std::vector<LatentGrid> references;  // reference images, in order
   std::int64_t text_tokens = 0;
   std::vector<float> guidance;  // one value per batch item; empty when the model takes none
+  // The velocity has rows for the reference tokens too, after the picture's: of no use to a sampler, but it
+  // is what the reference implementation's forward returns.
+  bool velocity_of_references = false;
   // Only the stage that embeds needs these (others may leave them undefined):
-  Tensor context;            // text embeddings [batch, text_tokens, context_channels]
-  Tensor reference_latents;  // [batch, sum of reference tokens, latent_channels]; undefined without references
+  Tensor context;  // text embeddings [batch, text_tokens, context_channels]
+  Tensor
+      reference_latents;  // [batch, sum of reference tokens, latent_channels]; undefined without references
 };
 
 struct StepInput {
