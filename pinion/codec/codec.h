@@ -31,8 +31,8 @@ struct Profile {
   double target_snr_db = 20.0;
 };
 
-// "raw", "lossless", "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995" (centred cosine of the whole tensor,
-// SNR = -10 log10(1 - cos^2)).
+// "raw", "lossless", "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995" (centred cosine of the whole
+// tensor, SNR = -10 log10(1 - cos^2)).
 Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 
@@ -40,19 +40,19 @@ std::string to_string(const Profile& profile);
 // reconstruct, after removing each channel's mean; infinite and 1 for exact modes.
 struct FrameStats {
   std::size_t frame_bytes = 0;
-  std::size_t basis_bytes = 0;     // of the basis sent with this frame, 0 if none was
-  std::size_t tensor_bytes = 0;    // raw size
+  std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was
+  std::size_t tensor_bytes = 0;  // raw size
   std::int64_t elements = 0;
-  double ideal_index_bits = 0;     // entropy of the indices under their own histograms per table class (fidelity)
+  double ideal_index_bits = 0;   // entropy of the indices, each table class under its own histogram (fidelity)
   double snr_db = 0;
   double cosine = 0;
   double max_error = 0;
-  bool key_frame = true;           // decodable without an earlier frame
+  bool key_frame = true;  // decodable without an earlier frame
 };
 
 struct EncodedFrame {
   Bytes frame;
-  Bytes basis;       // a new basis asset that the decoder needs before this frame; empty if none
+  Bytes basis;  // a new basis asset that the decoder needs before this frame; empty if none
   FrameStats stats;
 };
 
@@ -64,12 +64,20 @@ class Encoder {
   // Encodes the next tensor of the stream. Lossy modes refuse NaN and infinity.
   virtual Result<EncodedFrame> encode(const TensorView& tensor) = 0;
 
-  // The next frame will not refer to earlier ones (after a lost frame or a reconnect).
+  // The next frame will not refer to earlier ones (after a lost frame or a reconnect). A basis that was
+  // sent before is sent again with it, unless the other side is known to hold it (assume_known_basis).
   virtual void restart() = 0;
 
   // Says that the other side already holds this basis (hex hash), so that it is not sent again.
   virtual void assume_known_basis(std::string_view hash) = 0;
+
+  // Hands over a basis asset kept from an earlier job, to start with instead of computing one. It is sent
+  // like any other unless assume_known_basis named it. The encoder replaces it when it fits badly.
+  virtual Result<void> offer_basis(ByteSpan basis) = 0;
 };
+
+// The name under which a basis asset is known: the first 16 bytes of its SHA-256, in hex.
+std::string basis_hash(ByteSpan basis);
 
 // Refuses frames that ask for more than the receiver will give. Required, so that nobody forgets.
 struct DecodeLimits {
@@ -82,7 +90,8 @@ class Decoder {
   static std::unique_ptr<Decoder> create();
   virtual ~Decoder() = default;
 
-  // Adds a basis asset; kept for the decoder's life.
+  // Adds a basis asset; kept for the decoder's life. Adding one that is held already does nothing. At most
+  // 128 Mi coefficients in all (kTooLarge).
   virtual Result<void> add_basis(ByteSpan basis) = 0;
 
   // Decodes the next frame of the stream. kNotFound: it needs a basis or an earlier frame that is not here.
@@ -96,7 +105,7 @@ struct FrameInfo {
   std::size_t frame_bytes;
   std::string basis_hash;  // hex, empty if none is needed
   bool key_frame;
-  double step_size;        // quantiser step, 0 in exact modes
+  double step_size;  // quantiser step, 0 in exact modes
 };
 
 // Reads a frame's header only; trusts nothing.

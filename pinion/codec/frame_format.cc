@@ -1,0 +1,152 @@
+#include "pinion/codec/frame_format.h"
+
+#include <algorithm>
+
+#include "pinion/base/checked.h"
+#include "pinion/base/crc32c.h"
+#include "pinion/codec/bit_stream.h"
+
+namespace pinion::codec {
+namespace {
+
+Result<Mode> mode_from_code(std::uint8_t code) {
+  if (code <= static_cast<std::uint8_t>(Mode::kFidelity)) return static_cast<Mode>(code);
+  return Error{Errc::kUnsupported, "coded frame of unknown mode " + std::to_string(code),
+               "it was written by a newer version"};
+}
+
+bool mode_allows(Mode mode, DType dtype) {
+  switch (mode) {
+    case Mode::kRaw: return true;
+    case Mode::kLossless:
+      return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF8E4M3 ||
+             dtype == DType::kF8E5M2;
+    case Mode::kFidelity: return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+  }
+  return false;
+}
+
+Result<Shape> read_shape(ByteReader& in) {
+  const auto rank = in.read<std::uint8_t>();
+  PINION_TRY_VOID(in.check("coded frame"));
+  if (rank > Shape::kMaxRank) {
+    return Error{Errc::kBadFormat, "coded frame has rank " + std::to_string(rank) + ", at most 8 is allowed", ""};
+  }
+  std::array<std::int64_t, Shape::kMaxRank> extents{};
+  std::uint64_t elements = 1;
+  for (std::size_t axis = 0; axis < rank; ++axis) {
+    PINION_TRY(const std::uint64_t extent, read_varint(in, "coded frame"));
+    const auto product = checked_mul(elements, std::max<std::uint64_t>(extent, 1));
+    if (extent > kMaxExtent || !product || *product > kMaxElements) {
+      return Error{Errc::kBadFormat, "coded frame has an impossible shape (axis " + std::to_string(axis) + ")", ""};
+    }
+    elements = *product;
+    extents[axis] = static_cast<std::int64_t>(extent);
+  }
+  return Shape(std::span<const std::int64_t>(extents.data(), rank));
+}
+
+Result<void> check_limits(const FrameHeader& header, const DecodeLimits& limits) {
+  const auto bytes = static_cast<std::uint64_t>(header.shape.elements()) * size_bytes(header.dtype);
+  if (bytes > limits.max_tensor_bytes) {
+    return Error{Errc::kTooLarge,
+                 "coded tensor " + to_string(header.shape) + " has " + std::to_string(bytes) + " bytes, at most " +
+                     std::to_string(limits.max_tensor_bytes) + " are accepted",
+                 ""};
+  }
+  if (static_cast<std::uint64_t>(channels_of(header.shape)) > limits.max_channels) {
+    return Error{Errc::kTooLarge,
+                 "coded tensor " + to_string(header.shape) + " has more than " + std::to_string(limits.max_channels) +
+                     " channels",
+                 ""};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
+
+std::int64_t rows_of(const Shape& shape) {
+  const std::int64_t channels = channels_of(shape);
+  return channels == 0 ? 0 : shape.elements() / channels;
+}
+
+Bytes write_frame(const FrameHeader& header, ByteSpan body) {
+  PINION_ASSERT(mode_allows(header.mode, header.dtype));
+  ByteWriter out;
+  for (const std::uint8_t byte : kFrameMagic) out.write(byte);
+  out.write(kFormatVersion);
+  out.write(static_cast<std::uint8_t>(header.mode));
+  out.write(static_cast<std::uint8_t>(header.dtype));
+  out.write(static_cast<std::uint8_t>((header.basis ? kFlagBasis : 0) | (header.previous ? kFlagPrevious : 0)));
+  out.write(static_cast<std::uint8_t>(header.shape.rank()));
+  for (const std::int64_t extent : header.shape.extents()) write_varint(out, static_cast<std::uint64_t>(extent));
+  write_varint(out, body.size());
+  if (header.basis) out.write_bytes(*header.basis);
+  if (header.previous) out.write(*header.previous);
+  out.write_bytes(body);
+  out.write(crc32c(out.view()));
+  return std::move(out).take();
+}
+
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
+  ByteReader in(frame);
+  const ByteSpan magic = in.take(kFrameMagic.size());
+  PINION_TRY_VOID(in.check("coded frame"));
+  const auto same = [](std::byte a, std::uint8_t b) { return std::to_integer<std::uint8_t>(a) == b; };
+  if (!std::equal(magic.begin(), magic.end(), kFrameMagic.begin(), same)) {
+    return Error{Errc::kBadFormat, "not a coded frame: it does not start with PNF1", ""};
+  }
+  const auto version = in.read<std::uint8_t>();
+  const auto mode = in.read<std::uint8_t>();
+  const auto dtype = in.read<std::uint8_t>();
+  const auto flags = in.read<std::uint8_t>();
+  PINION_TRY_VOID(in.check("coded frame"));
+  if (version != kFormatVersion) {
+    return Error{Errc::kUnsupported, "coded frame of version " + std::to_string(version) + ", this build reads version 1",
+                 "use the same Pinion version on both sides"};
+  }
+  ParsedFrame parsed{};
+  PINION_TRY(parsed.header.mode, mode_from_code(mode));
+  const std::optional<DType> known = dtype_from_code(dtype);
+  if (!known || !mode_allows(parsed.header.mode, *known)) {
+    return Error{Errc::kBadFormat, "coded frame has an element type that its mode does not allow: " + std::to_string(dtype), ""};
+  }
+  parsed.header.dtype = *known;
+  const bool may_depend = parsed.header.mode == Mode::kFidelity;
+  if (flags > (may_depend ? kFlagBasis | kFlagPrevious : 0)) {
+    return Error{Errc::kBadFormat, "coded frame has reserved flags set: " + std::to_string(flags), ""};
+  }
+  PINION_TRY(parsed.header.shape, read_shape(in));
+  PINION_TRY_VOID(check_limits(parsed.header, limits));
+  PINION_TRY(const std::uint64_t body_bytes, read_varint(in, "coded frame"));
+  if (body_bytes > kMaxBodyBytes) return Error{Errc::kBadFormat, "coded frame has an impossible body size", ""};
+  if (flags & kFlagBasis) {
+    const ByteSpan id = in.take(kBasisIdBytes);
+    PINION_TRY_VOID(in.check("coded frame"));
+    std::copy(id.begin(), id.end(), parsed.header.basis.emplace().begin());
+  }
+  if (flags & kFlagPrevious) parsed.header.previous = in.read<std::uint32_t>();
+  parsed.body = in.take(body_bytes);
+  parsed.checksum = in.read<std::uint32_t>();
+  PINION_TRY_VOID(in.check("coded frame"));
+  if (in.remaining() != 0) {
+    return Error{Errc::kBadFormat, "coded frame is followed by " + std::to_string(in.remaining()) + " stray bytes", ""};
+  }
+  if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
+    return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};
+  }
+  return parsed;
+}
+
+Result<void> verify_checksum(ByteSpan frame) {
+  PINION_ASSERT(frame.size() >= kChecksumBytes);
+  const ByteSpan content = frame.first(frame.size() - kChecksumBytes);
+  std::uint32_t stored;
+  std::memcpy(&stored, frame.data() + content.size(), sizeof(stored));
+  if (crc32c(content) == stored) return {};
+  return Error{Errc::kBadFormat, "coded frame is damaged: its checksum does not match", "send it again"};
+}
+
+}  // namespace pinion::codec

@@ -1,0 +1,58 @@
+#pragma once
+// The outer frame of docs/format.md §2: constants, and the header's reader and writer.
+//
+// Reading trusts nothing and bounds sizes by DecodeLimits before anyone allocates. Pure functions.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "pinion/base/bytes.h"
+#include "pinion/base/tensor.h"
+#include "pinion/codec/codec.h"
+
+namespace pinion::codec {
+
+inline constexpr std::array<std::uint8_t, 4> kFrameMagic = {'P', 'N', 'F', '1'};
+inline constexpr std::uint8_t kFormatVersion = 1;
+inline constexpr std::uint8_t kFlagBasis = 1;
+inline constexpr std::uint8_t kFlagPrevious = 2;
+inline constexpr std::size_t kBasisIdBytes = 16;
+inline constexpr std::size_t kChecksumBytes = 4;
+inline constexpr std::uint64_t kMaxExtent = (1ull << 31) - 1;
+inline constexpr std::uint64_t kMaxElements = (1ull << 48) - 1;
+inline constexpr std::uint64_t kMaxBodyBytes = (1ull << 48) - 1;
+
+// The first bytes of the basis asset's SHA-256.
+using BasisId = std::array<std::byte, kBasisIdBytes>;
+
+struct FrameHeader {
+  Mode mode = Mode::kRaw;
+  DType dtype = DType::kF32;
+  Shape shape;
+  std::optional<BasisId> basis;             // the basis that the frame needs
+  std::optional<std::uint32_t> previous;    // checksum of the frame that it predicts from
+};
+
+// The last axis, 1 for a scalar.
+std::int64_t channels_of(const Shape& shape);
+// All other axes; 0 if any extent is 0.
+std::int64_t rows_of(const Shape& shape);
+
+// A whole frame around `body`.
+Bytes write_frame(const FrameHeader& header, ByteSpan body);
+
+struct ParsedFrame {
+  FrameHeader header;
+  ByteSpan body;           // borrowed from the frame
+  std::uint32_t checksum;  // as stored in the frame
+};
+
+// Checks everything but the checksum and the body's content. kNeedMoreBytes if the frame is cut short,
+// kTooLarge if its tensor passes the limits.
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits);
+
+// kBadFormat unless the stored checksum is right. `frame` is the whole frame that was parsed.
+Result<void> verify_checksum(ByteSpan frame);
+
+}  // namespace pinion::codec

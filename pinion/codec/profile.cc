@@ -1,0 +1,68 @@
+#include <charconv>
+#include <cmath>
+
+#include "pinion/codec/codec.h"
+
+namespace pinion::codec {
+namespace {
+
+constexpr double kMaxTargetDb = 100;
+
+Error unknown_profile(std::string_view text) {
+  return Error{Errc::kInvalidArgument, "unknown codec mode '" + std::string(text) + "'",
+               "use raw, lossless, fidelity:DB (such as fidelity:20) or cos:VALUE (such as cos:.995)"};
+}
+
+std::optional<double> parse_number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+Result<Profile> fidelity_profile(double target_db, std::string_view text) {
+  if (target_db > 0 && target_db <= kMaxTargetDb) return Profile{Mode::kFidelity, target_db};
+  return Error{Errc::kInvalidArgument, "the fidelity target in '" + std::string(text) + "' is out of range",
+               "choose more than 0 and at most 100 dB"};
+}
+
+}  // namespace
+
+std::string_view name(Mode mode) {
+  switch (mode) {
+    case Mode::kRaw: return "raw";
+    case Mode::kLossless: return "lossless";
+    case Mode::kFidelity: return "fidelity";
+  }
+  return "unknown";
+}
+
+Result<Profile> parse_profile(std::string_view text) {
+  if (text == "raw") return Profile{Mode::kRaw, 0};
+  if (text == "lossless") return Profile{Mode::kLossless, 0};
+  std::string_view rest = text;
+  const auto eat = [&rest](std::string_view prefix) {
+    if (!rest.starts_with(prefix)) return false;
+    rest.remove_prefix(prefix.size());
+    return true;
+  };
+  const bool fidelity = eat("fidelity:");
+  if (eat("cos:")) {
+    const std::optional<double> cosine = parse_number(rest);
+    if (!cosine) return unknown_profile(text);
+    return fidelity_profile(*cosine > 0 && *cosine < 1 ? -10 * std::log10(1 - *cosine * *cosine) : 0, text);
+  }
+  const std::optional<double> decibels = fidelity ? parse_number(rest) : std::nullopt;
+  if (!decibels) return unknown_profile(text);
+  return fidelity_profile(*decibels, text);
+}
+
+std::string to_string(const Profile& profile) {
+  if (profile.mode != Mode::kFidelity) return std::string(name(profile.mode));
+  std::array<char, 32> digits{};
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), profile.target_snr_db);
+  PINION_ASSERT(error == std::errc{});
+  return "fidelity:" + std::string(digits.data(), end);
+}
+
+}  // namespace pinion::codec

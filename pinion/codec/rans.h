@@ -1,0 +1,150 @@
+#pragma once
+// Interleaved rANS with static 12-bit tables (docs/format.md §4): the tables, one lane's operations, and
+// the word sequence of a chunk. No allocation in the per-symbol operations; not thread-safe.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "pinion/base/bytes.h"
+
+namespace pinion::codec {
+
+inline constexpr int kProbabilityBits = 12;
+inline constexpr std::uint32_t kProbabilityScale = 1u << kProbabilityBits;
+inline constexpr std::uint32_t kRansLow = 1u << 16;
+inline constexpr int kMaxLanes = 32;
+inline constexpr std::size_t kMaxAlphabet = 256;
+
+// Frequencies of the symbols of an alphabet; the sum is kProbabilityScale.
+using Frequencies = std::vector<std::uint16_t>;
+
+// Scales counts to frequencies with sum kProbabilityScale; every count > 0 gets a frequency ≥ 1. At most
+// kMaxAlphabet counts, of which at least one is positive.
+Frequencies normalise_counts(std::span<const std::uint64_t> counts);
+
+// What one symbol of `count` occurrences costs under a table, in bits.
+double symbol_cost_bits(std::uint32_t frequency);
+
+struct DecodeEntry {
+  std::uint8_t symbol;
+  std::uint16_t frequency;
+  std::uint16_t offset;  // slot minus the symbol's start
+};
+
+// The symbol of every slot.
+class DecodeTable {
+ public:
+  explicit DecodeTable(const Frequencies& frequencies);
+  const DecodeEntry& operator[](std::uint32_t slot) const { return entries_[slot]; }
+
+ private:
+  std::vector<DecodeEntry> entries_;
+};
+
+struct EncodeEntry {
+  std::uint64_t reciprocal;  // ceil(2^64 / frequency), so that x / frequency is one high multiplication
+  std::uint32_t bias;
+  std::uint32_t frequency;
+  std::uint32_t complement;  // kProbabilityScale - frequency
+};
+
+class EncodeTable {
+ public:
+  explicit EncodeTable(const Frequencies& frequencies);
+  const EncodeEntry& operator[](std::size_t symbol) const { return entries_[symbol]; }
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  std::vector<EncodeEntry> entries_;
+};
+
+// Collects a chunk from its last operation to its first.
+class ChunkEncoder {
+ public:
+  explicit ChunkEncoder(int lanes) : lanes_(lanes) { states_.fill(kRansLow); }
+
+  void put(int lane, const EncodeEntry& entry) {
+    std::uint32_t x = states_[static_cast<std::size_t>(lane)];
+    const std::uint64_t limit = static_cast<std::uint64_t>(entry.frequency) << (32 - kProbabilityBits);
+    if (x >= limit) {
+      words_.push_back(static_cast<std::uint16_t>(x));
+      x >>= 16;
+    }
+    const auto quotient = static_cast<std::uint32_t>((static_cast<unsigned __int128>(x) * entry.reciprocal) >> 64);
+    states_[static_cast<std::size_t>(lane)] = x + entry.bias + quotient * entry.complement;
+  }
+
+  void put_bits(int lane, std::uint32_t value, int bits) {
+    std::uint32_t x = states_[static_cast<std::size_t>(lane)];
+    if (static_cast<std::uint64_t>(x) >= (1ull << (32 - bits))) {
+      words_.push_back(static_cast<std::uint16_t>(x));
+      x >>= 16;
+    }
+    states_[static_cast<std::size_t>(lane)] = (x << bits) | value;
+  }
+
+  // Appends the finished chunk and returns its size in bytes.
+  std::size_t finish(ByteWriter& out) const;
+
+ private:
+  int lanes_;
+  std::array<std::uint32_t, kMaxLanes> states_{};
+  std::vector<std::uint16_t> words_;  // in reverse
+};
+
+// Takes a chunk apart, first operation first. A chunk that is too short sets a sticky failure and gives zeros.
+class ChunkDecoder {
+ public:
+  static Result<ChunkDecoder> open(ByteSpan chunk, int lanes);
+
+  std::uint32_t get(int lane, const DecodeTable& table) {
+    std::uint32_t& x = states_[static_cast<std::size_t>(lane)];
+    const DecodeEntry& entry = table[x & (kProbabilityScale - 1)];
+    x = entry.frequency * (x >> kProbabilityBits) + entry.offset;
+    renormalise(x);
+    return entry.symbol;
+  }
+
+  std::uint32_t get_bits(int lane, int bits) {
+    std::uint32_t& x = states_[static_cast<std::size_t>(lane)];
+    const std::uint32_t value = x & ((1u << bits) - 1);
+    x >>= bits;
+    renormalise(x);
+    return value;
+  }
+
+  // Words left; while this is at least the number of operations to come, none of them can fail.
+  std::size_t words_left() const { return word_count_ - next_word_; }
+
+  // kBadFormat unless the chunk was used up exactly.
+  Result<void> finish() const;
+
+  // For loops that keep the states in registers.
+  std::array<std::uint32_t, kMaxLanes>& states() { return states_; }
+  const std::byte* next_words() const { return words_ + 2 * next_word_; }
+  void skip_words(std::size_t count) { next_word_ += count; }
+
+ private:
+  void renormalise(std::uint32_t& x) {
+    if (x >= kRansLow) return;
+    if (next_word_ >= word_count_) {
+      failed_ = true;
+      x = kRansLow;
+      return;
+    }
+    std::uint16_t word;
+    std::memcpy(&word, words_ + 2 * next_word_++, sizeof(word));
+    x = (x << 16) | word;
+  }
+
+  const std::byte* words_ = nullptr;
+  std::size_t word_count_ = 0;
+  std::size_t next_word_ = 0;
+  int lanes_ = 1;
+  bool failed_ = false;
+  std::array<std::uint32_t, kMaxLanes> states_{};
+};
+
+}  // namespace pinion::codec
