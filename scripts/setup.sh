@@ -9,7 +9,7 @@ list_packages() {
   esac
   packages=(g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-venv
     libssl-dev "$boost" libfmt-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libzstd-dev libpng-dev
-    libpcre2-dev libx265-dev libde265-dev libgtest-dev libgmock-dev libbenchmark-dev)
+    libpcre2-dev libutf8proc-dev libx265-dev libde265-dev libgtest-dev libgmock-dev libbenchmark-dev)
   if [ "$1" = tests ]; then
     packages+=("$clang" "libclang-rt-${clang#clang-}-dev" clang-format-14 clang-tidy-14)
   fi

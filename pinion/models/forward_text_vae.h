@@ -1,6 +1,6 @@
 #pragma once
-// One evaluation of a text encoder or a VAE on given tensors, for parity tests (`pinion forward`). Outputs are
-// float32 on the CPU. Each call loads the model anew; thread-safe.
+// One evaluation of a text encoder or a VAE on given tensors, for parity tests (`pinion forward`). Outputs
+// are float32 on the CPU. Each call loads the model anew; thread-safe.
 
 #include <filesystem>
 
@@ -19,8 +19,8 @@ ForwardKind forward_kind(const std::filesystem::path& path);
 
 // `path`: a transformers folder (config.json beside safetensors) or a diffusers folder with `text_encoder/`.
 // Inputs as of Qwen3ForCausalLM.forward: input_ids [B, S] (I64 or I32) and, if there is one, attention_mask
-// [B, S] (any integer type or BOOL). Outputs: logits [B, S, vocabulary]; with `hidden` also hidden.0 (the embeddings),
-// hidden.1, … as in transformers' hidden_states: the last is after the final norm.
+// [B, S] (any integer type or BOOL). Outputs: logits [B, S, vocabulary]; with `hidden` also hidden.0 (the
+// embeddings), hidden.1, … as in transformers' hidden_states: the last is after the final norm.
 Result<TensorList> forward_qwen3(const std::filesystem::path& path, const TensorList& inputs,
                                  const ForwardOptions& options);
 

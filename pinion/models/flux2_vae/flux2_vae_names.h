@@ -21,8 +21,8 @@ struct VaeRename {
 // BFL counts the decoder's levels from the other end. kBadFormat for a name that no FLUX.2 VAE has.
 Result<std::vector<VaeRename>> vae_to_bfl_names(const std::vector<std::string>& diffusers_names);
 
-// The same for the names of a BFL single file; also takes the spelling with quant_conv and post_quant_conv at the top
-// level, and leaves out tensors that no FLUX.2 VAE has.
+// The same for the names of a BFL single file; also takes the spelling with quant_conv and post_quant_conv at
+// the top level, and leaves out tensors that no FLUX.2 VAE has.
 std::vector<VaeRename> vae_from_bfl_names(const std::vector<std::string>& bfl_names);
 
 // Whether these are the names of a BFL single file rather than of a diffusers folder.
