@@ -20,7 +20,7 @@ struct ForwardCall {
   StepInput input;
 };
 
-// A file to be written by an export: tensors under the layout's names, metadata, and JSON beside it.
+// How an export stores a model: its tensors under the layout's names, and JSON beside them.
 struct FileLayoutPlan {
   std::vector<WantedGroup> tensors;
   std::string config_json;  // for a layout whose folder has a config.json, else empty
@@ -43,6 +43,9 @@ class Family {
   // How `layout` ("bfl" or "diffusers") stores this checkpoint; kInvalidArgument for a layout it does not
   // have.
   virtual Result<FileLayoutPlan> plan_layout(const Weights& weights, std::string_view layout) const = 0;
+
+  // The tensors of the family's VAE (a diffusers folder) as ComfyUI's single VAE files name them.
+  virtual Result<TensorList> single_file_vae(const Weights& diffusers_vae) const = 0;
 
   // Reads tensors named as the arguments of the reference implementation's forward.
   virtual Result<ForwardCall> read_forward_call(const ModelInfo& model,

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-
 #include "pinion/models/content_hash.h"
+#include "pinion/models/flux2/flux2_export.h"
 #include "pinion/models/flux2/flux2_forward_call.h"
 #include "pinion/models/flux2/flux2_stage.h"
 #include "pinion/models/torch_bridge.h"
@@ -94,29 +93,6 @@ class Flux2Model : public Model {
   ModelInfo info_;
 };
 
-// The configuration that diffusers' Flux2Transformer2DModel is made from.
-std::string diffusers_config(const Spec& spec) {
-  const std::int64_t axis = spec.head_width / 4;
-  const nlohmann::ordered_json config = {
-      {"_class_name", "Flux2Transformer2DModel"},
-      {"patch_size", 1},
-      {"in_channels", spec.latent_channels},
-      {"out_channels", nullptr},
-      {"num_layers", spec.double_blocks},
-      {"num_single_layers", spec.single_blocks},
-      {"attention_head_dim", spec.head_width},
-      {"num_attention_heads", spec.heads()},
-      {"joint_attention_dim", spec.context_channels},
-      {"timestep_guidance_channels", spec.time_features},
-      {"mlp_ratio", static_cast<double>(spec.mlp_width) / static_cast<double>(spec.hidden)},
-      {"axes_dims_rope", {axis, axis, axis, axis}},
-      {"rope_theta", 2000},
-      {"eps", 1e-6},
-      {"guidance_embeds", spec.takes_guidance},
-  };
-  return config.dump(2) + "\n";
-}
-
 class Flux2Family : public Family {
  public:
   std::string_view name() const override { return kFamilyName; }
@@ -140,6 +116,10 @@ class Flux2Family : public Family {
     }
     return Error{Errc::kInvalidArgument, fmt::format("FLUX.2 has no file layout '{}'", layout),
                  "use bfl or diffusers"};
+  }
+
+  Result<TensorList> single_file_vae(const Weights& diffusers_vae) const override {
+    return bfl_vae(diffusers_vae);
   }
 
   Result<ForwardCall> read_forward_call(const ModelInfo& model, const TensorList& arguments) const override {

@@ -1,0 +1,14 @@
+#pragma once
+// What goes with FLUX.2's weights into another file layout. Pure functions.
+
+#include "pinion/models/flux2/flux2_spec.h"
+
+namespace pinion::models::flux2 {
+
+// The config.json that diffusers makes its Flux2Transformer2DModel from.
+std::string diffusers_config(const Spec& spec);
+
+// The tensors of a diffusers VAE folder under BFL's names; views of its file.
+Result<TensorList> bfl_vae(const Weights& diffusers_vae);
+
+}  // namespace pinion::models::flux2
