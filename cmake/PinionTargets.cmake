@@ -17,6 +17,14 @@ if(PINION_SANITIZE)
   target_compile_definitions(pinion_flags INTERFACE PINION_ASSERTS=1)
 endif()
 
+if(PINION_FUZZ)
+  target_compile_options(pinion_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# What ./dev asks for: every test, every fuzz target.
+add_custom_target(pinion_tests)
+add_custom_target(fuzzers)
+
 # pinion_library(FOLDER SOURCES a.cc ... LINKS lib ... [PRIVATE_LINKS lib ...])
 # makes the static library pinion_FOLDER. LINKS are what the folder's headers need.
 function(pinion_library folder)
@@ -26,7 +34,8 @@ function(pinion_library folder)
 endfunction()
 
 # pinion_test(NAME SOURCES a_test.cc ... LINKS lib ... [ENVIRONMENT A=b ...] [TIMEOUT seconds])
-# makes one GoogleTest binary and one ctest entry of the same name.
+# makes one GoogleTest binary and one ctest entry of the same name, with its folder's name as a label; the
+# target tests_FOLDER builds all of a folder.
 function(pinion_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS;ENVIRONMENT;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -36,7 +45,13 @@ function(pinion_test name)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE PINION_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
+  if(NOT TARGET tests_${folder})
+    add_custom_target(tests_${folder})
+    add_dependencies(pinion_tests tests_${folder})
+  endif()
+  add_dependencies(tests_${folder} ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${folder};${ARG_LABELS}")
   if(ARG_ENVIRONMENT)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "${ARG_ENVIRONMENT}")
   endif()
@@ -52,5 +67,5 @@ function(pinion_fuzzer name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  set_property(GLOBAL APPEND PROPERTY PINION_FUZZERS ${name})
+  add_dependencies(fuzzers ${name})
 endfunction()

@@ -14,7 +14,7 @@ run_ctest() { # PRESET [ARGS...]
   local preset=$1 log=build/$1/ctest.log summary bad total
   shift
   ctest --test-dir "build/$preset" --output-on-failure -j "$(parallel_jobs)" "$@" 2>&1 | tee "$log" || true
-  summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$log" | tail -n 1)
+  summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$log" | tail -n 1 || true)
   if [ -z "$summary" ]; then
     count failed "$preset tests: ctest did not finish"
     return
@@ -25,15 +25,29 @@ run_ctest() { # PRESET [ARGS...]
   [ "$bad" = 0 ] || stage_failed "$bad of $total $preset tests (build/$preset/ctest.log)"
 }
 
-build_and_ctest() { # PRESET TITLE
-  stage "Building $1 ($2)"
-  if build "$1"; then
+build_and_ctest() { # PRESET TARGETS [CTEST ARGS...]
+  stage "Building $1"
+  if build "$1" $2; then
     stage "Tests, $1"
-    run_ctest "$1"
+    run_ctest "$1" "${@:3}"
   else
     stage "Tests, $1: not run, the build failed"
     count failed "$1 build"
   fi
+}
+
+fuzz_briefly() {
+  local target
+  stage "Building fuzz"
+  if ! build fuzz fuzzers; then
+    stage "Fuzz targets: not run, the build failed"
+    count failed "fuzz build"
+    return
+  fi
+  stage "Fuzz targets, 5 s each"
+  for target in $(fuzz_targets); do
+    if fuzz_one "$target" 5; then count ok; else count failed "$target"; fi
+  done
 }
 
 run_test() {
@@ -44,12 +58,19 @@ run_test() {
     *) fail_usage "./dev test has no option '$1'" ;;
   esac
   source scripts/cmd_lint.sh
-  stage_count $((quick ? 5 : 10))
+  source scripts/cmd_fuzz.sh
+  mkdir -p build
+  stage_count $((quick ? 5 : 11))
   set_up_packages tests
   set_up_python
   stage "Lint: format, include rules, docs"
   if lint_tree; then count ok; else count failed lint; fi
-  build_and_ctest release "optimised, what users run"
+  build_and_ctest release all
+  if [ $quick = 0 ]; then
+    build_and_ctest asan-ubsan pinion_tests
+    fuzz_briefly
+    build_and_ctest tsan "tests_transport tests_client" -L '^(transport|client)$'
+  fi
   finish_stages
   if [ ${#stage_failures[@]} != 0 ]; then
     complain "what failed:"

@@ -1,8 +1,10 @@
 #include "pinion/base/safetensors.h"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "pinion/base/checked.h"
@@ -18,21 +20,36 @@ Error bad(const std::string& text) {
                "the file is damaged or was not fully downloaded"};
 }
 
-// Parses JSON and refuses a key that stands twice at the top level: readers would disagree on which counts.
+// Parses JSON and refuses a key that stands twice in one object: readers would disagree on which counts.
 Result<nlohmann::json> parse_header_json(std::string_view text) {
-  std::set<std::string> seen;
+  using Event = nlohmann::json::parse_event_t;
+  constexpr int kWatchedDepth = 2;  // the header's own keys and those of its entries
+  std::array<std::set<std::string>, kWatchedDepth> seen;
   std::string duplicate;
-  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
-        !seen.insert(parsed.get<std::string>()).second) {
-      duplicate = parsed.get<std::string>();
+  const auto watch = [&](int depth, Event event, nlohmann::json& parsed) {
+    if (depth > kWatchedDepth) return true;
+    if (event == Event::object_start && depth < kWatchedDepth) seen[static_cast<std::size_t>(depth)].clear();
+    if (event == Event::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      if (!seen[static_cast<std::size_t>(depth - 1)].insert(key).second) duplicate = key;
     }
     return true;
   };
   nlohmann::json header = nlohmann::json::parse(text, watch, /*allow_exceptions=*/false);
   if (header.is_discarded() || !header.is_object()) return bad("not a JSON object");
-  if (!duplicate.empty()) return bad("tensor '" + duplicate + "' is listed twice");
+  if (!duplicate.empty()) return bad("'" + duplicate + "' is listed twice");
   return header;
+}
+
+// The byte count of a tensor, seen as int64 elements so that Shape::elements() cannot overflow either.
+std::optional<std::size_t> checked_bytes(std::span<const std::int64_t> extents, DType dtype) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : extents) {
+    const auto product = checked_mul(elements, extent);
+    if (!product) return std::nullopt;
+    elements = *product;
+  }
+  return checked_mul(static_cast<std::size_t>(elements), size_bytes(dtype));
 }
 
 Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::json& value,
@@ -55,16 +72,14 @@ Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::jso
   if (!shape_json.is_array() || shape_json.size() > Shape::kMaxRank)
     return wrong("shape is not a list of up to 8 sizes");
   std::vector<std::int64_t> extents;
-  std::size_t data_bytes = size_bytes(*dtype);
   for (const nlohmann::json& extent : shape_json) {
     if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) {
       return wrong("a size is not a non-negative integer");
     }
     extents.push_back(extent.get<std::int64_t>());
-    const auto product = checked_mul(data_bytes, extent.get<std::size_t>());
-    if (!product) return wrong("the sizes overflow");
-    data_bytes = *product;
   }
+  const auto data_bytes = checked_bytes(extents, *dtype);
+  if (!data_bytes) return wrong("the sizes overflow");
   const nlohmann::json& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned()) {
@@ -77,8 +92,8 @@ Result<SafetensorsEntry> parse_entry(const std::string& key, const nlohmann::jso
     return wrong("its data ends at byte " + std::to_string(*end) + " of a file of " +
                  std::to_string(file_bytes));
   }
-  if (*end - *begin != data_bytes) {
-    return wrong("dtype and shape ask for " + std::to_string(data_bytes) + " bytes, data_offsets give " +
+  if (*end - *begin != *data_bytes) {
+    return wrong("dtype and shape ask for " + std::to_string(*data_bytes) + " bytes, data_offsets give " +
                  std::to_string(*end - *begin));
   }
   return SafetensorsEntry{key, *dtype, Shape(std::span<const std::int64_t>(extents)), *begin, *end};
@@ -177,13 +192,18 @@ Result<void> write_safetensors(const std::filesystem::path& path, const TensorLi
   if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
   std::size_t offset = 0;
   for (const NamedTensor& entry : tensors) {
+    if (entry.name == kMetadataKey || header.contains(entry.name)) {
+      return Error{Errc::kInvalidArgument,
+                   "cannot write " + path.string() + ": the tensor name '" + entry.name + "' is taken", ""};
+    }
     const auto extents = entry.tensor.shape().extents();
     header[entry.name] = {{"dtype", name(entry.tensor.dtype())},
                           {"shape", std::vector<std::int64_t>(extents.begin(), extents.end())},
                           {"data_offsets", {offset, offset + entry.tensor.bytes()}}};
     offset += entry.tensor.bytes();
   }
-  std::string text = header.dump();
+  // Text from a command line may be anything: what is not UTF-8 is replaced, not thrown over.
+  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // keeps the data 8-byte aligned
 
   // Large, so streamed to a temporary name and renamed: a reader never sees half a file.
