@@ -166,4 +166,9 @@ Result<std::string> cached_hash(const Checkpoint& checkpoint, std::string_view f
   return hash;
 }
 
+std::optional<std::string> known_hash(const Checkpoint& checkpoint, std::string_view family) {
+  const auto key = cache_key(checkpoint, family);
+  return key.ok() ? read_cached(*key) : std::nullopt;
+}
+
 }  // namespace pinion::models
