@@ -55,19 +55,20 @@ Result<pipeline::GenerateRequest> to_request(const Options& options) {
     request.dtype = dtype_from_user(options.dtype);
     if (!request.dtype) return wrong("--dtype '" + options.dtype + "' is not one of auto, fp32, bf16, fp16");
   }
-  PINION_TRY(request.codec, codec::parse_profile(options.codec));
+  PINION_TRY(request.split.codec, codec::parse_profile(options.codec));
   for (const std::string& worker : options.workers) {
     PINION_TRY(client::WorkerAddress address, client::parse_worker_address(worker));
-    request.workers.push_back(std::move(address));
+    request.split.workers.push_back(std::move(address));
   }
-  request.connect.step_deadline =
+  request.split.connect.step_deadline =
       std::chrono::milliseconds(static_cast<std::int64_t>(options.step_timeout_s * 1000));
   return request;
 }
 
 std::string_view phase_label(std::string_view phase) {
   if (phase == "text") return "reading the prompt";
-  if (phase == "open") return "loading blocks";
+  if (phase == "connect") return "opening the model";
+  if (phase == "load") return "loading blocks";
   if (phase == "denoise") return "drawing";
   if (phase == "compare") return "drawing again without a split";
   return "decoding the picture";
@@ -103,7 +104,7 @@ Result<void> write_results(const Options& options, const pipeline::GenerateResul
   for (const char* key :
        {"model", "width", "height", "steps", "guidance", "seed", "batch", "device", "dtype", "codec"})
     settings[key] = report[key];
-  settings["cut"] = result.request.cut;
+  settings["cut"] = result.request.split.cut;
   for (std::size_t i = 0; i < result.pictures.size(); ++i) {
     const std::filesystem::path path = numbered(options.out, i, result.pictures.size());
     PINION_TRY_VOID(pipeline::write_png(path, result.pictures[i],
@@ -172,7 +173,7 @@ void add_generate_command(CLI::App& app, Action& action) {
   command->add_option("--worker", options->workers, "HOST[:PORT] of a paired worker; repeat for a chain")
       ->envname("PINION_WORKER");
   command
-      ->add_option("--cut", request.cut,
+      ->add_option("--cut", request.split.cut,
                    "First block of each worker, such as 3 or 2,5; 0: no block here; all: no worker; auto")
       ->capture_default_str();
   command

@@ -106,9 +106,11 @@ std::string generate_table(const GenerateResult& result) {
   std::string text = placement_text(result) + "\n" + header();
   for (const StepReport& step : result.steps) text += row(step);
   const Totals totals = pipeline::sum_up(result);
-  text += fmt::format("text {:.0f} ms, open {:.0f} ms, denoise {:.0f} ms, decode {:.0f} ms, all {:.2f} s\n",
-                      result.text_ms, result.open_ms, totals.denoise_ms, result.decode_ms,
-                      result.total_ms / 1000);
+  text += fmt::format(
+      "connect {:.0f} ms, text {:.0f} ms, load {:.0f} ms, denoise {:.0f} ms, decode {:.0f} ms, all {:.2f} "
+      "s\n",
+      result.connect_ms, result.text_ms, result.load_ms, totals.denoise_ms, result.decode_ms,
+      result.total_ms / 1000);
   if (!result.placement.is_local()) {
     text += fmt::format("wire: up {}, between workers {}, down {}", bytes_text(totals.bytes_up),
                         bytes_text(totals.bytes_between), bytes_text(totals.bytes_down));
@@ -116,7 +118,7 @@ std::string generate_table(const GenerateResult& result) {
       text += fmt::format(" (of which bases, sent once: {})", bytes_text(totals.basis_bytes));
     if (totals.state_elements > 0) {
       text += fmt::format("; states {:.2f} bit/element with codec {}", totals.state_bits_per_element(),
-                          codec::to_string(result.request.codec));
+                          codec::to_string(result.request.split.codec));
     }
     text += "\n";
   }

@@ -17,20 +17,18 @@ Result<Tensor> to_cpu_float(const Tensor& tensor) {
   return converted;
 }
 
-models::StepInput front_input(const DenoiseInput& input, std::int64_t batch) {
-  return {.sigma = std::vector<float>(static_cast<std::size_t>(batch), input.sigma),
-          .state = {{"latents", input.latents}}};
+models::StepInput front_input(const DenoiseInput& input) {
+  return {.sigma = input.sigma, .state = {{"latents", input.latents}}};
 }
 
 class LocalDenoiser : public Denoiser {
  public:
-  LocalDenoiser(std::shared_ptr<models::Stage> stage, std::unique_ptr<models::StageJob> job,
-                std::int64_t batch)
-      : stage_(std::move(stage)), job_(std::move(job)), batch_(batch) {}
+  LocalDenoiser(std::shared_ptr<models::Stage> stage, std::unique_ptr<models::StageJob> job)
+      : stage_(std::move(stage)), job_(std::move(job)) {}
 
   Result<Tensor> velocity(const DenoiseInput& input, DenoiseTrace& trace) override {
     const Stopwatch watch;
-    PINION_TRY(const models::StepOutput output, job_->step(front_input(input, batch_)));
+    PINION_TRY(const models::StepOutput output, job_->step(front_input(input)));
     PINION_ASSERT(output.size() == 1);
     PINION_TRY(Tensor velocity, to_cpu_float(output.front().tensor));
     trace.local_ms = watch.elapsed_ms();
@@ -40,27 +38,23 @@ class LocalDenoiser : public Denoiser {
  private:
   std::shared_ptr<models::Stage> stage_;  // declared before the job, which refers to it
   std::unique_ptr<models::StageJob> job_;
-  std::int64_t batch_;
 };
 
 class SplitDenoiser : public Denoiser {
  public:
   SplitDenoiser(std::shared_ptr<models::Stage> front, std::unique_ptr<models::StageJob> front_job,
-                std::unique_ptr<client::RemoteJob> remote, std::int64_t batch)
-      : front_(std::move(front)),
-        front_job_(std::move(front_job)),
-        remote_(std::move(remote)),
-        batch_(batch) {}
+                std::unique_ptr<client::RemoteJob> remote)
+      : front_(std::move(front)), front_job_(std::move(front_job)), remote_(std::move(remote)) {}
 
   Result<Tensor> velocity(const DenoiseInput& input, DenoiseTrace& trace) override {
     client::StepRequest request{.step = input.step,
-                                .sigma = std::vector<float>(static_cast<std::size_t>(batch_), input.sigma),
+                                .sigma = input.sigma,
                                 .delta_sigma = input.delta_sigma,
                                 .latents = input.latents,
                                 .state = {}};
     if (front_job_ != nullptr) {
       const Stopwatch watch;
-      PINION_TRY(const models::StepOutput state, front_job_->step(front_input(input, batch_)));
+      PINION_TRY(const models::StepOutput state, front_job_->step(front_input(input)));
       for (const NamedTensor& entry : state) {
         PINION_TRY(Tensor host, models::to_cpu(entry.tensor));
         request.state.push_back({entry.name, std::move(host)});
@@ -80,7 +74,6 @@ class SplitDenoiser : public Denoiser {
   std::shared_ptr<models::Stage> front_;
   std::unique_ptr<models::StageJob> front_job_;
   std::unique_ptr<client::RemoteJob> remote_;
-  std::int64_t batch_;
 };
 
 client::RemoteConstants remote_constants(const models::JobConstants& constants, bool embeds_remotely) {
@@ -106,8 +99,7 @@ client::RemoteConstants remote_constants(const models::JobConstants& constants, 
 Result<std::unique_ptr<Denoiser>> make_local_denoiser(std::shared_ptr<models::Stage> stage,
                                                       const models::JobConstants& constants) {
   PINION_TRY(auto job, stage->begin_job(constants));
-  return std::unique_ptr<Denoiser>(
-      std::make_unique<LocalDenoiser>(std::move(stage), std::move(job), constants.batch));
+  return std::unique_ptr<Denoiser>(std::make_unique<LocalDenoiser>(std::move(stage), std::move(job)));
 }
 
 Result<std::unique_ptr<Denoiser>> make_split_denoiser(std::shared_ptr<models::Stage> front,
@@ -118,8 +110,8 @@ Result<std::unique_ptr<Denoiser>> make_split_denoiser(std::shared_ptr<models::St
     PINION_TRY(front_job, front->begin_job(constants));
   }
   PINION_TRY_VOID(remote->begin(remote_constants(constants, front == nullptr)));
-  return std::unique_ptr<Denoiser>(std::make_unique<SplitDenoiser>(std::move(front), std::move(front_job),
-                                                                   std::move(remote), constants.batch));
+  return std::unique_ptr<Denoiser>(
+      std::make_unique<SplitDenoiser>(std::move(front), std::move(front_job), std::move(remote)));
 }
 
 }  // namespace pinion::pipeline

@@ -10,15 +10,14 @@
 #include "pinion/base/tensor.h"
 #include "pinion/client/remote_job.h"
 #include "pinion/models/stage.h"
-#include "pinion/pipeline/placement.h"
 
 namespace pinion::pipeline {
 
 struct DenoiseInput {
   int step = 0;
-  float sigma = 1;
-  float delta_sigma = 0;  // sigma minus the sigma of the step before; 0 at the first
-  Tensor latents;         // float32 [batch, grid tokens, latent channels]
+  std::vector<float> sigma;  // one per batch item
+  float delta_sigma = 0;     // sigma minus the sigma of the step before; 0 at the first
+  Tensor latents;            // float32 [batch, grid tokens, latent channels]
 };
 
 // Where the time and the bytes of one evaluation went.

@@ -92,11 +92,12 @@ Result<Denoised> denoise(const GenerateRequest& request, const Branches& branche
     const Stopwatch watch;
     const auto at = static_cast<std::size_t>(step);
     const auto sigma = static_cast<float>(sigmas[at]);
+    const std::vector<float> all_sigmas(static_cast<std::size_t>(request.batch), sigma);
     StepReport report{.step = step, .sigma = sigmas[at], .total_ms = 0, .trace = {}};
-    PINION_TRY(
-        const Tensor velocity,
-        evaluate(branches, {.step = step, .sigma = sigma, .delta_sigma = delta, .latents = result.latents},
-                 static_cast<float>(*request.guidance), report.trace));
+    PINION_TRY(const Tensor velocity,
+               evaluate(branches,
+                        {.step = step, .sigma = all_sigmas, .delta_sigma = delta, .latents = result.latents},
+                        static_cast<float>(*request.guidance), report.trace));
     delta = static_cast<float>(sigmas[at + 1]) - sigma;
     result.latents = euler_step(result.latents, velocity, delta);
     report.total_ms = watch.elapsed_ms();
@@ -108,37 +109,11 @@ Result<Denoised> denoise(const GenerateRequest& request, const Branches& branche
   return result;
 }
 
-Result<Branches> local_branches(const std::shared_ptr<models::Stage>& stage, const JobInputs& inputs) {
+Result<Branches> begin_branches(PlacedModel& model, const JobInputs& inputs) {
   Branches branches;
-  PINION_TRY(branches.positive, make_local_denoiser(stage, inputs.positive));
+  PINION_TRY(branches.positive, model.begin_job(inputs.positive));
   if (inputs.negative) {
-    PINION_TRY(branches.negative, make_local_denoiser(stage, *inputs.negative));
-  }
-  return branches;
-}
-
-client::RemotePlan remote_plan(const GenerateRequest& request, const Placement& placement, std::string hash) {
-  client::RemotePlan plan{.model_hash = std::move(hash),
-                          .model_label = request.model.string(),
-                          .dtype = std::string(name(*request.dtype)),
-                          .stages = {},
-                          .state_profile = request.codec};
-  for (std::size_t i = 0; i < placement.remote.size(); ++i) {
-    plan.stages.push_back({request.workers[i], placement.remote[i].begin, placement.remote[i].end});
-  }
-  return plan;
-}
-
-Result<Branches> split_branches(const client::RemotePlan& plan, const GenerateRequest& request,
-                                const std::shared_ptr<models::Stage>& front, const JobInputs& inputs,
-                                std::vector<client::RemoteJob::StageReport>& workers) {
-  Branches branches;
-  PINION_TRY(auto remote, client::RemoteJob::open(plan, request.connect));
-  workers = remote->stages();
-  PINION_TRY(branches.positive, make_split_denoiser(front, std::move(remote), inputs.positive));
-  if (inputs.negative) {
-    PINION_TRY(auto second, client::RemoteJob::open(plan, request.connect));
-    PINION_TRY(branches.negative, make_split_denoiser(front, std::move(second), *inputs.negative));
+    PINION_TRY(branches.negative, model.begin_job(*inputs.negative));
   }
   return branches;
 }
@@ -154,31 +129,24 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
   const Stopwatch total;
   PINION_TRY_VOID(fill_in(request));
   PINION_TRY(const auto model, models::open_model(request.model));
+  const models::StageOptions options{.device = request.device, .dtype = *request.dtype};
   GenerateResult result;
-  PINION_TRY(result.placement,
-             place(request.cut, model->block_count(), static_cast<int>(request.workers.size())));
+
+  progress({"connect", 0, 0});
+  Stopwatch watch;
+  PINION_TRY(PlacedModel placed, PlacedModel::place(*model, request.split, options));
+  result.placement = placed.placement();
+  result.workers = placed.workers();
+  result.connect_ms = watch.lap_ms();
 
   progress({"text", 0, 0});
-  Stopwatch watch;
   PINION_TRY(const JobInputs inputs, prepare_inputs(request, model->info()));
   result.text_ms = watch.lap_ms();
 
-  progress({"open", 0, 0});
-  const models::StageOptions options{.device = request.device, .dtype = *request.dtype};
-  std::shared_ptr<models::Stage> local;
-  if (result.placement.local.size() > 0) {
-    PINION_TRY(local, model->load_stage(result.placement.local, options));
-    result.local_weight_bytes = local->weight_bytes();
-  }
-  Branches branches;
-  if (result.placement.is_local()) {
-    PINION_TRY(branches, local_branches(local, inputs));
-  } else {
-    PINION_TRY(std::string hash, model->content_hash());
-    PINION_TRY(branches, split_branches(remote_plan(request, result.placement, std::move(hash)), request,
-                                        local, inputs, result.workers));
-  }
-  result.open_ms = watch.lap_ms();
+  progress({"load", 0, 0});
+  PINION_TRY(const Branches branches, begin_branches(placed, inputs));
+  result.local_weight_bytes = placed.local_weight_bytes();
+  result.load_ms = watch.lap_ms();
 
   PINION_TRY(Denoised denoised, denoise(request, branches, inputs, "denoise", progress, cancellation));
   watch.lap_ms();
@@ -192,9 +160,8 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
   result.total_ms = total.elapsed_ms();
 
   if (request.compare_local) {
-    PINION_TRY(const std::shared_ptr<models::Stage> whole,
-               model->load_stage({0, model->block_count()}, options));
-    PINION_TRY(const Branches unsplit, local_branches(whole, inputs));
+    PINION_TRY(PlacedModel whole, PlacedModel::place(*model, {}, options));
+    PINION_TRY(const Branches unsplit, begin_branches(whole, inputs));
     watch.lap_ms();
     PINION_TRY(const Denoised reference,
                denoise(request, unsplit, inputs, "compare", progress, cancellation));

@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "pinion/client/remote_job.h"
 #include "pinion/pipeline/cancellation.h"
-#include "pinion/pipeline/denoiser.h"
 #include "pinion/pipeline/picture.h"
+#include "pinion/pipeline/placed_model.h"
 
 namespace pinion::pipeline {
 
@@ -29,10 +28,7 @@ struct GenerateRequest {
   Device device;
   std::optional<DType> dtype;  // compute dtype; float32 on the CPU, bfloat16 on CUDA when absent
 
-  std::vector<client::WorkerAddress> workers;
-  std::string cut = "auto";
-  codec::Profile codec;
-  client::ConnectOptions connect;
+  SplitOptions split;
   bool compare_local = false;  // run the whole job here as well and compare the pictures
 };
 
@@ -59,13 +55,13 @@ struct GenerateResult {
   std::vector<client::RemoteJob::StageReport> workers;
   std::size_t local_weight_bytes = 0;  // transformer weights held by this process
   std::vector<StepReport> steps;
-  double text_ms = 0, open_ms = 0, decode_ms = 0, total_ms = 0;
+  double connect_ms = 0, text_ms = 0, load_ms = 0, decode_ms = 0, total_ms = 0;
   std::optional<Comparison> comparison;
 };
 
 // What the job is doing, for progress bars. `done` of `total` is 0 of 0 for phases that cannot be counted.
 struct Progress {
-  std::string_view phase;  // "text", "open", "denoise", "decode", "compare"
+  std::string_view phase;  // "connect", "text", "load", "denoise", "decode", "compare"
   int done = 0;
   int total = 0;
 };

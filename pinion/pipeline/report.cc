@@ -112,7 +112,7 @@ Totals sum_up(const GenerateResult& result) {
 
 nlohmann::ordered_json to_json(const GenerateResult& result) {
   const GenerateRequest& request = result.request;
-  Json placement = {{"cut", request.cut},
+  Json placement = {{"cut", request.split.cut},
                     {"local_blocks", {result.placement.local.begin, result.placement.local.end}},
                     {"local_weight_bytes", result.local_weight_bytes},
                     {"workers", Json::array()}};
@@ -139,11 +139,12 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
                  {"batch", request.batch},
                  {"device", name(request.device)},
                  {"dtype", name(*request.dtype)},
-                 {"codec", codec::to_string(request.codec)},
+                 {"codec", codec::to_string(request.split.codec)},
                  {"placement", std::move(placement)},
                  {"phases_ms",
-                  {{"text", result.text_ms},
-                   {"open", result.open_ms},
+                  {{"connect", result.connect_ms},
+                   {"text", result.text_ms},
+                   {"load", result.load_ms},
                    {"decode", result.decode_ms},
                    {"total", result.total_ms}}},
                  {"per_step", std::move(steps)},
