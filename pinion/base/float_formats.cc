@@ -144,4 +144,12 @@ void from_float(const float* data, std::int64_t count, DType dtype, std::byte* o
   }
 }
 
+Tensor as_float32(const Tensor& tensor) {
+  if (tensor.dtype() == DType::kF32) return tensor;
+  Tensor converted = Tensor::empty(DType::kF32, tensor.shape());
+  to_float(tensor.view().data, tensor.dtype(), tensor.elements(),
+           reinterpret_cast<float*>(converted.mutable_data()));
+  return converted;
+}
+
 }  // namespace pinion

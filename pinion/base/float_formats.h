@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "pinion/base/dtype.h"
+#include "pinion/base/tensor.h"
 
 namespace pinion {
 
@@ -34,5 +34,8 @@ void to_float(const std::byte* data, DType dtype, std::int64_t count, float* out
 
 // Rounds float32 into kF32, kF16 or kBF16; any other dtype is an assertion failure.
 void from_float(const float* data, std::int64_t count, DType dtype, std::byte* out);
+
+// The tensor (host memory, a float type) as float32; the same storage if it is float32 already.
+Tensor as_float32(const Tensor& tensor);
 
 }  // namespace pinion

@@ -5,6 +5,7 @@
 #include "pinion/base/safetensors.h"
 #include "pinion/cli/command.h"
 #include "pinion/cli/forward_diffusion.h"
+#include "pinion/cli/split_flags.h"
 #include "pinion/models/forward_text_vae.h"
 
 namespace pinion::cli {
@@ -14,6 +15,7 @@ struct Options {
   std::filesystem::path model, inputs, out;
   std::string dtype = "fp32", device = "cpu";
   bool hidden = false;
+  SplitFlags split;
 };
 
 Error wrong(std::string text) {
@@ -30,10 +32,13 @@ Result<TensorList> read_tensors(const std::filesystem::path& path) {
 
 // The inputs' names say which of a folder's models is meant.
 Result<TensorList> evaluate(const std::filesystem::path& model, const TensorList& inputs,
-                            const models::ForwardOptions& options) {
+                            const models::ForwardOptions& options, const pipeline::SplitOptions& split) {
   if (find(inputs, "hidden_states") != nullptr) {
-    return forward_diffusion(
-        {.model = model, .arguments = inputs, .stage = options.stage, .hidden = options.hidden});
+    return forward_diffusion({.model = model,
+                              .arguments = inputs,
+                              .stage = options.stage,
+                              .hidden = options.hidden,
+                              .split = split});
   }
   if (find(inputs, "input_ids") != nullptr) return models::forward_qwen3(model, inputs, options);
   if (find(inputs, "sample") != nullptr || find(inputs, "latent") != nullptr) {
@@ -50,8 +55,9 @@ Result<void> forward(const Options& options) {
   const auto dtype = dtype_from_user(options.dtype);
   if (!dtype) return wrong("--dtype '" + options.dtype + "' is not one of fp32, bf16, fp16");
   forward_options.stage = {.device = *device, .dtype = *dtype};
+  PINION_TRY(const pipeline::SplitOptions split, options.split.parse());
   PINION_TRY(const TensorList inputs, read_tensors(options.inputs));
-  PINION_TRY(const TensorList outputs, evaluate(options.model, inputs, forward_options));
+  PINION_TRY(const TensorList outputs, evaluate(options.model, inputs, forward_options, split));
   return write_safetensors(options.out, outputs);
 }
 
@@ -77,6 +83,7 @@ void add_forward_command(CLI::App& app, Action& action) {
   command->add_option("--device", options->device, "cpu or cuda:N")
       ->envname("PINION_DEVICE")
       ->capture_default_str();
+  options->split.add_to(*command);
   command->callback([options, &action] {
     action = [options] {
       const auto done = forward(*options);

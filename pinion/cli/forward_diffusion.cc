@@ -4,17 +4,14 @@
 
 #include "pinion/base/float_formats.h"
 #include "pinion/models/family.h"
+#include "pinion/pipeline/split_forward.h"
 
 namespace pinion::cli {
 namespace {
 
 Result<Tensor> to_cpu_float(const Tensor& tensor) {
   PINION_TRY(const Tensor host, models::to_cpu(tensor));
-  if (host.dtype() == DType::kF32) return host;
-  Tensor converted = Tensor::empty(DType::kF32, host.shape());
-  to_float(host.view().data, host.dtype(), host.elements(),
-           reinterpret_cast<float*>(converted.mutable_data()));
-  return converted;
+  return as_float32(host);
 }
 
 // Keeps copies of what the observer is shown; the first failure is kept instead.
@@ -41,12 +38,25 @@ class HiddenStates {
   std::optional<Error> failure_;
 };
 
+Result<TensorList> forward_on_workers(models::Model& model, models::ForwardCall call,
+                                      const ForwardRequest& request) {
+  if (request.hidden) {
+    return Error{Errc::kInvalidArgument, "--hidden shows the states of blocks in this process",
+                 "leave out --worker"};
+  }
+  call.constants.velocity_of_references = false;
+  PINION_TRY(pipeline::SplitForward forward,
+             pipeline::forward_split(model, call, request.split, request.stage));
+  return TensorList{{"sample", std::move(forward.velocity)}};
+}
+
 }  // namespace
 
 Result<TensorList> forward_diffusion(const ForwardRequest& request) {
   PINION_TRY(const auto model, models::open_model(request.model));
   const models::Family* family = models::find_family(model->info().family);
   PINION_TRY(models::ForwardCall call, family->read_forward_call(model->info(), request.arguments));
+  if (!request.split.workers.empty()) return forward_on_workers(*model, std::move(call), request);
   PINION_TRY(const auto stage, model->load_stage({0, model->block_count()}, request.stage));
   PINION_TRY(const auto job, stage->begin_job(std::move(call.constants)));
 

@@ -11,6 +11,7 @@
 #include "pinion/cli/generate_table.h"
 #include "pinion/cli/interrupt.h"
 #include "pinion/cli/progress_bar.h"
+#include "pinion/cli/split_flags.h"
 #include "pinion/pipeline/generate.h"
 #include "pinion/pipeline/report.h"
 #include "pinion/pipeline/trace.h"
@@ -20,10 +21,9 @@ namespace {
 
 struct Options {
   pipeline::GenerateRequest request;
-  std::string size, device = "cpu", dtype = "auto", codec = "raw";
-  std::vector<std::string> workers;
+  std::string size, device = "cpu", dtype = "auto";
+  SplitFlags split;
   std::filesystem::path out = "pinion.png", out_latents, report, trace;
-  double step_timeout_s = 600;
 };
 
 Error wrong(std::string text) {
@@ -55,13 +55,7 @@ Result<pipeline::GenerateRequest> to_request(const Options& options) {
     request.dtype = dtype_from_user(options.dtype);
     if (!request.dtype) return wrong("--dtype '" + options.dtype + "' is not one of auto, fp32, bf16, fp16");
   }
-  PINION_TRY(request.split.codec, codec::parse_profile(options.codec));
-  for (const std::string& worker : options.workers) {
-    PINION_TRY(client::WorkerAddress address, client::parse_worker_address(worker));
-    request.split.workers.push_back(std::move(address));
-  }
-  request.split.connect.step_deadline =
-      std::chrono::milliseconds(static_cast<std::int64_t>(options.step_timeout_s * 1000));
+  PINION_TRY(request.split, options.split.parse());
   return request;
 }
 
@@ -170,21 +164,7 @@ void add_generate_command(CLI::App& app, Action& action) {
       ->add_option("--dtype", options->dtype,
                    "Compute dtype: auto (fp32 on cpu, bf16 on cuda), fp32, bf16, fp16")
       ->capture_default_str();
-  command->add_option("--worker", options->workers, "HOST[:PORT] of a paired worker; repeat for a chain")
-      ->envname("PINION_WORKER");
-  command
-      ->add_option("--cut", request.split.cut,
-                   "First block of each worker, such as 3 or 2,5; 0: no block here; all: no worker; auto")
-      ->capture_default_str();
-  command
-      ->add_option("--codec", options->codec,
-                   "How states cross the wire: raw, lossless, fidelity:DB or cos:C")
-      ->envname("PINION_CODEC")
-      ->capture_default_str();
-  command
-      ->add_option("--step-timeout", options->step_timeout_s,
-                   "Seconds after which a step that does not come back fails")
-      ->capture_default_str();
+  options->split.add_to(*command);
   command->add_option("--out", options->out, "PNG to write; its text chunks hold prompt and settings")
       ->capture_default_str();
   command->add_option("--out-latents", options->out_latents, "safetensors file for the final latents");

@@ -10,11 +10,7 @@ namespace {
 
 Result<Tensor> to_cpu_float(const Tensor& tensor) {
   PINION_TRY(const Tensor host, models::to_cpu(tensor));
-  if (host.dtype() == DType::kF32) return host;
-  Tensor converted = Tensor::empty(DType::kF32, host.shape());
-  to_float(host.view().data, host.dtype(), host.elements(),
-           reinterpret_cast<float*>(converted.mutable_data()));
-  return converted;
+  return as_float32(host);
 }
 
 models::StepInput front_input(const DenoiseInput& input) {

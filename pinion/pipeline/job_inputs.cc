@@ -14,14 +14,6 @@ namespace {
 constexpr int kPixelsPerToken = 16;
 constexpr std::int64_t kMaxReferencePixels = 1024 * 1024;
 
-Tensor as_float(const Tensor& tensor) {
-  if (tensor.dtype() == DType::kF32) return tensor;
-  Tensor converted = Tensor::empty(DType::kF32, tensor.shape());
-  to_float(tensor.view().data, tensor.dtype(), tensor.elements(),
-           reinterpret_cast<float*>(converted.mutable_data()));
-  return converted;
-}
-
 // The one tensor of that name from a file, as float32.
 Result<Tensor> read_float_tensor(const std::filesystem::path& path, std::string_view tensor_name) {
   PINION_TRY(const SafetensorsFile file, SafetensorsFile::open(path));
@@ -32,7 +24,7 @@ Result<Tensor> read_float_tensor(const std::filesystem::path& path, std::string_
                      std::string(name(tensor.dtype())) + ", not floating point",
                  ""};
   }
-  return as_float(tensor);
+  return as_float32(tensor);
 }
 
 // [1, ...] repeated to [batch, ...].
