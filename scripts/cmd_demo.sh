@@ -7,6 +7,6 @@ run_demo() {
   stage "Building Pinion"
   build release pinion || fail "the build failed"
   stage "Demo"
-  scripts/demo.sh build/release/pinion/cli/pinion "$@" || fail "the demo failed"
+  scripts/demo.sh build/release/pinion/cli/pinion "$python" "$@" || fail "the demo failed"
   finish_stages
 }

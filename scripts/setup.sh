@@ -65,14 +65,14 @@ set_up_python() {
     return
   fi
   python=$PWD/.venv/bin/python
-  if [ -f .venv/pinion-stamp ] && [ "$(cat .venv/pinion-stamp)" = "torch $torch_version" ]; then
+  if [ -f .venv/pinion-stamp ] && [ "$(cat .venv/pinion-stamp)" = "torch $torch_version, pillow" ]; then
     say "      torch $torch_version in .venv"
     return
   fi
   say "      making .venv and installing torch $torch_version with pip (once; up to 3 GB where pip picks the CUDA build)"
   command -v python3 > /dev/null || fail "there is no python3: install it (./dev setup lists the packages)"
   python3 -m venv .venv || fail "python3 -m venv failed: is python3-venv installed?"
-  .venv/bin/pip install --disable-pip-version-check --progress-bar on "torch==$torch_version" numpy ||
+  .venv/bin/pip install --disable-pip-version-check --progress-bar on "torch==$torch_version" numpy pillow ||
     fail "pip could not install torch $torch_version: see above, or use --python PATH"
-  echo "torch $torch_version" > .venv/pinion-stamp
+  echo "torch $torch_version, pillow" > .venv/pinion-stamp
 }
