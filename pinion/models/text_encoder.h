@@ -24,7 +24,14 @@ class TextEncoder {
 // kAfterEncoder encodes the bare prompt and pads the embeddings with zeros on the left, as ComfyUI does.
 enum class TextPadding { kThroughEncoder, kAfterEncoder };
 
-// Opens the text encoder and tokenizer of a diffusers folder (`text_encoder/`, `tokenizer/`).
+// Where the parts of a text encoder lie.
+struct EncoderSource {
+  std::filesystem::path weights_folder;  // config.json beside safetensors
+  std::filesystem::path tokenizer_folder;
+};
+
+// Opens the text encoder and tokenizer of a diffusers folder (`text_encoder/`, `tokenizer/`), whose kind is
+// the model_type of its config.json. kNotFound, kUnsupported or kBadFormat name the folder or file.
 Result<std::unique_ptr<TextEncoder>> open_text_encoder(const std::filesystem::path& model_folder,
                                                        const StageOptions& options,
                                                        TextPadding padding = TextPadding::kThroughEncoder);
