@@ -52,8 +52,9 @@ void print_model(const models::ListedModel& model) {
              name(model.info.weight_dtype), size_text(model.total_bytes));
   int first = 0;
   for (const BlockKind& kind : block_kinds(model.info)) {
-    fmt::print("  blocks {:>2} to {:>2}: {}, {} each\n", first, first + kind.count - 1, kind.name,
-               size_text(kind.bytes));
+    const std::string which = kind.count == 1 ? fmt::format("block {}", first)
+                                              : fmt::format("blocks {} to {}", first, first + kind.count - 1);
+    fmt::print("  {}: {}, {} each\n", which, kind.name, size_text(kind.bytes));
     first += kind.count;
   }
   fmt::print("  shared {}, embed {}, finish {}\n  hash {}\n", size_text(model.info.shared_bytes),

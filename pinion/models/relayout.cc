@@ -59,20 +59,28 @@ Tensor joined(const std::vector<Tensor>& parts) {
   return whole;
 }
 
+bool same_bytes(const Tensor& a, const Tensor& b) {
+  return a.defined() && b.defined() && std::ranges::equal(a.view().span(), b.view().span());
+}
+
 // The one scale that covers the tensor, as a scalar; undefined for weights that are stored plainly.
 Result<Tensor> common_scale(const Checkpoint& checkpoint, const CanonicalTensor& tensor) {
-  const auto scaled = [](const Piece& piece) { return !piece.scale.empty(); };
-  if (std::none_of(tensor.pieces.begin(), tensor.pieces.end(), scaled)) return Tensor();
-  const Piece& first = tensor.pieces.front();
-  const bool one = std::all_of(tensor.pieces.begin(), tensor.pieces.end(),
-                               [&](const Piece& piece) { return piece.scale == first.scale; });
-  if (!one || checkpoint.weights().entry(first.scale)->shape.elements() != 1) {
-    return Error{Errc::kUnsupported,
-                 fmt::format("'{}' has several fp8 scales, which the layout cannot hold", tensor.name),
-                 "export from the bf16 file of the model"};
+  const auto plain = [](const Piece& piece) { return piece.scale.empty(); };
+  if (std::all_of(tensor.pieces.begin(), tensor.pieces.end(), plain)) return Tensor();
+  Tensor common;
+  for (const Piece& piece : tensor.pieces) {
+    Tensor scale;
+    if (!plain(piece)) {
+      PINION_TRY(scale, checkpoint.weights().tensor(piece.scale));
+    }
+    if (!scale.defined() || scale.elements() != 1 || (common.defined() && !same_bytes(scale, common))) {
+      return Error{Errc::kUnsupported,
+                   fmt::format("'{}' has several fp8 scales, which the layout cannot hold", tensor.name),
+                   "export from the bf16 file of the model"};
+    }
+    common = scale.reshaped(Shape{});
   }
-  PINION_TRY(const Tensor scale, checkpoint.weights().tensor(first.scale));
-  return scale.reshaped(Shape{});
+  return common;
 }
 
 Result<void> add_scale(const Checkpoint& checkpoint, const std::string& name,
