@@ -1,12 +1,12 @@
 # ./dev fuzz [SECONDS] [TARGET]. Sourced by ./dev.
 
-fuzz_targets() { find build/fuzz/tests/fuzz -maxdepth 1 -name '*_fuzz' -type f -perm -u+x -printf '%f\n' | sort; }
+fuzz_targets() { find build/fuzz/fuzzers -maxdepth 1 -name '*_fuzz' -type f -perm -u+x -printf '%f\n' | sort; }
 
 # Runs one target from its committed corpus; what it finds anew is kept in build/fuzz/corpus/TARGET.
 fuzz_one() { # TARGET SECONDS
   local target=$1 seconds=$2 found=build/fuzz/corpus/$1 log=build/fuzz/$1.log
   mkdir -p "$found" build/fuzz/crashes
-  if "build/fuzz/tests/fuzz/$target" "-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  if "build/fuzz/fuzzers/$target" "-max_total_time=$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     "-artifact_prefix=build/fuzz/crashes/$target-" "$found" "tests/fuzz/corpus/$target" > "$log" 2>&1; then
     say "      $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, no fault"
   else
