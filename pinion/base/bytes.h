@@ -78,11 +78,16 @@ class ByteWriter {
   template <class T>
   void write(T value) {
     static_assert(std::is_arithmetic_v<T>);
-    const auto* from = reinterpret_cast<const std::byte*>(&value);
-    bytes_.insert(bytes_.end(), from, from + sizeof(T));
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + sizeof(T));
+    std::memcpy(bytes_.data() + at, &value, sizeof(T));
   }
 
-  void write_bytes(ByteSpan from) { bytes_.insert(bytes_.end(), from.begin(), from.end()); }
+  void write_bytes(ByteSpan from) {
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + from.size());
+    if (!from.empty()) std::memcpy(bytes_.data() + at, from.data(), from.size());
+  }
 
   // Overwrites a field written before, such as a length that is known only at the end.
   template <class T>

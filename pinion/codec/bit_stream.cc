@@ -14,7 +14,8 @@ Result<std::uint64_t> read_varint(ByteReader& in, std::string_view what) {
     return value;
   }
   return Error{Errc::kBadFormat,
-               std::string(what) + ": a number is not in its shortest form before offset " + std::to_string(in.offset()),
+               std::string(what) + ": a number is not in its shortest form before offset " +
+                   std::to_string(in.offset()),
                ""};
 }
 

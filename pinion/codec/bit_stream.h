@@ -10,7 +10,7 @@
 
 namespace pinion::codec {
 
-inline constexpr int kMaxGammaBits = 31;     // value below 2^32
+inline constexpr int kMaxGammaBits = 31;  // value below 2^32
 inline constexpr int kMaxRiceQuotient = 40;
 
 inline std::uint32_t zigzag(std::int32_t value) {

@@ -43,7 +43,7 @@ struct FrameStats {
   std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was
   std::size_t tensor_bytes = 0;  // raw size
   std::int64_t elements = 0;
-  double ideal_index_bits = 0;   // entropy of the indices, each table class under its own histogram (fidelity)
+  double ideal_index_bits = 0;  // entropy of the indices, each table class under its own histogram (fidelity)
   double snr_db = 0;
   double cosine = 0;
   double max_error = 0;
@@ -91,7 +91,7 @@ class Decoder {
   virtual ~Decoder() = default;
 
   // Adds a basis asset; kept for the decoder's life. Adding one that is held already does nothing. At most
-  // 128 Mi coefficients in all (kTooLarge).
+  // 64 Mi coefficients in all (kTooLarge).
   virtual Result<void> add_basis(ByteSpan basis) = 0;
 
   // Decodes the next frame of the stream. kNotFound: it needs a basis or an earlier frame that is not here.

@@ -17,11 +17,13 @@ Result<Mode> mode_from_code(std::uint8_t code) {
 
 bool mode_allows(Mode mode, DType dtype) {
   switch (mode) {
-    case Mode::kRaw: return true;
+    case Mode::kRaw:
+      return true;
     case Mode::kLossless:
-      return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF8E4M3 ||
-             dtype == DType::kF8E5M2;
-    case Mode::kFidelity: return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
+      return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
+             dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
+    case Mode::kFidelity:
+      return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
   }
   return false;
 }
@@ -30,7 +32,8 @@ Result<Shape> read_shape(ByteReader& in) {
   const auto rank = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("coded frame"));
   if (rank > Shape::kMaxRank) {
-    return Error{Errc::kBadFormat, "coded frame has rank " + std::to_string(rank) + ", at most 8 is allowed", ""};
+    return Error{Errc::kBadFormat, "coded frame has rank " + std::to_string(rank) + ", at most 8 is allowed",
+                 ""};
   }
   std::array<std::int64_t, Shape::kMaxRank> extents{};
   std::uint64_t elements = 1;
@@ -38,7 +41,8 @@ Result<Shape> read_shape(ByteReader& in) {
     PINION_TRY(const std::uint64_t extent, read_varint(in, "coded frame"));
     const auto product = checked_mul(elements, std::max<std::uint64_t>(extent, 1));
     if (extent > kMaxExtent || !product || *product > kMaxElements) {
-      return Error{Errc::kBadFormat, "coded frame has an impossible shape (axis " + std::to_string(axis) + ")", ""};
+      return Error{Errc::kBadFormat,
+                   "coded frame has an impossible shape (axis " + std::to_string(axis) + ")", ""};
     }
     elements = *product;
     extents[axis] = static_cast<std::int64_t>(extent);
@@ -50,14 +54,14 @@ Result<void> check_limits(const FrameHeader& header, const DecodeLimits& limits)
   const auto bytes = static_cast<std::uint64_t>(header.shape.elements()) * size_bytes(header.dtype);
   if (bytes > limits.max_tensor_bytes) {
     return Error{Errc::kTooLarge,
-                 "coded tensor " + to_string(header.shape) + " has " + std::to_string(bytes) + " bytes, at most " +
-                     std::to_string(limits.max_tensor_bytes) + " are accepted",
+                 "coded tensor " + to_string(header.shape) + " has " + std::to_string(bytes) +
+                     " bytes, at most " + std::to_string(limits.max_tensor_bytes) + " are accepted",
                  ""};
   }
   if (static_cast<std::uint64_t>(channels_of(header.shape)) > limits.max_channels) {
     return Error{Errc::kTooLarge,
-                 "coded tensor " + to_string(header.shape) + " has more than " + std::to_string(limits.max_channels) +
-                     " channels",
+                 "coded tensor " + to_string(header.shape) + " has more than " +
+                     std::to_string(limits.max_channels) + " channels",
                  ""};
   }
   return {};
@@ -75,13 +79,15 @@ std::int64_t rows_of(const Shape& shape) {
 Bytes write_frame(const FrameHeader& header, ByteSpan body) {
   PINION_ASSERT(mode_allows(header.mode, header.dtype));
   ByteWriter out;
-  for (const std::uint8_t byte : kFrameMagic) out.write(byte);
+  out.write_bytes(std::as_bytes(std::span(kFrameMagic)));
   out.write(kFormatVersion);
   out.write(static_cast<std::uint8_t>(header.mode));
   out.write(static_cast<std::uint8_t>(header.dtype));
-  out.write(static_cast<std::uint8_t>((header.basis ? kFlagBasis : 0) | (header.previous ? kFlagPrevious : 0)));
+  out.write(
+      static_cast<std::uint8_t>((header.basis ? kFlagBasis : 0) | (header.previous ? kFlagPrevious : 0)));
   out.write(static_cast<std::uint8_t>(header.shape.rank()));
-  for (const std::int64_t extent : header.shape.extents()) write_varint(out, static_cast<std::uint64_t>(extent));
+  for (const std::int64_t extent : header.shape.extents())
+    write_varint(out, static_cast<std::uint64_t>(extent));
   write_varint(out, body.size());
   if (header.basis) out.write_bytes(*header.basis);
   if (header.previous) out.write(*header.previous);
@@ -104,14 +110,17 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   const auto flags = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("coded frame"));
   if (version != kFormatVersion) {
-    return Error{Errc::kUnsupported, "coded frame of version " + std::to_string(version) + ", this build reads version 1",
+    return Error{Errc::kUnsupported,
+                 "coded frame of version " + std::to_string(version) + ", this build reads version 1",
                  "use the same Pinion version on both sides"};
   }
   ParsedFrame parsed{};
   PINION_TRY(parsed.header.mode, mode_from_code(mode));
   const std::optional<DType> known = dtype_from_code(dtype);
   if (!known || !mode_allows(parsed.header.mode, *known)) {
-    return Error{Errc::kBadFormat, "coded frame has an element type that its mode does not allow: " + std::to_string(dtype), ""};
+    return Error{Errc::kBadFormat,
+                 "coded frame has an element type that its mode does not allow: " + std::to_string(dtype),
+                 ""};
   }
   parsed.header.dtype = *known;
   const bool may_depend = parsed.header.mode == Mode::kFidelity;
@@ -121,7 +130,8 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   PINION_TRY(parsed.header.shape, read_shape(in));
   PINION_TRY_VOID(check_limits(parsed.header, limits));
   PINION_TRY(const std::uint64_t body_bytes, read_varint(in, "coded frame"));
-  if (body_bytes > kMaxBodyBytes) return Error{Errc::kBadFormat, "coded frame has an impossible body size", ""};
+  if (body_bytes > kMaxBodyBytes)
+    return Error{Errc::kBadFormat, "coded frame has an impossible body size", ""};
   if (flags & kFlagBasis) {
     const ByteSpan id = in.take(kBasisIdBytes);
     PINION_TRY_VOID(in.check("coded frame"));
@@ -132,7 +142,8 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   parsed.checksum = in.read<std::uint32_t>();
   PINION_TRY_VOID(in.check("coded frame"));
   if (in.remaining() != 0) {
-    return Error{Errc::kBadFormat, "coded frame is followed by " + std::to_string(in.remaining()) + " stray bytes", ""};
+    return Error{Errc::kBadFormat,
+                 "coded frame is followed by " + std::to_string(in.remaining()) + " stray bytes", ""};
   }
   if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};

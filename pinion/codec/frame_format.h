@@ -30,8 +30,8 @@ struct FrameHeader {
   Mode mode = Mode::kRaw;
   DType dtype = DType::kF32;
   Shape shape;
-  std::optional<BasisId> basis;             // the basis that the frame needs
-  std::optional<std::uint32_t> previous;    // checksum of the frame that it predicts from
+  std::optional<BasisId> basis;           // the basis that the frame needs
+  std::optional<std::uint32_t> previous;  // checksum of the frame that it predicts from
 };
 
 // The last axis, 1 for a scalar.

@@ -30,9 +30,12 @@ Result<Profile> fidelity_profile(double target_db, std::string_view text) {
 
 std::string_view name(Mode mode) {
   switch (mode) {
-    case Mode::kRaw: return "raw";
-    case Mode::kLossless: return "lossless";
-    case Mode::kFidelity: return "fidelity";
+    case Mode::kRaw:
+      return "raw";
+    case Mode::kLossless:
+      return "lossless";
+    case Mode::kFidelity:
+      return "fidelity";
   }
   return "unknown";
 }
@@ -60,7 +63,8 @@ Result<Profile> parse_profile(std::string_view text) {
 std::string to_string(const Profile& profile) {
   if (profile.mode != Mode::kFidelity) return std::string(name(profile.mode));
   std::array<char, 32> digits{};
-  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), profile.target_snr_db);
+  const auto [end, error] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), profile.target_snr_db);
   PINION_ASSERT(error == std::errc{});
   return "fidelity:" + std::string(digits.data(), end);
 }

@@ -29,7 +29,8 @@ Frequencies normalise_counts(std::span<const std::uint64_t> counts) {
   for (std::size_t s = 0; s < counts.size(); ++s) {
     if (counts[s] == 0) continue;
     const double share = static_cast<double>(counts[s]) / static_cast<double>(total) * kProbabilityScale;
-    frequencies[s] = static_cast<std::uint16_t>(std::clamp(std::floor(share + 0.5), 1.0, double{kProbabilityScale}));
+    frequencies[s] =
+        static_cast<std::uint16_t>(std::clamp(std::floor(share + 0.5), 1.0, double{kProbabilityScale}));
     sum += frequencies[s];
   }
   // Rounding leaves the sum off by at most half the alphabet: give or take where it costs least.
@@ -77,13 +78,7 @@ EncodeTable::EncodeTable(const Frequencies& frequencies) : entries_(frequencies.
     entry.frequency = f;
     entry.complement = kProbabilityScale - f;
     entry.bias = start;
-    if (f == 1) {
-      // 2^64 / 1 does not fit: all ones gives the quotient x - 1, which the bias makes up for.
-      entry.reciprocal = std::numeric_limits<std::uint64_t>::max();
-      entry.bias += entry.complement;
-    } else if (f > 1) {
-      entry.reciprocal = std::numeric_limits<std::uint64_t>::max() / f + 1;
-    }
+    if (f > 0) entry.reciprocal = ((std::uint64_t{1} << kReciprocalBits) + f - 1) / f;
     start += f;
   }
 }

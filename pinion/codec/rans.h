@@ -43,8 +43,12 @@ class DecodeTable {
   std::vector<DecodeEntry> entries_;
 };
 
+// x / f by a multiplication. The encoder divides x < f 2^20 by f ≤ 2^12: x ceil(2^44 / f) stays below 2^64,
+// and its excess over 2^44 x / f is below x ≤ 2^44 / f, too small to reach the next integer.
+inline constexpr int kReciprocalBits = 44;
+
 struct EncodeEntry {
-  std::uint64_t reciprocal;  // ceil(2^64 / frequency), so that x / frequency is one high multiplication
+  std::uint64_t reciprocal;  // ceil(2^44 / frequency): see kReciprocalBits
   std::uint32_t bias;
   std::uint32_t frequency;
   std::uint32_t complement;  // kProbabilityScale - frequency
@@ -72,7 +76,7 @@ class ChunkEncoder {
       words_.push_back(static_cast<std::uint16_t>(x));
       x >>= 16;
     }
-    const auto quotient = static_cast<std::uint32_t>((static_cast<unsigned __int128>(x) * entry.reciprocal) >> 64);
+    const auto quotient = static_cast<std::uint32_t>((x * entry.reciprocal) >> kReciprocalBits);
     states_[static_cast<std::size_t>(lane)] = x + entry.bias + quotient * entry.complement;
   }
 
@@ -94,7 +98,8 @@ class ChunkEncoder {
   std::vector<std::uint16_t> words_;  // in reverse
 };
 
-// Takes a chunk apart, first operation first. A chunk that is too short sets a sticky failure and gives zeros.
+// Takes a chunk apart, first operation first. A chunk that is too short sets a sticky failure and gives
+// zeros.
 class ChunkDecoder {
  public:
   static Result<ChunkDecoder> open(ByteSpan chunk, int lanes);

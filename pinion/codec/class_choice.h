@@ -1,0 +1,36 @@
+#pragma once
+// The encoder's choice of table classes: the shape that suits all components, a scale for each.
+
+#include <span>
+
+#include "pinion/codec/component_params.h"
+
+namespace pinion::codec {
+
+// How often each magnitude occurs in a run of integers, after `shift` (docs/format.md §6.3).
+struct Spread {
+  Spread(std::span<const std::int32_t> values, int shift);
+
+  std::array<std::uint32_t, kMaxHalfAlphabet + 1> counts{};
+  std::size_t used = 0;             // magnitudes below this one occur
+  std::uint64_t beyond = 0;         // values too large for any alphabet
+  std::uint64_t beyond_length = 0;  // and the sum of their escape lengths
+  int shift = 0;
+  std::size_t values = 0;
+};
+
+// Bits that a run takes in a class with the spread's shift.
+double class_cost(const Spread& spread, const IndexTable& table);
+
+// Fills shape and scales for `values` [components, rows]; returns the bits of all indices.
+double choose_index_classes(std::span<const std::int32_t> values, std::size_t rows, IndexTables& tables,
+                            ComponentParams& params);
+
+// The best class for one run, any shape, and its bits. Scale 0 if all values are 0.
+struct ClassChoice {
+  IndexClass index_class;
+  double bits = 0;
+};
+ClassChoice choose_class(std::span<const std::int32_t> values, IndexTables& tables);
+
+}  // namespace pinion::codec

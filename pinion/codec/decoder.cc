@@ -1,0 +1,91 @@
+#include <algorithm>
+#include <map>
+
+#include "pinion/base/sha256.h"
+#include "pinion/codec/basis.h"
+#include "pinion/codec/bit_stream.h"
+#include "pinion/codec/fidelity_decoder.h"
+#include "pinion/codec/lossless.h"
+
+namespace pinion::codec {
+namespace {
+
+Result<Tensor> decode_raw(const ParsedFrame& frame) {
+  const std::size_t expected =
+      static_cast<std::size_t>(frame.header.shape.elements()) * size_bytes(frame.header.dtype);
+  if (frame.body.size() != expected) {
+    return Error{Errc::kBadFormat,
+                 "raw frame holds " + std::to_string(frame.body.size()) + " bytes, its tensor has " +
+                     std::to_string(expected),
+                 ""};
+  }
+  Tensor tensor = Tensor::empty(frame.header.dtype, frame.header.shape);
+  std::copy(frame.body.begin(), frame.body.end(), tensor.mutable_data());
+  return tensor;
+}
+
+class StreamDecoder final : public Decoder {
+ public:
+  Result<void> add_basis(ByteSpan asset) override {
+    if (bases_.contains(basis_id(asset))) return {};
+    PINION_TRY(const auto basis, decode_basis(asset, kMaxBasisCoefficients - coefficients_));
+    coefficients_ += basis->rows.values.size();
+    bases_.emplace(basis->id, basis);
+    return {};
+  }
+
+  Result<Tensor> decode(ByteSpan bytes, const DecodeLimits& limits) override {
+    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits));
+    PINION_TRY_VOID(verify_checksum(bytes));
+    switch (frame.header.mode) {
+      case Mode::kRaw:
+        return decode_raw(frame);
+      case Mode::kLossless:
+        return decode_lossless(frame.header, frame.body);
+      case Mode::kFidelity:
+        return decode_inter(frame);
+    }
+    return Error{Errc::kInternal, "coded frame of a mode that was not checked", ""};
+  }
+
+ private:
+  Result<Tensor> decode_inter(const ParsedFrame& frame) {
+    const Basis* basis = nullptr;
+    if (frame.header.basis) {
+      const auto found = bases_.find(*frame.header.basis);
+      if (found == bases_.end()) {
+        return Error{Errc::kNotFound,
+                     "coded frame needs basis " + to_hex(*frame.header.basis) + ", which is not here",
+                     "send the basis first"};
+      }
+      basis = found->second.get();
+    }
+    PINION_TRY(DecodedFrame decoded, decode_fidelity(frame, basis, state_ ? &*state_ : nullptr, tables_));
+    state_ = std::move(decoded.state);
+    return std::move(decoded.tensor);
+  }
+
+  std::map<BasisId, std::shared_ptr<const Basis>> bases_;
+  std::uint64_t coefficients_ = 0;
+  std::optional<StreamState> state_;
+  IndexTables tables_;
+};
+
+}  // namespace
+
+std::unique_ptr<Decoder> Decoder::create() { return std::make_unique<StreamDecoder>(); }
+
+Result<FrameInfo> inspect(ByteSpan bytes, const DecodeLimits& limits) {
+  PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits));
+  FrameInfo info{.mode = frame.header.mode,
+                 .dtype = frame.header.dtype,
+                 .shape = frame.header.shape,
+                 .frame_bytes = bytes.size(),
+                 .basis_hash = frame.header.basis ? to_hex(*frame.header.basis) : "",
+                 .key_frame = !frame.header.previous.has_value(),
+                 .step_size = 0};
+  if (info.mode == Mode::kFidelity) info.step_size = ByteReader(frame.body).read<float>();
+  return info;
+}
+
+}  // namespace pinion::codec

@@ -1,0 +1,11 @@
+#pragma once
+// The yardstick of the entropy coder: what the indices of a frame would take with perfect static tables.
+
+#include "pinion/codec/frame_quantiser.h"
+
+namespace pinion::codec {
+
+// Entropy of the residuals (means included), each table class under the histogram of its own values.
+double ideal_bits(const QuantisedFrame& frame);
+
+}  // namespace pinion::codec

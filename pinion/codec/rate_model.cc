@@ -1,0 +1,88 @@
+#include "pinion/codec/rate_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace pinion::codec {
+namespace {
+
+constexpr double kLeftOutVariance = 0.16;  // squared steps: below, bits are better spent on other components
+constexpr double kHighRateGain = 17.079;   // 2 pi e: entropy of a finely quantised Gauss variable
+constexpr double kBasisPrecision = 0.7;    // basis rounding against a step's, where both cost the same
+constexpr int kBisections = 48;
+
+double error_of(const RateProblem& problem, double step) {
+  double error = problem.outside;
+  for (const double variance : problem.variances)
+    error += step * step * model_error(variance / (step * step));
+  return error;
+}
+
+}  // namespace
+
+double model_bits(double variance) {
+  return variance < kLeftOutVariance ? 0 : 0.5 * std::log2(1 + kHighRateGain * variance);
+}
+
+double model_error(double variance) {
+  return variance < kLeftOutVariance ? variance : variance / (1 + 12 * variance);
+}
+
+RatePlan plan_rate(const RateProblem& problem) {
+  if (problem.outside >= problem.target || problem.target <= 0) return {};
+  double low = std::sqrt(problem.target) * 1e-6;
+  double high = std::sqrt(problem.target) * 16;
+  for (int i = 0; i < kBisections; ++i) {
+    const double middle = std::sqrt(low * high);
+    (error_of(problem, middle) > problem.target ? high : low) = middle;
+  }
+  RatePlan plan{low, 0};
+  for (const double variance : problem.variances) plan.bits += model_bits(variance / (low * low));
+  plan.bits *= static_cast<double>(problem.rows);
+  return plan;
+}
+
+double basis_step(double variance, double step, std::size_t channels) {
+  const double spread = std::max(std::sqrt(variance), 0.25 * step);
+  return kBasisPrecision * step / (spread * std::sqrt(static_cast<double>(channels)));
+}
+
+BasisPlan plan_basis(const BasisProblem& problem) {
+  constexpr std::size_t kTrials = 40;
+  BasisPlan best;
+  double least = std::numeric_limits<double>::infinity();
+  double inside = 0;
+  std::size_t counted = 0;
+  std::size_t last = 0;
+  const auto limit = problem.variances.size();
+  for (std::size_t trial = 1; trial <= kTrials; ++trial) {
+    const std::size_t count = std::max<std::size_t>(1, trial * limit / kTrials);
+    if (count == last || count > limit) continue;
+    last = count;
+    for (; counted < count; ++counted) inside += problem.variances[counted];
+    // Rows not seen yet have more outside than these, to which the directions were fitted.
+    const auto rows = static_cast<double>(problem.rows);
+    const double unfitted = rows / std::max(1.0, rows - static_cast<double>(count));
+    const RateProblem rate{problem.variances.first(count),
+                           std::max(0.0, problem.total_variance - inside) * unfitted, problem.target,
+                           problem.rows};
+    const RatePlan plan = plan_rate(rate);
+    if (plan.step == 0) continue;
+    double basis_bits = 0;
+    for (const double variance : rate.variances) {
+      const double rounding = basis_step(variance, plan.step, problem.channels);
+      const double deviation = 1 / (rounding * std::sqrt(static_cast<double>(problem.channels)));
+      basis_bits +=
+          static_cast<double>(problem.channels) * 0.5 * std::log2(1 + kHighRateGain * deviation * deviation);
+    }
+    if (const double total = basis_bits + problem.frames * plan.bits; total < least) {
+      least = total;
+      best = {count, plan, basis_bits};
+    }
+  }
+  return best;
+}
+
+}  // namespace pinion::codec
