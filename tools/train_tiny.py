@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Trains the tiny FLUX.2-architecture model that ships in models/tiny-flux2, from nothing, in minutes.
+
+Stages, in order:
+  vae       the autoencoder, on scenes drawn while it trains
+  flow      rectified flow of the transformer, together with the Qwen3 text encoder
+  distil    four steps in place of the teacher's many, guidance folded in
+  evaluate  held-out captions: agreement figures and contact sheets
+  export    the diffusers folder (needs diffusers and transformers; the other stages need torch alone)
+
+Each stage reads what the ones before it left in --out, so a run can stop anywhere and go on later:
+  python tools/train_tiny.py --out build/tiny                            # everything
+  python tools/train_tiny.py --out build/tiny --stages flow,distil       # again, on the same autoencoder
+  python tools/train_tiny.py --out build/tiny --stages export --folder models/tiny-flux2
+  python tools/train_tiny.py --out /tmp/t --smoke                        # a minute on a CPU, to see that it runs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import tokenizers
+import torch
+from safetensors.torch import load_file, save_file
+
+from train_tiny import evaluate, flow_stage, nets, text, vae_stage
+
+STAGES = ["vae", "flow", "distil", "evaluate", "export"]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="working folder: weights, log, curves, sheets")
+    parser.add_argument("--stages", default=",".join(STAGES), help=f"comma-separated, of {', '.join(STAGES)}")
+    parser.add_argument("--folder", type=Path, help="where export writes the diffusers folder (default OUT/model)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", default="", help="steps by stage, as vae=5000,flow=16000,distil=3000")
+    parser.add_argument(
+        "--seconds", default="", help="time limits by stage, as vae=80,flow=300: the learning rate then follows time"
+    )
+    parser.add_argument("--batch", type=int, default=256, help="scenes per step of flow; distil takes half")
+    parser.add_argument("--scenes", type=int, default=49152, help="encoded scenes to train on")
+    parser.add_argument("--lr", default="", help="peak rates by stage, as vae=0.002,flow=0.0015,distil=0.0005")
+    parser.add_argument("--guidance", type=float, default=2.0, help="guidance that distil folds in")
+    parser.add_argument("--resume", action="store_true", help="flow goes on from the weights in --out")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="on CUDA")
+    parser.add_argument("--smoke", action="store_true", help="a handful of steps of everything on small pictures")
+    return parser.parse_args()
+
+
+def by_stage(given: str, defaults: dict[str, float]) -> dict[str, float]:
+    return defaults | {k: float(v) for k, v in (item.split("=") for item in given.split(",") if item)}
+
+
+class Run:
+    """What the stages share: arguments, tokenizer, weights on disk and the log."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.config = nets.TinyConfig()
+        self.steps = by_stage(args.steps, {"vae": 6000, "flow": 16000, "distil": 3000})
+        self.seconds = by_stage(args.seconds, {})
+        self.rates = by_stage(args.lr, {"vae": 2e-3, "flow": 1.5e-3, "distil": 5e-4})
+        if args.smoke:
+            self.steps = {"vae": 4, "flow": 4, "distil": 4}
+            args.batch, args.scenes = 4, 8
+        self.log_path = args.out / "log.json"
+        self.log: list[dict] = json.loads(self.log_path.read_text()) if self.log_path.exists() else []
+        path = args.out / "tokenizer.json"
+        if not path.exists():
+            text.train_tokenizer(args.seed, self.config.vocab, 500 if args.smoke else 20000).save(str(path))
+        self.tok = tokenizers.Tokenizer.from_file(str(path))
+        torch.manual_seed(args.seed)
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+        self.vae = nets.Vae(self.config).to(args.device)
+        self.model = flow_stage.TinyModel(self.config, self.tok.token_to_id(text.PAD)).to(args.device)
+        self.sizes = [(64, 64), (64, 96)] if args.smoke else [(256, 256), (192, 320), (320, 192), (384, 384)]
+
+    def load(self, *names: str) -> None:
+        for name in names:
+            getattr(self, name).load_state_dict(load_file(self.args.out / f"{name}.safetensors"))
+
+    def save(self, name: str, copy: str | None = None) -> None:
+        state = {k: v.contiguous() for k, v in getattr(self, name).state_dict().items()}
+        save_file(state, self.args.out / f"{copy or name}.safetensors")
+        self.log_path.write_text(json.dumps(self.log))
+
+    def banks(self, main: int) -> list[flow_stage.Bank]:
+        start = time.monotonic()
+        counts = [main] + [max(8, main // 8)] * (len(self.sizes) - 1)
+        banks = [
+            flow_stage.make_bank(self.vae, self.tok, n, h, w, self.args.seed * 100 + i, self.args.device)
+            for i, (n, (h, w)) in enumerate(zip(counts, self.sizes))
+        ]
+        print(f"encoded {sum(counts)} scenes in {time.monotonic() - start:.0f} s", flush=True)
+        return banks
+
+
+def stage_vae(run: Run) -> None:
+    args = run.args
+    vae_stage.train_vae(
+        run.vae, int(run.steps["vae"]), args.device, args.seed, run.rates["vae"], run.log, run.seconds.get("vae"), args.smoke
+    )
+    size = 64 if args.smoke else 256
+    psnr = vae_stage.reconstruction_psnr(run.vae, args.device, 8 if args.smoke else 64, size)
+    print(f"vae      held-out reconstruction {psnr:.2f} dB")
+    run.log.append({"stage": "vae_result", "psnr": psnr})
+    run.save("vae")
+
+
+def stage_flow(run: Run) -> None:
+    args = run.args
+    run.load("vae")
+    if args.resume:
+        run.load("model")
+    if args.compile and args.device.startswith("cuda"):
+        run.model.compile_blocks()
+    try:
+        flow_stage.train_flow(
+            run.model, run.tok, run.banks(args.scenes), int(run.steps["flow"]), args.batch, args.device,
+            run.rates["flow"], run.log, run.seconds.get("flow"),
+        )  # fmt: skip
+    finally:  # an interrupted run still leaves something to go on from
+        run.save("model")
+        run.save("model", "teacher")
+
+
+def stage_distil(run: Run) -> None:
+    args = run.args
+    run.load("vae")
+    run.model.load_state_dict(load_file(args.out / "teacher.safetensors"))
+    if args.compile and args.device.startswith("cuda"):
+        run.model.compile_blocks()
+    start = time.monotonic()
+    count = max(2, args.scenes // 4)
+    paths = []
+    for i, bank in enumerate(run.banks(max(8, args.scenes // 4))):
+        inner = 1 if args.smoke else 5
+        wanted = count if i == 0 else max(2, count // 8)
+        batch = min(256, wanted)
+        paths.append(flow_stage.make_paths(run.model, run.tok, bank, wanted, batch, args.device, args.guidance, inner))
+    print(f"teacher trajectories in {time.monotonic() - start:.0f} s", flush=True)
+    flow_stage.distil(
+        run.model, paths, int(run.steps["distil"]), max(2, args.batch // 2), args.device, run.rates["distil"], run.log,
+        run.seconds.get("distil"),
+    )  # fmt: skip
+    run.save("model")
+
+
+def stage_evaluate(run: Run) -> None:
+    args = run.args
+    run.load("vae", "model")
+    count, size = (2, 64) if args.smoke else (256, 256)
+    drawn, prompts = evaluate.held_out(count, 4242)
+    (args.out / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    settings: list[tuple[str, dict]] = [("four-step", {}), ("four-step, left layout", {"layout": "left"})]
+    if (args.out / "teacher.safetensors").exists():
+        settings += [("teacher", {"inner": 5, "teacher": True, "guidance": args.guidance})]
+        settings += [("teacher, no guidance", {"inner": 5, "teacher": True, "guidance": 1.0})]
+        settings += [("teacher, four steps", {"teacher": True, "guidance": 1.0})]
+    for name, extra in settings:
+        if extra.pop("teacher", False):
+            run.model.load_state_dict(load_file(args.out / "teacher.safetensors"))
+        images = evaluate.pictures(run.model, run.vae, run.tok, prompts, size, size, args.device, 0, **extra)
+        result = evaluate.agreement(images, drawn)
+        print(f"{name}: {result.text()}", flush=True)
+        run.log.append({"stage": "evaluate", "name": name, **vars(result)})
+        evaluate.sheet(images[:48], 8, str(args.out / f"sheet_{name.replace(', ', '_').replace(' ', '_')}.png"), 0.625)
+    run.log_path.write_text(json.dumps(run.log))
+
+
+def stage_export(run: Run) -> None:
+    from train_tiny import export
+
+    run.load("vae", "model")
+    export.write_folder(run.config, run.vae, run.model, run.tok, run.args.folder or run.args.out / "model")
+    export.plot_log(run.log, run.args.out / "loss.png")
+
+
+def main() -> None:
+    run = Run(arguments())
+    wanted = run.args.stages.split(",")
+    unknown = set(wanted) - set(STAGES)
+    if unknown:
+        raise SystemExit(f"unknown stages: {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    for stage in STAGES:
+        if stage in wanted:
+            start = time.monotonic()
+            globals()[f"stage_{stage}"](run)
+            print(f"{stage} took {time.monotonic() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

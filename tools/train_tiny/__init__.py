@@ -1,0 +1,1 @@
+"""Everything that makes the tiny FLUX.2 model: pictures, captions, networks, training, export."""
