@@ -11,18 +11,22 @@ namespace pinion::models {
 class Vae {
  public:
   virtual ~Vae() = default;
-  virtual std::int64_t pixels_per_token() const = 0;  // 16: the side of the square that one latent token covers
+
+  // 16: the side of the square that one latent token covers.
+  virtual std::int64_t pixels_per_token() const = 0;
 
   // Normalised latents [batch, grid tokens, 128] -> pictures [batch, 3, height, width], float32 on the CPU,
   // nominally in [-1, 1], not clamped.
   virtual Result<Tensor> decode(const Tensor& latents, LatentGrid grid) = 0;
 
   // Pictures [batch, 3, height, width] in [-1, 1], sides multiples of 16 -> normalised latents
-  // [batch, tokens, 128], float32 on the CPU (the mode of the posterior, not a sample).
+  // [batch, tokens, 128], float32 on the CPU (the mode of the posterior, not a sample). kUnsupported without
+  // an encoder.
   virtual Result<Tensor> encode(const Tensor& pictures) = 0;
 };
 
-// Opens the VAE of a diffusers folder (`vae/`) or a single file (BFL layout; may lack the encoder).
+// Opens the VAE of a diffusers folder (`vae/`), a VAE folder, or a single file (BFL layout; may lack the
+// encoder). Errors name the folder or file.
 Result<std::unique_ptr<Vae>> open_vae(const std::filesystem::path& path, const StageOptions& options);
 
 }  // namespace pinion::models
