@@ -3,11 +3,10 @@
 # The torch files want up to 3 GiB each, so the memory bounds the jobs as well as the cores do.
 parallel_jobs() {
   if [ -n "$jobs" ]; then echo "$jobs"; return; fi
-  local cores memory_gib
+  local cores memory_kib limit=1
   cores=$(nproc)
-  memory_gib=$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1048576))
-  local limit=$((memory_gib / 3))
-  [ $limit -ge 1 ] || limit=1
+  memory_kib=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2> /dev/null)
+  if [ "${memory_kib:-0}" -ge $((3 * 1048576)) ]; then limit=$((memory_kib / (3 * 1048576))); fi
   echo $((cores < limit ? cores : limit))
 }
 

@@ -55,7 +55,8 @@ torch_version=2.13.0
 set_up_python() {
   stage "Python environment with libtorch"
   if [ -n "$python" ]; then
-    python=$(command -v "$python") || fail "--python: there is no such program"
+    local given=$python
+    python=$(command -v "$given") || fail "--python: there is no program $given"
     local found
     found=$("$python" -c 'import importlib.metadata as m; print(m.version("torch"))' 2> /dev/null) ||
       fail "$python has no torch package: install torch 2.11 or newer into that environment, or leave --python out"
