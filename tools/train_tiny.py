@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where export writes the diffusers folder (default OUT/model)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", default="", help="steps by stage, as vae=5000,flow=16000,distil=3000")
+    parser.add_argument("--steps", default="", help="steps by stage, as vae=2400,flow=6800,distil=900 (the defaults)")
     parser.add_argument(
         "--seconds", default="", help="time limits by stage, as vae=80,flow=300: the learning rate then follows time"
     )
@@ -46,7 +46,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=49152, help="encoded scenes to train on")
     parser.add_argument("--lr", default="", help="peak rates by stage, as vae=0.002,flow=0.0015,distil=0.0005")
     parser.add_argument("--guidance", type=float, default=2.0, help="guidance that distil folds in")
+    parser.add_argument("--captions", type=int, default=256, help="held-out captions that evaluate draws")
+    parser.add_argument("--samples", type=int, default=16, help="pictures on the sheet that export draws")
     parser.add_argument("--resume", action="store_true", help="flow goes on from the weights in --out")
+    parser.add_argument("--bf16", action="store_true", help="evaluate with the weights rounded as export stores them")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="on CUDA")
     parser.add_argument("--smoke", action="store_true", help="a handful of steps of everything on small pictures")
     return parser.parse_args()
@@ -63,7 +66,7 @@ class Run:
         self.args = args
         args.out.mkdir(parents=True, exist_ok=True)
         self.config = nets.TinyConfig()
-        self.steps = by_stage(args.steps, {"vae": 6000, "flow": 16000, "distil": 3000})
+        self.steps = by_stage(args.steps, {"vae": 2400, "flow": 6800, "distil": 900})
         self.seconds = by_stage(args.seconds, {})
         self.rates = by_stage(args.lr, {"vae": 2e-3, "flow": 1.5e-3, "distil": 5e-4})
         if args.smoke:
@@ -156,9 +159,11 @@ def stage_distil(run: Run) -> None:
 def stage_evaluate(run: Run) -> None:
     args = run.args
     run.load("vae", "model")
-    count, size = (2, 64) if args.smoke else (256, 256)
-    drawn, prompts = evaluate.held_out(count, 4242)
-    (args.out / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    if args.bf16:
+        for p in [*run.vae.parameters(), *run.model.parameters()]:
+            p.data.copy_(p.data.bfloat16())
+    count, size = (2, 64) if args.smoke else (args.captions, 256)
+    drawn, prompts = evaluate.held_out(count, evaluate.SEED)
     settings: list[tuple[str, dict]] = [("four-step", {}), ("four-step, left layout", {"layout": "left"})]
     if (args.out / "teacher.safetensors").exists():
         settings += [("teacher", {"inner": 5, "teacher": True, "guidance": args.guidance})]
@@ -179,8 +184,11 @@ def stage_export(run: Run) -> None:
     from train_tiny import export
 
     run.load("vae", "model")
-    export.write_folder(run.config, run.vae, run.model, run.tok, run.args.folder or run.args.out / "model")
-    export.plot_log(run.log, run.args.out / "loss.png")
+    folder = run.args.folder or run.args.out / "model"
+    export.write_folder(run.config, run.vae, run.model, run.tok, folder)
+    export.plot_log(run.log, folder / "loss.png")
+    if run.args.samples:
+        export.draw_samples(folder, evaluate.held_out(256, evaluate.SEED)[1][: run.args.samples])
 
 
 def main() -> None:

@@ -15,6 +15,9 @@ from .flow_stage import SHORT, TinyModel, empty_prompt, sample
 from .nets import Vae
 
 
+SEED = 4242  # of the held-out captions
+
+
 @dataclasses.dataclass
 class Agreement:
     """Shares of held-out captions (or of their shapes) that were drawn right."""

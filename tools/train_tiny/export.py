@@ -10,6 +10,7 @@ import tokenizers
 import torch
 
 from . import text
+from .evaluate import sheet
 from .flow_stage import FULL, TinyModel
 from .nets import TinyConfig, Vae, position_ids, rope_table
 
@@ -138,6 +139,25 @@ def _agree(name: str, ours: torch.Tensor, theirs: torch.Tensor) -> None:
     print(f"export   {name}: relative difference to the library {error:.1e}", flush=True)
     if not error < 1e-4:
         raise SystemExit(f"{name} differs from the library's ({error:.2e}); nothing written")
+
+
+def draw_samples(folder: Path, prompts: list[str]) -> None:
+    """One sheet of the prompts, drawn by diffusers from the folder just written; seed i for picture i."""
+    import numpy as np
+    from diffusers import Flux2KleinPipeline
+
+    pipe = Flux2KleinPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    images = []
+    for i, prompt in enumerate(prompts):
+        picture = pipe(
+            prompt=prompt, width=256, height=256, num_inference_steps=4, guidance_scale=1.0,
+            generator=torch.Generator("cpu").manual_seed(i), output_type="np",
+        ).images[0]  # fmt: skip
+        images.append(torch.from_numpy(np.asarray(picture)).permute(2, 0, 1))
+    (folder / "samples").mkdir(exist_ok=True)
+    sheet(torch.stack(images), 4, str(folder / "samples" / "held_out.png"))
+    lines = [f"{i}: {prompt}" for i, prompt in enumerate(prompts)]
+    (folder / "samples" / "held_out.txt").write_text("\n".join(lines) + "\n")
 
 
 def plot_log(log: list[dict], path: Path) -> None:
