@@ -31,9 +31,9 @@ struct RemoteStage {
 };
 
 struct RemotePlan {
-  std::string model_hash;   // content hash of the whole model
-  std::string model_label;  // for error messages: the client's file
-  std::string dtype;        // compute dtype, as in pinion::name(DType)
+  std::string model_hash;           // content hash of the whole model
+  std::string model_label;          // for error messages: the client's file
+  std::string dtype;                // compute dtype, as in pinion::name(DType)
   std::vector<RemoteStage> stages;  // contiguous; the last ends the model
   codec::Profile state_profile;     // for hidden states on every hop
   // The stage whose begin is 0 receives latents, always exactly.
@@ -58,33 +58,36 @@ struct StreamStats {
 };
 
 struct HopStats {
-  std::string from, to;              // "client" or the worker's host:port
-  std::size_t message_bytes = 0;     // everything on the wire for this hop, without TLS and WebSocket framing
+  std::string from, to;           // "client" or the worker's host:port
+  std::size_t message_bytes = 0;  // everything on the wire for this hop, without TLS and WebSocket framing
   std::vector<StreamStats> streams;
   double encode_ms = 0;
   double decode_ms = 0;
-  double compute_ms = 0;             // blocks at the receiving end (0 for the last hop, back to the client)
-  double wire_ms = 0;                // as far as it can be told from round trip minus the known parts
+  double queue_ms = 0;    // waiting for the device of the receiving end
+  double compute_ms = 0;  // blocks at the receiving end (0 for the last hop, back to the client)
+  double wire_ms = 0;     // as far as it can be told from round trip minus the known parts
 };
 
 struct RemoteStep {
-  Tensor velocity;               // [batch, grid tokens, latent channels], on the CPU
-  std::vector<HopStats> hops;    // last one is the way back
+  Tensor velocity;             // [batch, grid tokens, latent channels], on the CPU
+  std::vector<HopStats> hops;  // last one is the way back
   double round_trip_ms = 0;
 };
 
 struct StepRequest {
   int step = 0;
-  std::vector<float> sigma;      // one per batch item
-  float delta_sigma = 0;         // sigma of this step minus sigma of the step before (0 at the first), for latents prediction
-  Tensor latents;                // float32 [batch, grid tokens, latent channels]: every stage gets to know these exactly
-  TensorList state;              // hidden state at the first remote cut; empty when that is 0
+  std::vector<float> sigma;  // one per batch item
+  float delta_sigma =
+      0;  // sigma of this step minus sigma of the step before (0 at the first), for latents prediction
+  Tensor latents;    // float32 [batch, grid tokens, latent channels]: every stage gets to know these exactly
+  TensorList state;  // hidden state at the first remote cut; empty when that is 0
 };
 
 struct ConnectOptions {
   std::chrono::milliseconds connect_deadline{4000};
-  std::chrono::milliseconds open_deadline{600'000};   // a worker may have to read and hash a big model
+  std::chrono::milliseconds open_deadline{600'000};  // a worker may have to read and hash a big model
   std::chrono::milliseconds step_deadline{600'000};
+  bool insecure_loopback = false;  // plain TCP to workers on this machine that allow it
 };
 
 class RemoteJob {
@@ -102,7 +105,7 @@ class RemoteJob {
 
   // What the workers said when the stages were opened, one per stage: device, memory, load time.
   struct StageReport {
-    std::string worker;   // host:port
+    std::string worker;  // host:port
     std::string device;
     std::size_t weight_bytes = 0;
     double load_ms = 0;

@@ -111,7 +111,9 @@ class WebSocketConnection : public Connection,
     const auto self = this->shared_from_this();
     asio::steady_timer timer(socket_.get_executor());
     start_timer(timer, deadline, "closing the connection to " + who() + " took too long");
-    while (!is_lost_ && !queue_.empty()) co_await queue_changed_.async_wait(kAsTuple);
+    // A second caller waits for the first one's close.
+    while (!is_lost_ && (is_finishing_ || !queue_.empty())) co_await queue_changed_.async_wait(kAsTuple);
+    is_finishing_ = true;
     if (!is_lost_ && socket_.is_open()) co_await socket_.async_close(websocket::close_code::normal, kAsTuple);
     timer.cancel();
     abort();
@@ -175,6 +177,7 @@ class WebSocketConnection : public Connection,
   std::size_t max_send_bytes_ = kUnauthorisedMessageBytes;
   std::deque<Outgoing> queue_;  // the front is being written
   bool is_lost_ = false;
+  bool is_finishing_ = false;
   std::string missed_deadline_;
   asio::steady_timer read_timer_;
   asio::steady_timer write_timer_;

@@ -1,0 +1,240 @@
+#include "pinion/client/chain.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "pinion/transport/dial.h"
+
+namespace pinion::client {
+namespace {
+
+using transport::Message;
+
+constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
+constexpr transport::Milliseconds kEndDeadline{5000};
+constexpr transport::Milliseconds kGoodbye{1000};
+constexpr int kClockPings = 3;
+
+}  // namespace
+
+std::uint64_t clock_us() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+Error Chain::at(std::size_t stage, Error error) const {
+  const std::string worker = to_string(links_[stage].address);
+  if (error.text.find(worker) != std::string::npos) return error;
+  const RemoteStage& blocks = setup_.plan.stages[stage];
+  return std::move(error).in("worker " + worker + ", blocks " + std::to_string(blocks.begin) + " to " +
+                             std::to_string(blocks.end - 1));
+}
+
+void Chain::fail(const Error& why) {
+  if (!broken_) broken_ = why;
+  if (arrival_) arrival_->cancel();
+}
+
+asio::awaitable<Result<void>> Chain::open() {
+  const auto self = shared_from_this();
+  const auto executor = co_await asio::this_coro::executor;
+  for (const RemoteStage& stage : setup_.plan.stages) {
+    Link& link = links_.emplace_back();
+    link.address = {stage.worker.host, stage.worker.port};
+  }
+  reports_.resize(links_.size());
+  // The first error ends the wait: the others may still be loading.
+  const auto finished = std::make_shared<asio::steady_timer>(executor, asio::steady_timer::time_point::max());
+  std::size_t open_links = 0;
+  for (std::size_t stage = 0; stage < links_.size(); ++stage) {
+    asio::co_spawn(
+        executor, open_link(stage),
+        [self, finished, stage, &open_links](const std::exception_ptr& failure, Result<void> opened) {
+          if (failure) opened = Error{Errc::kInternal, "connecting failed", ""};
+          if (self->broken_) return;
+          if (opened.ok() && ++open_links < self->links_.size()) return;
+          if (!opened.ok()) self->fail(self->at(stage, std::move(opened).error()));
+          finished->cancel();
+        });
+  }
+  while (!broken_ && open_links < links_.size()) co_await finished->async_wait(kAsTuple);
+  if (broken_) {
+    const Error why = *broken_;
+    abandon(why);
+    co_return why;
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<void>> Chain::open_link(std::size_t stage) {
+  const auto self = shared_from_this();
+  const ConnectOptions& options = setup_.options;
+  Link& link = links_[stage];
+  transport::DialOptions dial{.address = link.address,
+                              .deadline = options.connect_deadline,
+                              .accept = nullptr,
+                              .is_plain = options.insecure_loopback};
+  dial.accept = [this, &link](const transport::Fingerprint& shown) {
+    return setup_.peers.check_worker(link.address, shown);
+  };
+  PINION_CO_TRY(transport::ConnectionPtr connection, co_await transport::dial(setup_.identity, dial));
+  if (connection->peer().fingerprint) link.fingerprint = to_hex(*connection->peer().fingerprint);
+  const std::weak_ptr<Chain> weak = weak_from_this();
+  link.caller =
+      std::make_shared<transport::Caller>(std::move(connection), [weak, stage](Result<Message> message) {
+        if (const auto chain = weak.lock()) chain->receive(stage, std::move(message));
+      });
+  link.caller->start();
+  const transport::HelloOptions hello{.deadline = options.connect_deadline, .must_be_paired = true};
+  PINION_CO_TRY_VOID(co_await transport::say_hello(link.caller, hello));
+  PINION_CO_TRY_VOID(co_await compare_clocks(link));
+
+  const RemotePlan& plan = setup_.plan;
+  transport::OpenStage request;
+  request.model_hash = plan.model_hash;
+  request.model_label = plan.model_label;
+  request.begin = plan.stages[stage].begin;
+  request.end = plan.stages[stage].end;
+  request.dtype = plan.dtype;
+  PINION_CO_TRY(const transport::Ready ready,
+                co_await link.caller->ask<transport::Ready>(request, options.open_deadline));
+  link.handle = ready.handle;
+  reports_[stage] = {to_string(link.address), ready.device, ready.weight_bytes, ready.load_ms};
+  co_return Result<void>();
+}
+
+// The offset is best known from the fastest of a few round trips.
+asio::awaitable<Result<void>> Chain::compare_clocks(Link& link) {
+  std::int64_t best_round_trip = std::numeric_limits<std::int64_t>::max();
+  for (int i = 0; i < kClockPings; ++i) {
+    const auto sent = static_cast<std::int64_t>(clock_us());
+    PINION_CO_TRY(const transport::Pong pong, co_await link.caller->ask<transport::Pong>(
+                                                  transport::Ping(), setup_.options.connect_deadline));
+    const auto received = static_cast<std::int64_t>(clock_us());
+    if (received - sent >= best_round_trip) continue;
+    best_round_trip = received - sent;
+    link.clock_offset_us = static_cast<std::int64_t>(pong.clock_us) - (sent + received) / 2;
+  }
+  co_return Result<void>();
+}
+
+Message Chain::begin_message(std::size_t stage, const EncodedConstants& constants) const {
+  const RemoteConstants& values = constants.values;
+  const bool is_last = stage + 1 == links_.size();
+  transport::BeginJob begin;
+  begin.job = setup_.job;
+  begin.stage = static_cast<int>(stage);
+  begin.stages = static_cast<int>(links_.size());
+  begin.attempt = setup_.attempt;
+  begin.handle = links_[stage].handle;
+  begin.profile = codec::to_string(setup_.plan.state_profile);
+  begin.batch = values.batch;
+  begin.grid_height = values.grid_height;
+  begin.grid_width = values.grid_width;
+  begin.references = values.references;
+  begin.text_tokens = values.text_tokens;
+  begin.guidance = values.guidance;
+  if (!is_last) {
+    const Link& next = links_[stage + 1];
+    begin.next = transport::NextHop{next.address.host, next.address.port, next.fingerprint};
+  }
+  if (stage > 0) begin.upstream = transport::Upstream{links_[stage - 1].fingerprint};
+  std::vector<transport::Blob> blobs;
+  if (setup_.plan.stages[stage].begin == 0) {
+    const auto add = [&](const std::optional<transport::Blob>& blob) -> std::optional<std::uint32_t> {
+      if (!blob) return std::nullopt;
+      blobs.push_back(*blob);
+      return static_cast<std::uint32_t>(blobs.size() - 1);
+    };
+    begin.context = add(constants.context);
+    begin.reference_latents = add(constants.reference_latents);
+  }
+  Message message = transport::make_message(std::move(begin));
+  message.blobs = std::move(blobs);
+  return message;
+}
+
+asio::awaitable<Result<void>> Chain::begin(const EncodedConstants& constants) {
+  const auto self = shared_from_this();
+  for (std::size_t stage = links_.size(); stage-- > 0;) {
+    if (broken_) co_return *broken_;
+    Message message = begin_message(stage, constants);
+    const Result<Message> reply =
+        co_await links_[stage].caller->request(std::move(message), setup_.options.open_deadline);
+    if (!reply.ok()) co_return at(stage, reply.error());
+    if (reply->type() != transport::JobReady::kType) {
+      co_return at(stage, Error{Errc::kProtocol, "unexpected answer to begin_job", ""});
+    }
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<ArrivedResult>> Chain::step(const Message& message, int step) {
+  const auto self = shared_from_this();
+  if (broken_) co_return *broken_;
+  awaited_step_ = step;
+  arrived_.reset();
+  const Result<void> sent = links_.front().caller->send(message);
+  if (!sent.ok()) co_return at(0, sent.error());
+  arrival_ =
+      std::make_shared<asio::steady_timer>(co_await asio::this_coro::executor, setup_.options.step_deadline);
+  co_await arrival_->async_wait(kAsTuple);
+  awaited_step_ = -1;
+  if (arrived_) co_return std::move(*arrived_);
+  if (broken_) co_return *broken_;
+  co_return Error{Errc::kTimeout,
+                  "step " + std::to_string(step) + " took more than " +
+                      std::to_string(setup_.options.step_deadline.count() / 1000) + " s",
+                  "use a smaller picture, faster workers, or a longer deadline"};
+}
+
+void Chain::receive(std::size_t stage, Result<Message> message) {
+  if (!message.ok()) return fail(at(stage, std::move(message).error()));
+  if (message->type() == transport::StepResult::kType && stage + 1 == links_.size())
+    return take_result(*message);
+  if (message->type() != transport::ErrorMessage::kType) return;  // a newer worker may say more than we know
+  const Result<transport::ErrorMessage> error = transport::read_header<transport::ErrorMessage>(*message);
+  if (!error.ok()) return fail(at(stage, error.error()));
+  const bool is_outdated =
+      (error->job && *error->job != setup_.job) || (error->attempt && *error->attempt != setup_.attempt);
+  if (!is_outdated) fail(at(stage, error->to_error()));
+}
+
+void Chain::take_result(const Message& message) {
+  const auto number = [&](const char* key) {
+    const auto field = message.header.find(key);
+    return field != message.header.end() && field->is_number_unsigned() ? field->get<std::int64_t>() : -1;
+  };
+  if (awaited_step_ < 0 || number("step") != awaited_step_ || number("attempt") != setup_.attempt) return;
+  arrived_ = ArrivedResult{message, clock_us()};
+  arrival_->cancel();
+}
+
+asio::awaitable<Result<void>> Chain::end() {
+  const auto self = shared_from_this();
+  transport::EndJob request;
+  request.job = setup_.job;
+  Result<void> done;
+  for (std::size_t stage = 0; stage < links_.size(); ++stage) {
+    const auto ended = co_await links_[stage].caller->ask<transport::JobEnded>(request, kEndDeadline);
+    if (!ended.ok() && done.ok()) done = at(stage, ended.error());
+  }
+  for (const Link& link : links_) co_await link.caller->connection()->finish(kGoodbye);
+  co_return done;
+}
+
+void Chain::abandon(const Error& why) {
+  fail(why);
+  transport::Cancel cancel;
+  cancel.job = setup_.job;
+  for (const Link& link : links_) {
+    if (!link.caller) continue;
+    link.caller->fail_requests(why);
+    static_cast<void>(link.caller->send(transport::make_message(cancel)));
+    link.caller->close();
+  }
+}
+
+}  // namespace pinion::client

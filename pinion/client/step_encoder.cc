@@ -1,0 +1,137 @@
+#include "pinion/client/step_encoder.h"
+
+#include "pinion/base/crc32c.h"
+#include "pinion/base/float_formats.h"
+#include "pinion/base/stopwatch.h"
+#include "pinion/transport/latents_delta.h"
+
+namespace pinion::client {
+namespace {
+
+using transport::Blob;
+
+constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
+
+std::vector<float> floats_of(const Tensor& tensor) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
+  return values;
+}
+
+// What the latents cost when they are sent as a difference.
+codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_frame) {
+  codec::FrameStats stats;
+  stats.frame_bytes = bytes;
+  stats.tensor_bytes = tensor.bytes();
+  stats.elements = tensor.elements();
+  stats.snr_db = std::numeric_limits<double>::infinity();
+  stats.cosine = 1;
+  stats.key_frame = key_frame;
+  return stats;
+}
+
+}  // namespace
+
+Result<Blob> encode_constant(const Tensor& tensor) {
+  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(kLossless));
+  PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
+  return Blob::of(std::move(encoded.frame));
+}
+
+Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
+                                                      const codec::Profile& profile, const Tensor& tensor) {
+  std::unique_ptr<codec::Encoder>& encoder = encoders_[stream];
+  if (!encoder) {
+    PINION_TRY(encoder, codec::Encoder::create(profile));
+  }
+  return encoder->encode(tensor);
+}
+
+Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request) {
+  if (request.latents.dtype() != DType::kF32 || !request.latents.device().is_cpu()) {
+    return Error{Errc::kInvalidArgument, "latents must be float32 on the CPU", ""};
+  }
+  LatentsBlobs result;
+  std::vector<float> latents = floats_of(request.latents);
+  result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
+  Bytes delta;
+  const bool can_predict = !velocity_.empty() && velocity_.size() == latents.size();
+  if (can_predict) {
+    std::vector<float> prediction(latents.size());
+    transport::predict_latents(latents_, velocity_, request.delta_sigma, prediction);
+    delta = transport::encode_latents_delta(latents, prediction);
+  }
+  // A difference that is not small is no gain over the tensor itself; a quarter of its size is far from both.
+  const bool is_predicted = can_predict && delta.size() < request.latents.bytes() / 4;
+  latents_ = std::move(latents);
+  if (is_predicted) {
+    result.part.form = "predicted";
+    result.part.delta = 0;
+    result.stats = {"latents", exact_stats(request.latents, delta.size(), false)};
+    result.blobs.push_back(Blob::of(std::move(delta)));
+    if (setup_.has_middle_stages) {
+      result.part.velocity = 1;
+      result.stats.frame.frame_bytes += velocity_frame_.bytes.size();
+      result.blobs.push_back(velocity_frame_);
+    }
+    return result;
+  }
+  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents));
+  result.part.form = "exact";
+  result.part.frame = 0;
+  result.stats = {"latents", encoded.stats};
+  result.blobs.push_back(Blob::of(std::move(encoded.frame)));
+  return result;
+}
+
+Result<SentStep> StepEncoder::encode(const StepRequest& request) {
+  const Stopwatch watch;
+  transport::Step step;
+  step.job = setup_.job;
+  step.step = request.step;
+  step.attempt = setup_.attempt;
+  step.sigma = request.sigma;
+  step.delta_sigma = request.delta_sigma;
+  PINION_TRY(LatentsBlobs latents, encode_latents(request));
+  step.latents = std::move(latents.part);
+  std::vector<Blob> blobs = std::move(latents.blobs);
+
+  SentStep sent;
+  sent.streams.push_back(std::move(latents.stats));
+  for (const NamedTensor& entry : request.state) {
+    PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.state_profile, entry.tensor));
+    sent.streams.push_back({entry.name, encoded.stats});
+    transport::StatePart& part = step.state.emplace_back();
+    part.name = entry.name;
+    part.frame = static_cast<std::uint32_t>(blobs.size());
+    blobs.push_back(Blob::of(std::move(encoded.frame)));
+    if (!encoded.basis.empty()) {
+      part.basis = static_cast<std::uint32_t>(blobs.size());
+      blobs.push_back(Blob::of(std::move(encoded.basis)));
+    }
+  }
+  sent.message = transport::make_message(std::move(step));
+  sent.message.blobs = std::move(blobs);
+  sent.encode_ms = watch.elapsed_ms();
+  return sent;
+}
+
+Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
+  const Stopwatch watch;
+  PINION_TRY(transport::StepResult result, transport::read_header<transport::StepResult>(message));
+  velocity_frame_ = message.blobs[result.velocity];
+  // The velocity has the shape of the latents and at most their width.
+  const codec::DecodeLimits limits{.max_tensor_bytes = latents_.size() * sizeof(float)};
+  ReceivedStep received;
+  PINION_TRY(received.velocity, velocity_decoder_->decode(velocity_frame_.bytes, limits));
+  if (static_cast<std::size_t>(received.velocity.elements()) != latents_.size() ||
+      !is_float(received.velocity.dtype())) {
+    return Error{Errc::kProtocol, "the result has another size than the latents", ""};
+  }
+  velocity_ = floats_of(received.velocity);
+  received.trace = std::move(result.trace);
+  received.decode_ms = watch.elapsed_ms();
+  return received;
+}
+
+}  // namespace pinion::client
