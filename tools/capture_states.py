@@ -43,12 +43,14 @@ class Case:
 CASES = [
     Case(
         "dots_and_star",
-        "A large red circle with white dots in the top left and a small solid blue star in the center, on a pale yellow background.",
+        "A large red circle with white dots in the top left and a small solid blue star in the center, "
+        "on a pale yellow background.",
         7, 256, 256, cuts=(1, 3, 5),
     ),
     Case(
         "three_on_speckles",
-        "a checkered cyan and brown square on the left, a large pink ring in the bottom right and a black cross at the top, on a speckled pale green background",
+        "a checkered cyan and brown square on the left, a large pink ring in the bottom right and a black cross "
+        "at the top, on a speckled pale green background",
         19, 320, 192, cuts=(3,), text=False,
     ),
 ]  # fmt: skip

@@ -47,11 +47,29 @@ class Case:
     velocities: tuple[int, ...] = (0, 1, 2, 3)
 
 
-SQUARE = "A large red circle with white dots in the top left and a small solid blue star in the center, on a pale yellow background."
+SQUARE = (
+    "A large red circle with white dots in the top left and a small solid blue star in the center, "
+    "on a pale yellow background."
+)
 CASES = [
     Case("square", SQUARE, 7, 256, 256, keep_embeds=True),
-    Case("wide", "a huge checkered orange and black diamond on the right, on a vertical gradient from pale blue to white", 11, 320, 192, velocities=(0, 3)),
-    Case("small", "Solid green cross center, speckled dark purple background.", 23, 192, 192, keep_noise=("noise", "noise_packed"), velocities=(0, 3)),
+    Case(
+        "wide",
+        "a huge checkered orange and black diamond on the right, on a vertical gradient from pale blue to white",
+        11,
+        320,
+        192,
+        velocities=(0, 3),
+    ),
+    Case(
+        "small",
+        "Solid green cross center, speckled dark purple background.",
+        23,
+        192,
+        192,
+        keep_noise=("noise", "noise_packed"),
+        velocities=(0, 3),
+    ),
     Case("left", SQUARE, 7, 256, 256, layout="left", keep_noise=(), velocities=(0,)),
 ]
 

@@ -25,7 +25,6 @@ from pathlib import Path
 import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
-
 from train_tiny import evaluate, flow_stage, nets, text, vae_stage
 
 STAGES = ["vae", "flow", "distil", "evaluate", "export"]
@@ -108,7 +107,14 @@ class Run:
 def stage_vae(run: Run) -> None:
     args = run.args
     vae_stage.train_vae(
-        run.vae, int(run.steps["vae"]), args.device, args.seed, run.rates["vae"], run.log, run.seconds.get("vae"), args.smoke
+        run.vae,
+        int(run.steps["vae"]),
+        args.device,
+        args.seed,
+        run.rates["vae"],
+        run.log,
+        run.seconds.get("vae"),
+        args.smoke,
     )
     size = 64 if args.smoke else 256
     psnr = vae_stage.reconstruction_psnr(run.vae, args.device, 8 if args.smoke else 64, size)

@@ -14,7 +14,6 @@ from . import scenes, text
 from .flow_stage import SHORT, TinyModel, empty_prompt, sample
 from .nets import Vae
 
-
 SEED = 4242  # of the held-out captions
 
 

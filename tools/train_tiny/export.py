@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import tokenizers
 import torch
@@ -17,8 +17,12 @@ from .nets import TinyConfig, Vae, position_ids, rope_table
 
 def write_folder(config: TinyConfig, vae: Vae, model: TinyModel, tok: tokenizers.Tokenizer, folder: Path) -> None:
     """All weights in bf16. Raises if the real classes do not take every tensor or do not agree with ours."""
-    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
-    from diffusers import Flux2Transformer2DModel
+    from diffusers import (
+        AutoencoderKLFlux2,
+        FlowMatchEulerDiscreteScheduler,
+        Flux2KleinPipeline,
+        Flux2Transformer2DModel,
+    )
     from transformers import Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
     vae, model = vae.cpu(), model.cpu()
@@ -69,8 +73,10 @@ def write_folder(config: TinyConfig, vae: Vae, model: TinyModel, tok: tokenizers
     pipe.save_pretrained(folder, safe_serialization=True)
     _write_tokenizer(tok, work)
     (folder / "text_encoder" / "generation_config.json").unlink(missing_ok=True)
-    # Older transformers, and most other readers of Qwen3 files, look for these where the libraries no longer write them.
-    _edit(folder / "text_encoder" / "config.json", lambda c: c | {"rope_theta": config.text_theta, "rope_scaling": None})
+    # Older transformers, and most other readers of Qwen3 files, look for these, which are no longer written.
+    _edit(
+        folder / "text_encoder" / "config.json", lambda c: c | {"rope_theta": config.text_theta, "rope_scaling": None}
+    )
     _edit(folder / "model_index.json", lambda c: c | {"tokenizer": ["transformers", "Qwen2TokenizerFast"]})
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import tokenizers
 import torch
 import torch.nn.functional as F
-import tokenizers
 from torch import Tensor, nn
 
 from . import scenes, text

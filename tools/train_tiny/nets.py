@@ -92,7 +92,9 @@ class Qwen3Layer(nn.Module):
             q_norm=RMSNorm(d),
             k_norm=RMSNorm(d),
         )
-        self.mlp = _Named(gate_proj=linear(w, c.text_ffn), up_proj=linear(w, c.text_ffn), down_proj=linear(c.text_ffn, w))
+        self.mlp = _Named(
+            gate_proj=linear(w, c.text_ffn), up_proj=linear(w, c.text_ffn), down_proj=linear(c.text_ffn, w)
+        )
         self.input_layernorm = RMSNorm(w)
         self.post_attention_layernorm = RMSNorm(w)
 
@@ -281,9 +283,7 @@ class Flux2(nn.Module):
         nn.init.normal_(embed.linear_1.weight, std=256**-0.5 * 1.5)
         nn.init.normal_(embed.linear_2.weight, std=h**-0.5 * 1.5)
 
-    def forward(
-        self, x: Tensor, context: Tensor, t: Tensor, cos: Tensor, sin: Tensor, fast: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, t: Tensor, cos: Tensor, sin: Tensor, fast: bool = False) -> Tensor:
         """Velocity [B,S,128] of latents x at times t in 0..1; cos and sin cover text then image tokens."""
         freq = torch.exp(-math.log(10000) * torch.arange(128, device=x.device).float() / 128)
         angle = t.float()[:, None] * 1000 * freq

@@ -82,10 +82,10 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.count)
 
-    def __getitem__(self, index) -> "Scenes":
+    def __getitem__(self, index) -> Scenes:
         return Scenes(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
 
-    def without_jitter(self) -> "Scenes":
+    def without_jitter(self) -> Scenes:
         return dataclasses.replace(self, jitter=self.jitter * 0, shade=self.shade * 0)
 
     def tensors(self, device: torch.device | str) -> dict[str, torch.Tensor]:
@@ -184,9 +184,13 @@ def _ground(s: Scenes, i: int, rng: random.Random) -> str:
         case "plain":
             return rng.choice([f"a {a} background", f"a plain {a} background"])
         case "top to bottom":
-            return rng.choice([f"a gradient from {a} at the top to {b} at the bottom", f"a vertical gradient from {a} to {b}"])
+            return rng.choice(
+                [f"a gradient from {a} at the top to {b} at the bottom", f"a vertical gradient from {a} to {b}"]
+            )
         case "left to right":
-            return rng.choice([f"a gradient from {a} on the left to {b} on the right", f"a horizontal gradient from {a} to {b}"])
+            return rng.choice(
+                [f"a gradient from {a} on the left to {b} on the right", f"a horizontal gradient from {a} to {b}"]
+            )
         case "radial":
             return rng.choice([f"a radial gradient from {a} to {b}", f"a radial gradient, {a} inside and {b} outside"])
         case "speckled":
@@ -278,14 +282,14 @@ def _pattern(texture: torch.Tensor, x: torch.Tensor, y: torch.Tensor, r: torch.T
     return torch.where(texture == 5, (0.5 - 0.55 * y / r).clamp(0, 1), p)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _constant(name: str, device) -> torch.Tensor:
     """Tables on the device; made once, as a captured CUDA graph may not copy from the host."""
     table = {"rgb": _RGB, "background": _BG_RGB, "size": list(SIZES.values()), "place": [0.22, 0.50, 0.78]}[name]
     return torch.tensor(np.asarray(table, dtype=np.float32), device=device)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _speckle(h: int, w: int, device) -> torch.Tensor:
     """A fixed band-limited noise tile, repeated: rough to the eye, yet something a model can learn exactly."""
     g = torch.Generator().manual_seed(7)
