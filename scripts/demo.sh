@@ -35,7 +35,7 @@ for _ in $(seq 300); do
   kill -0 "$worker_pid" 2>/dev/null || { cat "$home/worker.log"; echo "the worker did not start"; exit 1; }
   sleep 0.1
 done
-line=$(grep -o 'pinion://[^ ]*' "$home/worker.log" | head -n 1)
+line=$(grep -o 'pinion://[^"]*' "$home/ready")
 address=${line#pinion://}
 address=${address%%#*}
 echo "   $line"

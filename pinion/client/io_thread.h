@@ -5,6 +5,8 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
+#include <chrono>
+#include <future>
 #include <optional>
 #include <thread>
 
@@ -16,17 +18,25 @@ namespace asio = boost::asio;
 
 class IoThread {
  public:
-  IoThread() : thread_([this] { io_.run(); }) {}
+  IoThread()
+      : thread_([this] {
+          io_.run();
+          is_idle_.set_value();
+        }) {}
 
   ~IoThread() { stop(); }
   IoThread(const IoThread&) = delete;
   IoThread& operator=(const IoThread&) = delete;
 
-  // Nothing runs there any more when this returns. What waits in the context goes with it, so objects that
-  // use the context must go before this one does.
+  // Lets what is under way end, for a second at most. Nothing runs there any more when this returns. Objects
+  // that use the context must be let go of on its thread before: Beast's streams must not outlive the
+  // context, and a coroutine that is left in it keeps them until then.
   void stop() {
+    guard_.reset();
+    if (!thread_.joinable()) return;
+    is_idle_.get_future().wait_for(std::chrono::seconds(1));
     io_.stop();
-    if (thread_.joinable()) thread_.join();
+    thread_.join();
   }
 
   asio::io_context& context() { return io_; }
@@ -53,7 +63,8 @@ class IoThread {
 
   asio::io_context io_;
   asio::executor_work_guard<asio::io_context::executor_type> guard_ = asio::make_work_guard(io_);
-  std::thread thread_;
+  std::promise<void> is_idle_;
+  std::thread thread_;  // last: it uses what stands above
 };
 
 }  // namespace pinion::client

@@ -59,8 +59,12 @@ class NetworkJob : public RemoteJob {
   NetworkJob(RemotePlan plan, ConnectOptions options, transport::Identity identity, std::string job)
       : plan_(std::move(plan)), options_(options), identity_(std::move(identity)), job_(std::move(job)) {}
 
-  // The workers notice that the connections are gone, and drop the job.
-  ~NetworkJob() override { io_.stop(); }
+  // A job that has not ended is dropped by the workers, which are told so or notice that the connections are
+  // gone.
+  ~NetworkJob() override {
+    if (chain_) asio::post(io_.context(), [chain = std::move(chain_)] { chain->abandon(cancelled()); });
+    io_.stop();
+  }
 
   Result<void> connect() {
     auto chain = std::make_shared<Chain>(ChainSetup{plan_, options_, identity_, peers_, job_, attempt_});
