@@ -171,6 +171,42 @@ TEST(ExportModel, JoinsTheShardsOfATextEncoder) {
   EXPECT_TRUE(joined.at("b").equal(at::ones({3}, at::kBFloat16)));
 }
 
+// A model folder with a VAE whose encoder starts `encoder_width` channels wide.
+void make_model_with_vae(const fs::path& model, std::int64_t encoder_width) {
+  fs::create_directories(model);
+  fs::copy(flux2::fixture_folder("klein_diffusers") / "transformer", model / "transformer",
+           fs::copy_options::recursive);
+  write_weights(model / "vae" / "diffusion_pytorch_model.safetensors",
+                {{"bn.running_mean", at::rand({128})},
+                 {"encoder.conv_in.weight", at::rand({encoder_width, 3, 3, 3})},
+                 {"decoder.mid_block.attentions.0.to_q.weight", at::rand({8, 8})},
+                 {"decoder.conv_in.weight", at::rand({8, 32, 3, 3})}});
+}
+
+TEST(ExportModel, GivesTheVaeBflsNames) {
+  const TemporaryFolder folder;
+  make_model_with_vae(folder / "tiny", 128);
+  const auto written = must(export_model(folder / "tiny", "bfl", folder / "out"));
+  ASSERT_EQ(written.size(), 2u);
+  EXPECT_EQ(written[1], folder / "out" / "vae" / "tiny-vae.safetensors");
+  const EditableWeights before = flux2::read_weights(folder / "tiny" / "vae");
+  const EditableWeights after = flux2::read_weights(written[1]);
+  EXPECT_EQ(after.size(), before.size());
+  EXPECT_EQ(after.at("decoder.mid.attn_1.q.weight").sizes(), at::IntArrayRef({8, 8, 1, 1}));
+  EXPECT_TRUE(after.at("decoder.mid.attn_1.q.weight")
+                  .flatten(1)
+                  .equal(before.at("decoder.mid_block.attentions.0.to_q.weight")));
+}
+
+TEST(ExportModel, LeavesOutAVaeEncoderThatComfyUiRefuses) {
+  const TemporaryFolder folder;
+  make_model_with_vae(folder / "tiny", 32);
+  const auto written = must(export_model(folder / "tiny", "bfl", folder / "out"));
+  const EditableWeights after = flux2::read_weights(written[1]);
+  EXPECT_FALSE(after.contains("encoder.conv_in.weight"));
+  EXPECT_TRUE(after.contains("decoder.conv_in.weight"));
+}
+
 TEST(ModelList, FindsModelsAndSaysWhatElseIsThere) {
   const TemporaryFolder folder;
   fs::create_directories(folder / "deep" / "er");

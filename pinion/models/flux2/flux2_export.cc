@@ -2,7 +2,16 @@
 
 #include <nlohmann/json.hpp>
 
+#include "pinion/base/log.h"
+#include "pinion/models/flux2_vae/flux2_vae_names.h"
+
 namespace pinion::models::flux2 {
+namespace {
+
+// The one encoder width that ComfyUI builds; it reads the decoder's from the file.
+constexpr std::int64_t kEncoderWidth = 128;
+
+}  // namespace
 
 std::string diffusers_config(const Spec& spec) {
   const std::int64_t axis = spec.head_width / 4;
@@ -27,7 +36,24 @@ std::string diffusers_config(const Spec& spec) {
 }
 
 Result<TensorList> bfl_vae(const Weights& diffusers_vae) {
-  return Error{Errc::kUnsupported, diffusers_vae.path().string() + ": a VAE cannot be exported yet", ""};
+  const SafetensorsEntry* encoder = diffusers_vae.entry("encoder.conv_in.weight");
+  const bool with_encoder =
+      encoder != nullptr && encoder->shape.rank() > 0 && encoder->shape[0] == kEncoderWidth;
+  if (encoder != nullptr && !with_encoder) {
+    spdlog::warn("the exported VAE lacks its encoder: ComfyUI takes none that is not {} channels wide",
+                 kEncoderWidth);
+  }
+  PINION_TRY(const std::vector<VaeRename> renames, vae_to_bfl_names(diffusers_vae.names()));
+  TensorList tensors;
+  for (const VaeRename& rename : renames) {
+    if (!with_encoder && rename.bfl.starts_with("encoder.")) continue;
+    PINION_TRY(Tensor tensor, diffusers_vae.tensor(rename.diffusers));
+    if (rename.is_1x1_in_bfl && tensor.shape().rank() == 2) {
+      tensor = tensor.reshaped({tensor.shape()[0], tensor.shape()[1], 1, 1});
+    }
+    tensors.push_back({rename.bfl, std::move(tensor)});
+  }
+  return tensors;
 }
 
 }  // namespace pinion::models::flux2
