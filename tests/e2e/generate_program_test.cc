@@ -35,22 +35,21 @@ class GenerateProgram : public testing::Test {
     return test::run_process(arguments, test::settings_in(home_ + "/client"), limit);
   }
 
+  // A small, quick job; a flag in `more` replaces the one given here.
   std::vector<std::string> generate(const std::vector<std::string>& more) const {
-    std::vector<std::string> arguments{"generate",
-                                       "--model",
-                                       kModel,
-                                       "--prompt",
-                                       "a green star on a white background",
-                                       "--steps",
-                                       "2",
-                                       "--device",
-                                       test::test_device(),
-                                       "--dtype",
-                                       "fp32",
-                                       "--out",
-                                       home_ + "/picture.png"};
-    if (std::find(more.begin(), more.end(), "--size") == more.end())
-      arguments.insert(arguments.end(), {"--size", "64x64"});
+    std::vector<std::string> arguments{"generate"};
+    const std::vector<std::pair<std::string, std::string>> usual{
+        {"--model", kModel},
+        {"--prompt", "a green star on a white background"},
+        {"--size", "64x64"},
+        {"--steps", "2"},
+        {"--device", test::test_device()},
+        {"--dtype", "fp32"},
+        {"--out", home_ + "/picture.png"}};
+    for (const auto& [flag, value] : usual) {
+      if (std::find(more.begin(), more.end(), flag) == more.end())
+        arguments.insert(arguments.end(), {flag, value});
+    }
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }

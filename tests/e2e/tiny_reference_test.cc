@@ -66,7 +66,7 @@ void expect_reference(const pipeline::GenerateRequest& request, const Safetensor
   const pipeline::PictureDifference difference =
       pipeline::compare(result->pictures.at(0), picture_of(file.tensor("image").value()));
   EXPECT_GE(difference.psnr_db, kLeastPsnrDb);
-  RecordProperty("psnr_db", std::to_string(difference.psnr_db));
+  testing::Test::RecordProperty("psnr_db", std::to_string(difference.psnr_db));
 }
 
 class TinyReference : public testing::TestWithParam<const char*> {};
