@@ -24,7 +24,8 @@ class Doctor : public testing::Test {
  protected:
   ProcessResult run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {pinion_program(), "doctor"});
-    return run_process(arguments, {{"PINION_CONFIG_DIR", folder_ + "/config"}, {"PINION_CACHE_DIR", folder_ + "/cache"}},
+    return run_process(arguments,
+                       {{"PINION_CONFIG_DIR", folder_ + "/config"}, {"PINION_CACHE_DIR", folder_ + "/cache"}},
                        std::chrono::seconds(60));
   }
 
@@ -48,8 +49,8 @@ class Doctor : public testing::Test {
 TEST_F(Doctor, SaysSomethingAboutEveryPart) {
   const ProcessResult result = run({"--models", folder_});
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
-  for (const char* part : {"processor", "memory", "libtorch", "OpenSSL", "port 7777", "configuration", "cache",
-                           "identity", "paired", "models"}) {
+  for (const char* part : {"processor", "memory", "libtorch", "OpenSSL", "port 7777", "configuration",
+                           "cache", "identity", "paired", "models"}) {
     EXPECT_THAT(result.out, HasSubstr(part));
   }
   EXPECT_THAT(result.out, HasSubstr("-> give the folder with your models: --models DIR"));
@@ -91,7 +92,8 @@ TEST_F(Doctor, PortInUseIsAWarning) {
   const bool ours = ::bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
                     ::listen(socket, 1) == 0;
   // If the port is not ours then somebody else has it, and the finding must be the same.
-  EXPECT_EQ(finding("port 7777")["level"], "warn") << (ours ? "held by this test" : "held by another process");
+  EXPECT_EQ(finding("port 7777")["level"], "warn")
+      << (ours ? "held by this test" : "held by another process");
   ::close(socket);
 }
 
