@@ -38,6 +38,7 @@ REPEATED_NAMES = {"__init__.py", "__main__.py", "conftest.py"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 MAIN = re.compile(r"^\s*(int|auto)\s+main\s*\(")
+USING_NAMESPACE = re.compile(r"\s*using namespace\s+(?!.*literals)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH_IN_TEXT = re.compile(r"(?<![\w/.~$<>{}-])(?:\./)?[\w.*-]+(?:/[\w.*-]+)+/?(?![\w/<{$])")
 MARKS = re.compile(r"\b(TODO|FIXME|XXX)\b")
@@ -108,12 +109,13 @@ def check_cxx(path, lines):
             yield 1, f"{len(lines) - 1} lines: a header has at most {MAX_HEADER_LINES}"
     if len(lines) - 1 > MAX_LINES:
         yield 1, f"{len(lines) - 1} lines: a file has at most {MAX_LINES}, so split it"
+    is_test = path.stem.endswith("_test")
     may_have_main = path.parts[:2] == ("pinion", "cli") or path.parts[0] in {"tests", "bench"}
     for number, line in enumerate(lines, 1):
         if MAIN.match(line) and not may_have_main:
             yield number, "only pinion/cli has a main()"
-        if re.match(r"\s*using namespace\b", line):
-            yield number, "no `using namespace`"
+        if not is_test and USING_NAMESPACE.match(line):
+            yield number, "no `using namespace`, literals apart"
         if MARKS.search(line):
             yield number, "unfinished: do it, or open an issue"
 

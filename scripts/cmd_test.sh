@@ -69,7 +69,7 @@ run_test() {
   if [ $quick = 0 ]; then
     build_and_ctest asan-ubsan pinion_tests
     fuzz_briefly
-    build_and_ctest tsan "tests_transport tests_client" -L '^(transport|client)$'
+    build_and_ctest tsan threaded_tests -L '^(transport|client|worker|faults)$'
   fi
   finish_stages
   if [ ${#stage_failures[@]} != 0 ]; then

@@ -99,8 +99,9 @@ class CheckTree(unittest.TestCase):
     def test_using_namespace_and_unfinished_marks(self):
         mark = "TO" + "DO"
         self.expect(
-            {"pinion/base/a.cc": f"using namespace std;\n// {mark}: later\n"},
-            "pinion/base/a.cc:1: no `using namespace`",
+            {"pinion/base/a.cc": f"using namespace std;\n// {mark}: later\nusing namespace std::chrono_literals;\n",
+             "pinion/base/a_test.cc": "using namespace pinion;\n"},
+            "pinion/base/a.cc:1: no `using namespace`, literals apart",
             "pinion/base/a.cc:2: unfinished: do it, or open an issue")
 
     def test_unique_names(self):
