@@ -35,8 +35,8 @@ class Connection {
   virtual const PeerInfo& peer() const = 0;
   virtual asio::any_io_executor executor() = 0;
 
-  // The next message. kConnectionLost: the peer went away; kTooLarge and kProtocol: it broke the rules, and
-  // the connection is of no more use; kTimeout: nothing came within `deadline`.
+  // The next message. kConnectionLost: the peer went away; kTimeout: nothing came within `deadline`. After
+  // kTooLarge and kProtocol the peer may still be told, but nothing more can be received.
   virtual asio::awaitable<Result<Message>> receive() = 0;
   virtual asio::awaitable<Result<Message>> receive(Milliseconds deadline) = 0;
 

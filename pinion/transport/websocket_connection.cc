@@ -18,9 +18,6 @@ bool is_gone(beast::error_code code) {
 }  // namespace
 
 Error connection_error(beast::error_code code, const std::string& who) {
-  if (code == websocket::error::message_too_big || code == websocket::error::buffer_overflow) {
-    return Error{Errc::kTooLarge, "message from " + who + " is over the size limit", ""};
-  }
   if (code == beast::error::timeout) {
     return Error{Errc::kConnectionLost,
                  who + " has been silent for " + std::to_string(kSilence.count()) + " s", ""};

@@ -37,7 +37,7 @@ void prepare_websocket(websocket::stream<Stream>& socket) {
   socket.binary(true);
   socket.auto_fragment(false);
   socket.write_buffer_bytes(256 * 1024);  // a client's frames are masked through this buffer
-  socket.read_message_max(kUnauthorisedMessageBytes);
+  socket.read_message_max(0);  // the connection counts on its own, so that it can say what was wrong
 }
 
 template <class Stream>
@@ -58,15 +58,25 @@ class WebSocketConnection : public Connection,
   asio::awaitable<Result<Message>> receive() override {
     const auto self = this->shared_from_this();
     auto buffer = std::make_shared<beast::flat_buffer>();
-    const auto [code, bytes] = co_await socket_.async_read(*buffer, kAsTuple);
-    if (code) {
-      Error error = lost_reason(code);
-      abort();
-      co_return error;
-    }
+    do {
+      // One byte more than allowed is enough to know.
+      const std::size_t room = max_receive_bytes_ + 1 - buffer->size();
+      const auto [code, bytes] = co_await socket_.async_read_some(*buffer, room, kAsTuple);
+      if (code) {
+        Error error = lost_reason(code);
+        abort();
+        co_return error;
+      }
+      if (buffer->size() > max_receive_bytes_) {
+        co_return Error{Errc::kTooLarge,
+                        "message from " + who() + " is over the limit of " +
+                            std::to_string(max_receive_bytes_) + " bytes",
+                        ""};
+      }
+    } while (!socket_.is_message_done());
     if (!socket_.got_binary())
       co_return Error{Errc::kProtocol, "text message from " + who() + ", not binary", ""};
-    const ByteSpan content(static_cast<const std::byte*>(buffer->cdata().data()), bytes);
+    const ByteSpan content(static_cast<const std::byte*>(buffer->cdata().data()), buffer->size());
     co_return parse_message(Blob{std::move(buffer), content});
   }
 
@@ -103,7 +113,7 @@ class WebSocketConnection : public Connection,
   }
 
   void set_limits(std::size_t receive_bytes, std::size_t send_bytes) override {
-    socket_.read_message_max(receive_bytes);
+    max_receive_bytes_ = receive_bytes;
     max_send_bytes_ = send_bytes;
   }
 
@@ -139,9 +149,6 @@ class WebSocketConnection : public Connection,
 
   Error lost_reason(beast::error_code code) const {
     if (!missed_deadline_.empty()) return Error{Errc::kTimeout, missed_deadline_, ""};
-    if (code == websocket::error::closed && socket_.reason().code == websocket::close_code::too_big) {
-      return Error{Errc::kTooLarge, who() + " does not take messages of that size", ""};
-    }
     return connection_error(code, who());
   }
 
@@ -174,6 +181,7 @@ class WebSocketConnection : public Connection,
 
   websocket::stream<Stream> socket_;
   PeerInfo peer_;
+  std::size_t max_receive_bytes_ = kUnauthorisedMessageBytes;
   std::size_t max_send_bytes_ = kUnauthorisedMessageBytes;
   std::deque<Outgoing> queue_;  // the front is being written
   bool is_lost_ = false;

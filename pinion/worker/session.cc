@@ -59,7 +59,7 @@ asio::awaitable<Result<void>> Session::talk() {
     Result<Message> received = co_await next_message();
     if (!received.ok()) {
       const Error& error = received.error();
-      if (error.code == Errc::kProtocol) reply_error(Message(), error);
+      if (error.code == Errc::kProtocol || error.code == Errc::kTooLarge) reply_error(Message(), error);
       co_return error;
     }
     Message request;  // as much of it as a reply needs
