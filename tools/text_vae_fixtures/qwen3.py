@@ -26,8 +26,11 @@ PROMPTS = [
 ]
 
 
-def random_model(seed, **sizes):
-    """Weights in bfloat16, so that the files are small; gains that keep attention far from flat."""
+def random_model(seed, embedding_scale=1.0, **sizes):
+    """Weights in bfloat16, so that the files are small; gains that keep attention far from flat.
+
+    A small embedding scale makes the norms' epsilon matter.
+    """
     torch.manual_seed(seed)
     config = Qwen3Config(max_position_embeddings=2048, initializer_range=0.02, **sizes)
     model = Qwen3ForCausalLM(config).eval()
@@ -38,7 +41,7 @@ def random_model(seed, **sizes):
             elif p.ndim == 1:
                 p.copy_(1.0 + 0.4 * torch.randn_like(p))
             elif "embed_tokens" in name:
-                p.copy_(torch.randn_like(p))
+                p.copy_(torch.randn_like(p) * embedding_scale)
             else:
                 p.copy_(torch.randn_like(p) * p.shape[1] ** -0.5)
             p.copy_(p.to(torch.bfloat16).float())
@@ -56,7 +59,7 @@ CASES = {
     "tied_gqa": (dict(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
                       num_key_value_heads=2, head_dim=16, tie_word_embeddings=True), (11, 6), "right"),
     "untied_one_kv": (dict(vocab_size=80, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3,
-                           num_key_value_heads=1, head_dim=16, tie_word_embeddings=False, rms_norm_eps=1e-5,
+                           num_key_value_heads=1, head_dim=16, tie_word_embeddings=False, rms_norm_eps=1e-5, embedding_scale=0.02,
                            rope_parameters={"rope_type": "default", "rope_theta": 5e6}), (9,), "right"),
     "untied_sharded": (dict(vocab_size=64, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
                             num_key_value_heads=4, head_dim=8, tie_word_embeddings=False,

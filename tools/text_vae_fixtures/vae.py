@@ -26,9 +26,12 @@ def random_vae(seed, config):
         for name, p in vae.named_parameters():
             if p.ndim == 1:
                 is_norm_weight = "norm" in name and name.endswith("weight")
-                p.copy_((1.0 if is_norm_weight else 0.0) + 0.3 * torch.randn_like(p))
+                scale = 0.002 if "conv_in" in name else 0.3
+                p.copy_((1.0 if is_norm_weight else 0.0) + scale * torch.randn_like(p))
             else:
                 gain = 3.0 if "to_q" in name or "to_k" in name else 1.0
+                if "conv_in" in name:
+                    gain = 0.02  # makes the first norms' epsilon matter
                 p.copy_(gain * torch.randn_like(p) * p[0].numel() ** -0.5)
             p.copy_(p.to(torch.bfloat16).float())
         vae.bn.running_mean.copy_(torch.randn_like(vae.bn.running_mean))
