@@ -1,0 +1,185 @@
+#include "pinion/worker/stage_codec.h"
+
+#include <gmock/gmock.h>
+
+#include <cstring>
+#include <random>
+
+#include "pinion/base/crc32c.h"
+#include "pinion/transport/latents_delta.h"
+
+namespace pinion::worker {
+namespace {
+
+using transport::Blob;
+using transport::Message;
+
+constexpr std::int64_t kTokens = 6;
+constexpr std::int64_t kChannels = 4;
+const Shape kLatentsShape{1, kTokens, kChannels};
+
+Tensor random_tensor(const Shape& shape, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  for (float& value : values) value = normal(generator);
+  return Tensor::from_floats(values, shape);
+}
+
+std::vector<float> floats_of(const Tensor& tensor) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  std::memcpy(values.data(), tensor.view().data, tensor.bytes());
+  return values;
+}
+
+Blob lossless(const Tensor& tensor) {
+  const auto encoder = codec::Encoder::create({.mode = codec::Mode::kLossless}).value();
+  return Blob::of(encoder->encode(tensor).value().frame);
+}
+
+StageCodecSetup setup(int stage, int stages) {
+  StageCodecSetup setup;
+  setup.state = {{"image", 8}};
+  setup.latent_channels = kChannels;
+  setup.batch = 1;
+  setup.grid = {2, 3};
+  setup.rows = kTokens;
+  setup.is_first = stage == 0;
+  setup.stage = stage;
+  setup.stages = stages;
+  return setup;
+}
+
+// A step whose latents are `latents`, whole.
+Message exact_step(const Tensor& latents, transport::Step& step) {
+  step.job = std::string(32, 'a');
+  step.sigma = {0.5f};
+  step.latents = {};
+  step.latents.form = "exact";
+  step.latents.crc32c = crc32c(latents.view().span());
+  step.latents.frame = 0;
+  Message message;
+  message.add(lossless(latents));
+  return message;
+}
+
+// The same as a difference from the prediction.
+Message predicted_step(const Tensor& latents, const Tensor& before, const Tensor& velocity,
+                       bool with_velocity, transport::Step& step) {
+  std::vector<float> prediction = floats_of(before);
+  transport::predict_latents(prediction, floats_of(velocity), step.delta_sigma, prediction);
+  step.latents = {};
+  step.latents.form = "predicted";
+  step.latents.crc32c = crc32c(latents.view().span());
+  step.latents.delta = 0;
+  Message message;
+  message.add(Blob::of(transport::encode_latents_delta(floats_of(latents), prediction)));
+  if (with_velocity) step.latents.velocity = message.add(lossless(velocity));
+  return message;
+}
+
+std::string why(const Result<models::StepInput>& input) { return input.ok() ? "" : input.error().text; }
+
+TEST(StageCodec, AnyLatentsAreRestoredBitForBit) {
+  // Even those that have nothing to do with the prediction, as of a sampler that adds noise.
+  StageCodec codec(setup(0, 1));
+  transport::Step step;
+  transport::TraceHop hop;
+  Tensor latents = random_tensor(kLatentsShape, 1);
+  Message message = exact_step(latents, step);
+  for (unsigned number = 0; number < 6; ++number) {
+    const Result<models::StepInput> input = codec.decode(step, message);
+    ASSERT_TRUE(input.ok()) << input.error().text;
+    EXPECT_EQ(floats_of(input->state.at(0).tensor), floats_of(latents));
+    const Tensor velocity = random_tensor(kLatentsShape, 100 + number);
+    ASSERT_TRUE(codec.encode(step, message, {{"velocity", velocity}}, hop).ok());
+    const Tensor next = random_tensor(kLatentsShape, 200 + number);
+    step.step = static_cast<int>(number) + 1;
+    step.delta_sigma = -0.125f;
+    message = predicted_step(next, latents, velocity, false, step);
+    latents = next;
+  }
+}
+
+TEST(StageCodec, AMiddleStagePassesTheLatentsOn) {
+  StageCodec codec(setup(0, 3));
+  const Tensor latents = random_tensor(kLatentsShape, 1);
+  const Tensor state = random_tensor({1, kTokens, 8}, 2);
+  transport::Step step;
+  transport::TraceHop hop;
+  Message message = exact_step(latents, step);
+  ASSERT_TRUE(codec.decode(step, message).ok());
+  Result<Message> onward = codec.encode(step, message, {{"image", state}}, hop);
+  ASSERT_TRUE(onward.ok());
+  Result<transport::Step> passed = transport::read_header<transport::Step>(*onward);
+  ASSERT_TRUE(passed.ok()) << passed.error().text;
+  EXPECT_EQ(passed->stage, 1);
+  EXPECT_EQ(onward->blobs[*passed->latents.frame].bytes.data(), message.blobs[0].bytes.data());  // not copied
+
+  const Tensor velocity = random_tensor(kLatentsShape, 3);
+  const Tensor next = random_tensor(kLatentsShape, 4);
+  step.delta_sigma = -0.25f;
+  message = predicted_step(next, latents, velocity, true, step);
+  ASSERT_TRUE(codec.decode(step, message).ok());
+  onward = codec.encode(step, message, {{"image", state}}, hop);
+  passed = transport::read_header<transport::Step>(*onward);
+  EXPECT_TRUE(passed->latents.delta && passed->latents.velocity);
+
+  // The last stage made the velocity itself.
+  StageCodec before_last(setup(0, 2));
+  transport::Step first;
+  const Message start = exact_step(latents, first);
+  ASSERT_TRUE(before_last.decode(first, start).ok());
+  ASSERT_TRUE(before_last.decode(step, message).ok());
+  passed =
+      transport::read_header<transport::Step>(*before_last.encode(step, message, {{"image", state}}, hop));
+  EXPECT_TRUE(passed->latents.delta && !passed->latents.velocity);
+}
+
+TEST(StageCodec, SaysWhatDoesNotFit) {
+  const Tensor latents = random_tensor(kLatentsShape, 1);
+  transport::Step step;
+  const Message message = exact_step(latents, step);
+  const auto with = [&](const std::function<void(transport::Step&, Message&)>& change) {
+    transport::Step changed = step;
+    Message changed_message = message;
+    change(changed, changed_message);
+    return why(StageCodec(setup(0, 1)).decode(changed, changed_message));
+  };
+  EXPECT_EQ(with([](auto&, auto&) {}), "");
+  EXPECT_THAT(with([](auto& s, auto&) { s.sigma = {1, 1}; }), testing::HasSubstr("sigmas"));
+  EXPECT_THAT(with([](auto& s, auto&) { s.latents.crc32c ^= 1; }), testing::HasSubstr("other latents"));
+  EXPECT_THAT(with([](auto& s, auto&) { s.latents.form = "guessed"; }), testing::HasSubstr("no known form"));
+  EXPECT_THAT(with([](auto& s, auto&) { s.state.emplace_back().name = "image"; }),
+              testing::HasSubstr("state"));
+  EXPECT_THAT(with([](auto&, auto& m) {
+                m.blobs[0] = lossless(random_tensor({1, kTokens, 3}, 1));
+              }),
+              testing::HasSubstr("[1, 6, 3]"));
+  EXPECT_THAT(with([](auto&, auto& m) {
+                m.blobs[0] = lossless(random_tensor({1, 600, kChannels}, 1));
+              }),
+              testing::HasSubstr("latents"));
+}
+
+TEST(StageCodec, AStateMustHaveTheModelsTensors) {
+  const Tensor latents = random_tensor(kLatentsShape, 1);
+  const auto decode = [&](const std::string& name, const Tensor& state) {
+    StageCodec codec(setup(1, 2));
+    transport::Step step;
+    Message message = exact_step(latents, step);
+    transport::StatePart& part = step.state.emplace_back();
+    part.name = name;
+    part.frame = message.add(lossless(state));
+    return why(codec.decode(step, message));
+  };
+  EXPECT_EQ(decode("image", random_tensor({1, kTokens, 8}, 2)), "");
+  EXPECT_EQ(decode("image", random_tensor({1, kTokens - 1, 8}, 2)), "");  // rows are for the model to judge
+  EXPECT_THAT(decode("video", random_tensor({1, kTokens, 8}, 2)), testing::HasSubstr("\"video\""));
+  EXPECT_THAT(decode("image", random_tensor({1, kTokens, 7}, 2)), testing::HasSubstr("image"));
+  EXPECT_THAT(decode("image", random_tensor({2, 3, 8}, 2)), testing::HasSubstr("image"));
+  EXPECT_THAT(decode("image", random_tensor({1, 100, 8}, 2)), testing::HasSubstr("image"));
+}
+
+}  // namespace
+}  // namespace pinion::worker
