@@ -29,6 +29,10 @@ PROMPTS = [
 ]
 
 
+# Two processes share this machine's cores: libtorch's idle threads must sleep, not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def start_worker(program: Path, model: Path, device: str, home: Path) -> tuple[subprocess.Popen, str]:
     """A running worker and its pairing line."""
     environment = os.environ | {"PINION_CONFIG_DIR": str(home / "worker"), "PINION_CACHE_DIR": str(home / "worker-cache")}

@@ -52,9 +52,8 @@ function(pinion_test name)
   endif()
   add_dependencies(tests_${folder} ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${folder};${ARG_LABELS}")
-  if(ARG_ENVIRONMENT)
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT "${ARG_ENVIRONMENT}")
-  endif()
+  # Tests run beside each other, so libtorch's idle threads must sleep, not spin.
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive;${ARG_ENVIRONMENT}")
 endfunction()
 
 # pinion_fuzzer(NAME SOURCES x_fuzz.cc LINKS lib ... ) makes a libFuzzer target; its corpus is

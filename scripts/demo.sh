@@ -9,10 +9,12 @@ python=$2
 out=${3:-out/demo}
 device=${4:-cpu}
 model=models/tiny-flux2
-prompt="a big red circle on the left and a small blue square on the right, on a light gray background"
+prompt="a large red circle with white dots in the top left and a small solid blue star in the center, on a pale yellow background"
 seed=7
 cut=3
 codec=fidelity:20
+# Two processes share this machine's cores: libtorch's idle threads must sleep, not spin.
+export OMP_WAIT_POLICY=passive
 
 mkdir -p "$out"
 home=$(mktemp -d)

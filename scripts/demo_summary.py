@@ -37,7 +37,8 @@ def main() -> int:
     print(f"  raw ({raw['dtype']})        {raw_bytes:>9} bytes   {quality(raw)}")
     print(f"  raw as 16-bit     {sixteen_bit:>9} bytes   (what a 16-bit model would send)")
     print(f"  {coded['codec']:<17} {coded_bytes:>9} bytes   {quality(coded)}")
-    print(f"  and once          {coded['totals']['basis_bytes']:>9} bytes   for the bases, cached by hash")
+    if coded["totals"]["basis_bytes"]:
+        print(f"  and once          {coded['totals']['basis_bytes']:>9} bytes   for the bases, cached by hash")
     print(f"ratio: {raw_bytes / coded_bytes:.1f} x fewer bytes than raw, {sixteen_bit / coded_bytes:.1f} x fewer than raw 16-bit")
 
     sheet = folder / "contact-sheet.png"
