@@ -26,11 +26,11 @@ cleanup() {
 trap cleanup EXIT
 
 # Two users' worth of settings on one machine: the worker's and the client's identities stay apart from your own.
-as_worker() { PINION_CONFIG_DIR="$home/worker" PINION_CACHE_DIR="$home/worker-cache" "$@"; }
 as_client() { PINION_CONFIG_DIR="$home/client" PINION_CACHE_DIR="$home/client-cache" "$@"; }
 
 echo "1. A worker starts and prints its pairing line."
-as_worker "$pinion" worker --bind 127.0.0.1 --port 0 --device "$device" --models models --ready-file "$home/ready" >"$home/worker.log" 2>&1 &
+PINION_CONFIG_DIR="$home/worker" PINION_CACHE_DIR="$home/worker-cache" \
+  "$pinion" worker --bind 127.0.0.1 --port 0 --device "$device" --models models --ready-file "$home/ready" >"$home/worker.log" 2>&1 &
 worker_pid=$!
 for _ in $(seq 300); do
   [ -s "$home/ready" ] && break
