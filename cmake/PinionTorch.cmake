@@ -24,6 +24,8 @@ target_compile_options(pinion_torch INTERFACE "SHELL:-idirafter ${torch_folder}/
                        "SHELL:-idirafter ${torch_folder}/include/torch/csrc/api/include")
 # Kernels register themselves when their library is loaded, so each must be linked although no symbol is used.
 target_link_options(pinion_torch INTERFACE LINKER:--no-as-needed)
+# Ahead of libtorch: the wheel exports a std::filesystem of its own compiler's, which crashes in our hands.
+target_link_libraries(pinion_torch INTERFACE stdc++)
 foreach(name torch torch_cpu torch_cuda c10 c10_cuda)
   if(EXISTS ${torch_folder}/lib/lib${name}.so)
     add_library(pinion_libtorch_${name} SHARED IMPORTED GLOBAL)
