@@ -81,6 +81,9 @@ Result<VaeModel> VaeModel::load(const Source& source, const StageOptions& option
   PINION_TRY(VaeWeights weights, load_weights(source, options));
   return caught([&]() -> Result<VaeModel> {
     const c10::InferenceMode inference;
+    // Unless told not to, cuDNN rounds the inputs of float32 convolutions to TF32, three decimal digits. The
+    // switch is one for the whole process; nothing here wants it on.
+    at::globalContext().setAllowTF32CuDNN(false);
     VaeModel model;
     model.spec_ = source.spec;
     model.options_ = options;
