@@ -1,7 +1,5 @@
 #include "pinion/client/remote_job.h"
 
-#include <openssl/rand.h>
-
 #include <atomic>
 #include <mutex>
 
@@ -11,15 +9,13 @@
 #include "pinion/client/chain.h"
 #include "pinion/client/io_thread.h"
 #include "pinion/client/step_encoder.h"
+#include "pinion/transport/random_bytes.h"
 
 namespace pinion::client {
 namespace {
 
 Result<std::string> random_job_id() {
-  std::array<std::byte, 16> bytes{};
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size())) != 1) {
-    return Error{Errc::kInternal, "no random numbers", ""};
-  }
+  PINION_TRY(const Bytes bytes, transport::random_bytes(16));
   return to_hex(bytes);
 }
 

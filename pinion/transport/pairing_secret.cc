@@ -1,9 +1,9 @@
 #include "pinion/transport/pairing_secret.h"
 
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 
 #include "pinion/transport/base64url.h"
+#include "pinion/transport/random_bytes.h"
 
 namespace pinion::transport {
 namespace {
@@ -15,9 +15,8 @@ constexpr int kMaxWrongTries = 5;
 }  // namespace
 
 const std::string& PairingSecret::renew(Time now) {
-  Bytes bytes(kSecretBytes);
-  const int made = RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  secret_ = made == 1 ? to_base64url(bytes) : "";
+  const Result<Bytes> bytes = random_bytes(kSecretBytes);
+  secret_ = bytes.ok() ? to_base64url(*bytes) : "";  // without a secret nobody can pair
   expires_ = now + kLifetime;
   wrong_tries_ = 0;
   return secret_;
