@@ -1,0 +1,42 @@
+#include "bench/planes_rate.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pinion::bench {
+namespace {
+
+constexpr int kFirstQp = 1;
+constexpr int kLastQp = 49;
+constexpr int kQpStride = 3;
+
+}  // namespace
+
+Result<PlanesRate> PlanesRate::measure(std::span<const std::vector<float>> steps, PlaneSettings settings) {
+  PlanesRate rate;
+  rate.rungs_.resize(steps.size());
+  for (settings.qp = kFirstQp; settings.qp <= kLastQp; settings.qp += kQpStride) {
+    PINION_TRY(const std::vector<PlaneStep> coded, code_as_planes(steps, settings));
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      const double cosine = centred_cosine(steps[s], coded[s].decoded, settings.channels);
+      rate.rungs_[s].push_back({snr_db_of_cosine(cosine), static_cast<double>(coded[s].bytes)});
+    }
+  }
+  for (std::vector<Rung>& rungs : rate.rungs_) {
+    std::sort(rungs.begin(), rungs.end(), [](const Rung& a, const Rung& b) { return a.snr_db < b.snr_db; });
+  }
+  return rate;
+}
+
+std::optional<double> PlanesRate::bytes_at(std::size_t step, double cosine) const {
+  const std::vector<Rung>& rungs = rungs_[step];
+  const double snr_db = snr_db_of_cosine(cosine);
+  const auto above =
+      std::find_if(rungs.begin(), rungs.end(), [&](const Rung& rung) { return rung.snr_db >= snr_db; });
+  if (above == rungs.begin() || above == rungs.end()) return std::nullopt;
+  const Rung& low = *std::prev(above);
+  const double part = (snr_db - low.snr_db) / (above->snr_db - low.snr_db);
+  return std::exp(std::log(low.bytes) + part * (std::log(above->bytes) - std::log(low.bytes)));
+}
+
+}  // namespace pinion::bench
