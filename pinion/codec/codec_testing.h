@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <vector>
 
 #include "pinion/base/float_formats.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/basis.h"
 #include "pinion/codec/codec.h"
 
 namespace pinion::codec::testing {
@@ -85,6 +87,26 @@ inline std::vector<Tensor> low_rank_sequence(DType dtype, std::size_t count, con
     }
   }
   return sequence;
+}
+
+// A basis asset of the subspace in which the low-rank part of those tensors lies.
+inline Bytes basis_of(const LowRank& form) {
+  Dice dice(form.seed);
+  const auto channels = static_cast<std::size_t>(form.channels);
+  Matrix directions(form.rank, channels);
+  for (float& value : directions.values) value = static_cast<float>(dice.normal());
+  for (std::size_t k = 0; k < form.rank; ++k) {  // Gram-Schmidt
+    const auto row = directions.row(k);
+    for (std::size_t before = 0; before <= k; ++before) {
+      const auto other = directions.row(before);
+      const float along = std::inner_product(row.begin(), row.end(), other.begin(), 0.0f);
+      const float scale = before == k ? 1 / std::sqrt(along) : 1.0f;
+      for (std::size_t c = 0; c < channels; ++c) {
+        row[c] = before == k ? row[c] * scale : row[c] - along * other[c];
+      }
+    }
+  }
+  return encode_basis(directions, std::vector<double>(form.rank, 1.0 / 1024));
 }
 
 inline Tensor low_rank(DType dtype, const LowRank& form) { return low_rank_sequence(dtype, 1, form).front(); }
