@@ -5,7 +5,7 @@
 namespace pinion::models {
 
 Result<nlohmann::json> read_json_object(const std::filesystem::path& path) {
-  constexpr std::size_t kMaxBytes = 16 * 1024 * 1024;
+  constexpr std::size_t kMaxBytes = std::size_t{16} << 20;
   PINION_TRY(const Bytes bytes, read_file(path, kMaxBytes));
   nlohmann::json json = nlohmann::json::parse(as_text(bytes), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object()) {

@@ -7,7 +7,7 @@
 namespace pinion::models {
 namespace {
 
-constexpr std::size_t kMaxContentBytes = 4 * 1024 * 1024;
+constexpr std::size_t kMaxContentBytes = std::size_t{4} << 20;
 
 // Word characters as Unicode's regular expression standard (UTS #18, annex C) has them.
 constexpr std::string_view kWordCharacter = R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])";

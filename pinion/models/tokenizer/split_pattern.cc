@@ -8,7 +8,7 @@
 namespace pinion::models {
 namespace {
 
-constexpr std::size_t kMaxPatternBytes = 16 * 1024;
+constexpr std::size_t kMaxPatternBytes = std::size_t{16} << 10;
 constexpr std::uint32_t kMaxNestedParentheses = 50;
 constexpr std::uint32_t kMaxMatchSteps = 20'000'000;
 constexpr std::uint32_t kMaxMatchHeapKib = 64 * 1024;

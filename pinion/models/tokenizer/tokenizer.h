@@ -27,7 +27,7 @@ struct Tokens {
 
 class Tokenizer {
  public:
-  static constexpr std::size_t kMaxTextBytes = 4 * 1024 * 1024;
+  static constexpr std::size_t kMaxTextBytes = std::size_t{4} << 20;
 
   // Reads a tokenizer.json. Errors name the file.
   static Result<Tokenizer> open(const std::filesystem::path& tokenizer_json);

@@ -50,7 +50,7 @@ struct TokenizerSpec {
   std::vector<TokenId> after;
 };
 
-inline constexpr std::size_t kMaxTokenizerJsonBytes = 64 * 1024 * 1024;
+inline constexpr std::size_t kMaxTokenizerJsonBytes = std::size_t{64} << 20;
 
 // kTooLarge over kMaxTokenizerJsonBytes, kBadFormat for JSON that is not a tokenizer, kUnsupported for a
 // tokenizer of another kind.
