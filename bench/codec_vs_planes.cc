@@ -35,9 +35,10 @@ struct Row {
   double elements = 0;
   double cosine = 0;
   double ours = 0;
-  double basis = 0;  // the bases of the whole stream, spread evenly over its steps
-  double planes = 0;
-  double planes_hardware = 0;
+  double basis = 0;   // the bases of the whole stream, spread evenly over its steps
+  double planes = 0;  // each step an encode of its own, least padding
+  double seed = 0;    // the same, padded as for hardware encoders
+  double video = 0;   // all steps one encode, least padding
 };
 
 struct CodedStep {
@@ -67,9 +68,10 @@ Result<std::vector<Row>> compare(const StateStream& stream, const codec::Profile
   for (const Tensor& tensor : stream.steps) steps.push_back(floats_of(tensor));
   PlaneSettings settings{stream.grid, static_cast<std::size_t>(stream.steps.front().shape()[1]),
                          PlanePadding::kLean, 0};
-  PINION_TRY(const PlanesRate lean, PlanesRate::measure(steps, settings));
+  PINION_TRY(const PlanesRate planes, PlanesRate::measure(steps, settings, PlanePrediction::kWithinStep));
+  PINION_TRY(const PlanesRate video, PlanesRate::measure(steps, settings, PlanePrediction::kAcrossSteps));
   settings.padding = PlanePadding::kHardware;
-  PINION_TRY(const PlanesRate hardware, PlanesRate::measure(steps, settings));
+  PINION_TRY(const PlanesRate seed, PlanesRate::measure(steps, settings, PlanePrediction::kWithinStep));
   double basis_bytes = 0;
   for (const CodedStep& step : coded) basis_bytes += step.basis_bytes;
   const auto elements = static_cast<double>(stream.steps.front().elements());
@@ -85,27 +87,30 @@ Result<std::vector<Row>> compare(const StateStream& stream, const codec::Profile
                     .cosine = cosine,
                     .ours = coded[s].frame_bytes * 8 / elements,
                     .basis = basis_bytes * 8 / elements / static_cast<double>(coded.size()),
-                    .planes = lean.bytes_at(s, cosine).value_or(kUnreached) * 8 / elements,
-                    .planes_hardware = hardware.bytes_at(s, cosine).value_or(kUnreached) * 8 / elements});
+                    .planes = planes.bytes_at(s, cosine).value_or(kUnreached) * 8 / elements,
+                    .seed = seed.bytes_at(s, cosine).value_or(kUnreached) * 8 / elements,
+                    .video = video.bytes_at(s, cosine).value_or(kUnreached) * 8 / elements});
   }
   return rows;
 }
 
 // Sums over rows, so that a ratio is one of all bytes and no single cheap step carries it.
 struct Totals {
-  double ours = 0, basis = 0, planes = 0, planes_hardware = 0;
+  double ours = 0, basis = 0, planes = 0, seed = 0, video = 0;
   double least_cosine = 1;
 
   void add(const Row& row) {
     ours += row.ours * row.elements;
     basis += row.basis * row.elements;
     planes += row.planes * row.elements;
-    planes_hardware += row.planes_hardware * row.elements;
+    seed += row.seed * row.elements;
+    video += row.video * row.elements;
     least_cosine = std::min(least_cosine, row.cosine);
   }
   double ratio() const { return planes / ours; }
   double ratio_with_basis() const { return planes / (ours + basis); }
-  double hardware_ratio() const { return planes_hardware / ours; }
+  double seed_ratio() const { return seed / ours; }
+  double video_ratio() const { return video / ours; }
 };
 
 Totals mid_network_totals(const std::vector<Row>& rows, const std::string& mid_cut) {
@@ -118,26 +123,29 @@ Totals mid_network_totals(const std::vector<Row>& rows, const std::string& mid_c
 
 void print_table(const std::vector<Row>& rows, const Totals& totals, const Request& request) {
   fmt::print(
-      "Profile {}; bits per element. 'basis': bases of the stream over its steps. 'planes': x265, least "
-      "padding;"
-      " 'hw': padded\nas for hardware encoders. Ratios: planes / frames, planes / (frames + basis), hw / "
+      "Profile {}; bits per element. basis: bases of the stream over its steps. planes: x265, each step "
+      "alone, least "
+      "padding;\nseed: the same, padded as for hardware encoders; video: all steps in one encode. Ratios are "
+      "to "
       "frames.\n\n",
       request.profile);
-  fmt::print("{:<18} {:<5} {:<6} {:>4} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7}\n", "file", "cut",
-             "rows", "step", "cosine", "frames", "basis", "planes", "hw", "ratio", "w.basis", "hw");
+  fmt::print("{:<18} {:<5} {:<6} {:>4} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7}\n", "file",
+             "cut", "rows", "step", "cosine", "frames", "basis", "planes", "seed", "video", "planes/",
+             "seed/", "video/");
   for (const Row& row : rows) {
     Totals one;
     one.add(row);
     fmt::print(
-        "{:<18} {:<5} {:<6} {:>4} {:>8.5f} {:>7.3f} {:>7.3f} {:>7.3f} {:>7.3f} {:>7.2f} {:>8.2f} {:>7.2f}\n",
-        row.file, row.cut, row.rows, row.step, row.cosine, row.ours, row.basis, row.planes,
-        row.planes_hardware, one.ratio(), one.ratio_with_basis(), one.hardware_ratio());
+        "{:<18} {:<5} {:<6} {:>4} {:>8.5f} {:>7.3f} {:>7.3f} {:>7.3f} {:>7.3f} {:>7.3f} {:>8.2f} {:>7.2f} "
+        "{:>7.2f}\n",
+        row.file, row.cut, row.rows, row.step, row.cosine, row.ours, row.basis, row.planes, row.seed,
+        row.video, one.ratio(), one.seed_ratio(), one.video_ratio());
   }
   fmt::print(
-      "\n{} image rows from the second step on, all bytes together: planes are {:.2f} times as large as "
-      "frames\n"
-      "({:.2f} with bases, {:.2f} padded for hardware), least cosine {:.5f}\n",
-      request.mid_cut, totals.ratio(), totals.ratio_with_basis(), totals.hardware_ratio(),
+      "\n{} image rows from the second step on, all bytes together, against frames: planes {:.2f} x ({:.2f} "
+      "x with "
+      "bases),\nseed {:.2f} x, video {:.2f} x; least cosine {:.5f}\n",
+      request.mid_cut, totals.ratio(), totals.ratio_with_basis(), totals.seed_ratio(), totals.video_ratio(),
       totals.least_cosine);
 }
 
@@ -152,13 +160,15 @@ void print_json(const std::vector<Row>& rows, const Totals& totals, const Reques
                     {"frame_bits_per_element", row.ours},
                     {"basis_bits_per_element", row.basis},
                     {"planes_bits_per_element", row.planes},
-                    {"hardware_planes_bits_per_element", row.planes_hardware}});
+                    {"seed_bits_per_element", row.seed},
+                    {"video_bits_per_element", row.video}});
   }
   const nlohmann::json out{{"profile", request.profile},
                            {"mid_cut", request.mid_cut},
                            {"ratio", totals.ratio()},
                            {"ratio_with_basis", totals.ratio_with_basis()},
-                           {"hardware_ratio", totals.hardware_ratio()},
+                           {"seed_ratio", totals.seed_ratio()},
+                           {"video_ratio", totals.video_ratio()},
                            {"least_cosine", totals.least_cosine},
                            {"steps", list}};
   fmt::print("{}\n", out.dump(2));

@@ -10,13 +10,25 @@ constexpr int kFirstQp = 1;
 constexpr int kLastQp = 49;
 constexpr int kQpStride = 3;
 
+Result<std::vector<PlaneStep>> code(std::span<const std::vector<float>> steps, const PlaneSettings& settings,
+                                    PlanePrediction prediction) {
+  if (prediction == PlanePrediction::kAcrossSteps) return code_as_planes(steps, settings);
+  std::vector<PlaneStep> coded;
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    PINION_TRY(std::vector<PlaneStep> alone, code_as_planes(steps.subspan(s, 1), settings));
+    coded.push_back(std::move(alone.front()));
+  }
+  return coded;
+}
+
 }  // namespace
 
-Result<PlanesRate> PlanesRate::measure(std::span<const std::vector<float>> steps, PlaneSettings settings) {
+Result<PlanesRate> PlanesRate::measure(std::span<const std::vector<float>> steps, PlaneSettings settings,
+                                       PlanePrediction prediction) {
   PlanesRate rate;
   rate.rungs_.resize(steps.size());
   for (settings.qp = kFirstQp; settings.qp <= kLastQp; settings.qp += kQpStride) {
-    PINION_TRY(const std::vector<PlaneStep> coded, code_as_planes(steps, settings));
+    PINION_TRY(const std::vector<PlaneStep> coded, code(steps, settings, prediction));
     for (std::size_t s = 0; s < steps.size(); ++s) {
       const double cosine = centred_cosine(steps[s], coded[s].decoded, settings.channels);
       rate.rungs_[s].push_back({snr_db_of_cosine(cosine), static_cast<double>(coded[s].bytes)});

@@ -10,10 +10,17 @@
 
 namespace pinion::bench {
 
+// Which pictures may predict from which.
+enum class PlanePrediction {
+  kWithinStep,   // each step is an encode of its own, as in the systems that split models this way
+  kAcrossSteps,  // all steps are one encode: more than those systems do
+};
+
 class PlanesRate {
  public:
   // Codes the stream at every QP of the ladder.
-  static Result<PlanesRate> measure(std::span<const std::vector<float>> steps, PlaneSettings settings);
+  static Result<PlanesRate> measure(std::span<const std::vector<float>> steps, PlaneSettings settings,
+                                    PlanePrediction prediction);
 
   // Bytes of a step at that centred cosine: between the neighbouring rungs, log(bytes) is taken as linear in
   // the SNR in dB. Empty if the ladder does not reach the cosine from both sides.

@@ -1,8 +1,7 @@
 #pragma once
 // The coder that codec_vs_planes compares with: a state as 8-bit pictures through a video encoder (x265).
 // Every channel becomes one tile of tokens with its own range; 8 x 8 tiles make a plane and three planes a
-// 4:4:4 picture. One encode holds all pictures of all steps, so that steps may be predicted from earlier
-// ones.
+// 4:4:4 picture. The pictures of one encode predict from each other.
 
 #include <cstddef>
 #include <span>
