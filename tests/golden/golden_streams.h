@@ -1,0 +1,59 @@
+#pragma once
+// The small streams of which the golden files and the codec fuzzer's corpus are made. Pure functions.
+
+#include <string>
+#include <vector>
+
+#include "pinion/codec/codec_testing.h"
+
+namespace pinion::codec::testing {
+
+inline constexpr LowRank kGoldenForm = {.rows = 24, .channels = 16, .rank = 3, .seed = 41};
+inline constexpr Profile kGoldenFidelity = {.mode = Mode::kFidelity, .target_snr_db = 16};
+
+// A stream as it crosses a link. `frames[i].basis` is what has to be sent before frame i.
+struct GoldenStream {
+  std::string name;
+  std::vector<EncodedFrame> frames;
+};
+
+inline GoldenStream encode_stream(std::string name, const Profile& profile,
+                                  const std::vector<Tensor>& tensors, ByteSpan basis = {}) {
+  const auto encoder = encoder_of(profile);
+  if (!basis.empty()) encoder->offer_basis(basis).value();
+  GoldenStream stream{std::move(name), {}};
+  for (const Tensor& tensor : tensors) stream.frames.push_back(encoder->encode(tensor).value());
+  return stream;
+}
+
+// Three frames, the second and third predicted, without a basis or with one.
+inline GoldenStream fidelity_stream(DType dtype, bool with_basis) {
+  const Bytes basis = with_basis ? basis_of(kGoldenForm) : Bytes();
+  return encode_stream(std::string("fidelity_") + (with_basis ? "basis_" : "") + std::string(name(dtype)),
+                       kGoldenFidelity, low_rank_sequence(dtype, 3, kGoldenForm), basis);
+}
+
+inline std::vector<GoldenStream> golden_streams() {
+  constexpr Profile kRaw = {.mode = Mode::kRaw}, kLossless = {.mode = Mode::kLossless};
+  std::vector<GoldenStream> streams;
+  for (const DType dtype : {DType::kF64, DType::kI16, DType::kBool}) {
+    streams.push_back(
+        encode_stream("raw_" + std::string(name(dtype)), kRaw, {random_bits(dtype, {2, 3, 5}, 42)}));
+  }
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const std::vector<Tensor> tensors = {low_rank(dtype, {.rows = 30, .channels = 20, .rank = 3, .seed = 43}),
+                                         filled(dtype, {7, 9}, std::byte{0x3c}),
+                                         Tensor::empty(dtype, {0, 4})};
+    streams.push_back(encode_stream("lossless_" + std::string(name(dtype)), kLossless, tensors));
+    streams.push_back(fidelity_stream(dtype, false));
+    streams.push_back(fidelity_stream(dtype, true));
+  }
+  for (const DType dtype : {DType::kF8E4M3, DType::kF8E5M2}) {
+    Tensor tensor = random_bits(dtype, {40, 16}, 44);
+    for (std::size_t i = 0; i < tensor.bytes(); ++i) tensor.mutable_data()[i] &= std::byte{0x9f};
+    streams.push_back(encode_stream("lossless_" + std::string(name(dtype)), kLossless, {tensor}));
+  }
+  return streams;
+}
+
+}  // namespace pinion::codec::testing
