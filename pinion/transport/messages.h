@@ -1,104 +1,10 @@
 #pragma once
-// The headers of all messages, with the bounds of docs/protocol.md, section 4. Plain values.
+// The headers of messages about stages and jobs, and of errors, with the bounds of docs/protocol.md,
+// section 4. Plain values.
 
-#include "pinion/transport/fields.h"
+#include "pinion/transport/session_messages.h"
 
 namespace pinion::transport {
-
-inline constexpr int kProtocolMin = 1;
-inline constexpr int kProtocolMax = 1;
-inline constexpr std::size_t kUnauthorisedMessageBytes = 64 * 1024;
-inline constexpr std::size_t kDefaultMessageBytes = std::size_t{1} << 30;
-inline constexpr std::size_t kFingerprintDigits = 64;
-inline constexpr std::size_t kJobDigits = 32;
-inline constexpr Bounds kAttempts{0, 1000};
-inline constexpr Bounds kStages{0, 63};
-inline constexpr Bounds kSteps{0, 100'000};
-inline constexpr std::int64_t kMaxBatch = 64;
-
-struct Hello {
-  static constexpr std::string_view kType = "hello";
-  int protocol_min = kProtocolMin;
-  int protocol_max = kProtocolMax;
-  std::string software;
-  std::uint64_t max_message_bytes = kDefaultMessageBytes;
-
-  template <class V>
-  void fields(V& v) {
-    v.integer("protocol_min", protocol_min, {1, 65535});
-    v.integer("protocol_max", protocol_max, {1, 65535});
-    v.text("software", software, {0, 64});
-    v.integer("max_message_bytes", max_message_bytes, {65536, std::int64_t{1} << 40});
-  }
-};
-
-struct HelloReply {
-  static constexpr std::string_view kType = "hello";
-  Hello hello;
-  int protocol = 0;
-  bool paired = false;
-  std::string device;
-  std::vector<std::string> capabilities;
-
-  template <class V>
-  void fields(V& v) {
-    hello.fields(v);
-    v.integer("protocol", protocol, {1, 65535});
-    v.boolean("paired", paired);
-    v.text("device", device, {0, 64});
-    v.texts("capabilities", capabilities, {0, 32}, {0, 32});
-  }
-};
-
-struct Pair {
-  static constexpr std::string_view kType = "pair";
-  std::string secret;
-  std::string name;
-
-  template <class V>
-  void fields(V& v) {
-    v.text("secret", secret, {22, 22});
-    v.text("name", name, {0, 64});
-  }
-};
-
-// Messages without fields of their own.
-template <class Tag>
-struct Bare {
-  static constexpr std::string_view kType = Tag::kType;
-  template <class V>
-  void fields(V&) {}
-};
-struct PairedTag {
-  static constexpr std::string_view kType = "paired";
-};
-struct JobReadyTag {
-  static constexpr std::string_view kType = "job_ready";
-};
-struct JoinedTag {
-  static constexpr std::string_view kType = "joined";
-};
-struct JobEndedTag {
-  static constexpr std::string_view kType = "job_ended";
-};
-struct PingTag {
-  static constexpr std::string_view kType = "ping";
-};
-using Paired = Bare<PairedTag>;
-using JobReady = Bare<JobReadyTag>;
-using Joined = Bare<JoinedTag>;
-using JobEnded = Bare<JobEndedTag>;
-using Ping = Bare<PingTag>;
-
-struct Pong {
-  static constexpr std::string_view kType = "pong";
-  std::uint64_t clock_us = 0;
-
-  template <class V>
-  void fields(V& v) {
-    v.integer("clock_us", clock_us, {0, std::int64_t{1} << 53});
-  }
-};
 
 struct OpenStage {
   static constexpr std::string_view kType = "open_stage";
