@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<std::uint8_t, 4> kBasisMagic = {'P', 'N', 'B', '1'};
 constexpr std::uint8_t kBasisVersion = 1;
 constexpr int kMaxExponent = 24;
-constexpr ParamsKind kBasisParams = {.coefficients = false, .offsets = false};
+constexpr ParamsKind kBasisParams = {.references = 0, .bands = 1, .offsets = false, .last_scales = {}};
 
 Error broken(std::string_view what) {
   return Error{Errc::kBadFormat, "codec basis: " + std::string(what), ""};
@@ -46,7 +46,8 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
   }
   IndexTables tables;
   ComponentParams params;
-  const double bits = choose_index_classes(values, directions.columns, tables, params);
+  const std::array<std::size_t, 1> band_ends = {directions.columns};
+  const double bits = choose_index_classes({.values = values, .band_ends = band_ends}, tables, params);
 
   ByteWriter out;
   out.write_bytes(std::as_bytes(std::span(kBasisMagic)));
@@ -54,13 +55,13 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
   write_varint(out, directions.columns);
   write_varint(out, directions.rows);
   BitWriter head;
-  write_differences(head, exponents);
+  write_differences(head, exponents, {});
   write_params(head, params, kBasisParams);
   const Bytes head_bytes = std::move(head).finish();
   write_varint(out, head_bytes.size());
   out.write_bytes(head_bytes);
   write_index_chunks(out, choose_grid(params, directions.columns, bits),
-                     {.params = params, .rows = directions.columns, .values = values}, tables);
+                     {.params = params, .band_ends = band_ends, .values = values}, tables);
   out.write(crc32c(out.view()));
   return std::move(out).take();
 }
@@ -93,15 +94,17 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t 
   PINION_TRY_VOID(in.check("codec basis"));
   if (components > head_bytes.size() * 8) return broken("its parameters are cut short");
   BitReader head(head_bytes);
-  PINION_TRY(const auto exponents, read_differences(head, components, kMaxExponent));
+  PINION_TRY(const auto exponents, read_differences(head, components, kMaxExponent, {}));
   PINION_TRY(const ComponentParams params, read_params(head, components, kBasisParams));
   if (!head.ends_cleanly() || head.bytes_read() != head_bytes.size())
     return broken("its parameters do not end cleanly");
   PINION_TRY(const IndexChunks coded, parse_index_chunks(in, params, channels));
 
   std::vector<std::int32_t> values(channels * components);
+  const std::array<std::size_t, 1> band_ends = {channels};
   IndexTables tables;
-  PINION_TRY_VOID(decode_index_chunks(coded, {.params = params, .rows = channels, .values = values}, tables));
+  PINION_TRY_VOID(
+      decode_index_chunks(coded, {.params = params, .band_ends = band_ends, .values = values}, tables));
   auto basis = std::make_shared<Basis>();
   basis->id = basis_id(asset);
   basis->rows = Matrix(components, channels);

@@ -1,5 +1,6 @@
 #pragma once
-// The basis asset of docs/format.md §7: a rotation from channels to components, quantised and coded.
+// The basis asset of docs/format.md §7: a rotation from channels to components,
+// quantised and coded.
 //
 // A Basis is immutable after it is made and may be shared between threads.
 
@@ -14,13 +15,14 @@ inline constexpr std::uint64_t kMaxBasisCoefficients = 1ull << 26;
 
 struct Basis {
   BasisId id{};
-  Matrix rows;  // [components, channels]: what one unit of a component adds to the channels
+  Matrix rows;  // [components, channels]: what one unit of a component adds to
+                // the channels
 };
 
 BasisId basis_id(ByteSpan asset);
 
-// Quantises and codes directions [components, channels]. `steps[k]` is the rounding that row k tolerates;
-// it is lowered to a power of two.
+// Quantises and codes directions [components, channels]. `steps[k]` is the
+// rounding that row k tolerates; it is lowered to a power of two.
 Bytes encode_basis(const Matrix& directions, std::span<const double> steps);
 
 // kTooLarge if it has more than `max_coefficients`.

@@ -29,12 +29,12 @@ BasisChooser::Candidate BasisChooser::evaluate(std::shared_ptr<const BasisFit> f
   const std::size_t rows = centred.transposed.columns;
   const std::optional<BasisId> id = fit ? std::optional(fit->basis->id) : std::nullopt;
   if (state_ && state_->basis == id && state_->rows == rows && state_->channels == centred.means.size()) {
-    candidate.prediction = {&*state_, step_};
+    candidate.prediction = {&*state_, steps_};
   }
   candidate.fit = std::move(fit);
   const double outside = candidate.projection.outside;
-  candidate.plan =
-      plan_rate({predicted_variances(candidate.projection, candidate.prediction), outside, target, rows});
+  const std::vector<double> left = predicted_variances(candidate.projection, candidate.prediction);
+  candidate.plan = plan_rate({left, outside, target, rows});
   candidate.intra_bits = plan_rate({candidate.projection.variances, outside, target, rows}).bits;
   return candidate;
 }
@@ -116,7 +116,7 @@ void BasisChooser::commit(ChosenFrame&& chosen) {
   fit_ = std::move(chosen.fit);
   if (chosen.compared) bits_at_choice_ = chosen.planned_bits;
   state_ = std::move(chosen.coded.state);
-  step_ = chosen.coded.step;
+  steps_ = {chosen.coded.step, steps_[0]};
   ++frames_;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Which basis a stream's next frame uses: the one it has, a new one computed from the frame, or none.
+// Which basis a stream's next frame uses: the one it has, a new one computed
+// from the frame, or none.
 //
 // Keeps the encoder's side of a stream. Used by one thread at a time.
 
@@ -18,7 +19,8 @@ struct ChosenFrame {
 
 class BasisChooser {
  public:
-  // Nothing if the target is out of reach. The stream's state changes only with commit().
+  // Nothing if the target is out of reach. The stream's state changes only with
+  // commit().
   std::optional<ChosenFrame> encode(const TensorView& tensor, const CentredTensor& centred,
                                     double target_snr_db);
 
@@ -46,7 +48,7 @@ class BasisChooser {
   std::shared_ptr<const BasisFit> fit_;
   bool fit_is_tested_ = false;  // a frame has used it
   std::optional<StreamState> state_;
-  double step_ = 0;            // of the last frame
+  std::array<double, kMaxReferences> steps_{};  // of the last frames, newest first
   double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
   std::size_t frames_ = 0;     // committed so far
   IndexTables tables_;

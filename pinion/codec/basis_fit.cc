@@ -7,7 +7,8 @@
 namespace pinion::codec {
 namespace {
 
-// The inverse of a symmetric positive definite matrix by its Cholesky factor; nothing if it is singular.
+// The inverse of a symmetric positive definite matrix by its Cholesky factor;
+// nothing if it is singular.
 std::optional<Matrix> invert(const Matrix& gram) {
   const std::size_t n = gram.rows;
   std::vector<double> a(gram.values.begin(), gram.values.end());

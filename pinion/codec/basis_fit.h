@@ -1,6 +1,7 @@
 #pragma once
-// A basis as the encoder uses it: rows of channels to components by least squares, because quantised
-// directions are not quite orthogonal. Immutable after it is made.
+// A basis as the encoder uses it: rows of channels to components by least
+// squares, because quantised directions are not quite orthogonal. Immutable
+// after it is made.
 
 #include <memory>
 
@@ -11,7 +12,8 @@ namespace pinion::codec {
 struct BasisFit {
   std::shared_ptr<const Basis> basis;
   Bytes asset;      // as it is sent
-  Matrix analysis;  // [channels, components]: component values of a row x are x * analysis
+  Matrix analysis;  // [channels, components]: component values of a row x are x
+                    // * analysis
 };
 
 // kBadFormat if the asset is broken or its directions depend on each other.

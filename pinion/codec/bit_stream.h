@@ -1,7 +1,8 @@
 #pragma once
 // Bit streams, varints and the two variable-length codes of docs/format.md §1.
 //
-// BitReader has a sticky failure like ByteReader: read a group, ask once. Borrowed bytes; not thread-safe.
+// BitReader has a sticky failure like ByteReader: read a group, ask once.
+// Borrowed bytes; not thread-safe.
 
 #include <bit>
 #include <cstdint>
@@ -48,6 +49,8 @@ class BitWriter {
     write(0, 1);
     write(value & ((1u << low_bits) - 1), low_bits);
   }
+
+  std::size_t bits() const { return bytes_.size() * 8 + static_cast<std::size_t>(pending_bits_); }
 
   // Pads to a byte boundary and hands out the bytes.
   Bytes finish() && {
@@ -122,7 +125,8 @@ inline void write_varint(ByteWriter& out, std::uint64_t value) {
   out.write(static_cast<std::uint8_t>(value));
 }
 
-// The canonical varint at the reader's place. kNeedMoreBytes at the end of input, kBadFormat if overlong.
+// The canonical varint at the reader's place. kNeedMoreBytes at the end of
+// input, kBadFormat if overlong.
 Result<std::uint64_t> read_varint(ByteReader& in, std::string_view what);
 
 }  // namespace pinion::codec

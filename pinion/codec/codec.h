@@ -1,10 +1,13 @@
 #pragma once
-// The tensor codec: one tensor of one stream in, one frame out, and back. Format: docs/format.md.
+// The tensor codec: one tensor of one stream in, one frame out, and back.
+// Format: docs/format.md.
 //
-// A stream is the sequence of tensors that cross one cut under one name in one job (the image rows of a
-// state, say), one frame per sampler step. Encoder and Decoder keep that stream's prediction state and
-// must see its frames in the same order; one object is used by one thread at a time. No global state.
-// Tensors are [.., rows, channels]: the last axis is the channel, all others are rows.
+// A stream is the sequence of tensors that cross one cut under one name in one
+// job (the image rows of a state, say), one frame per sampler step. Encoder and
+// Decoder keep that stream's prediction state and must see its frames in the
+// same order; one object is used by one thread at a time. No global state.
+// Tensors are [.., rows, channels]: the last axis is the channel, all others
+// are rows.
 
 #include <memory>
 #include <optional>
@@ -27,23 +30,26 @@ std::string_view name(Mode mode);
 // What the encoder should do with a stream.
 struct Profile {
   Mode mode = Mode::kRaw;
-  // kFidelity: target signal-to-noise ratio in dB of the centred tensor (means removed per channel).
+  // kFidelity: target signal-to-noise ratio in dB of the centred tensor (means
+  // removed per channel).
   double target_snr_db = 20.0;
 };
 
-// "raw", "lossless", "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995" (centred cosine of the whole
-// tensor, SNR = -10 log10(1 - cos^2)).
+// "raw", "lossless", "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995"
+// (centred cosine of the whole tensor, SNR = -10 log10(1 - cos^2)).
 Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 
-// What one frame cost and what it kept. SNR and cosine are measured by the encoder on what the decoder will
-// reconstruct, after removing each channel's mean; infinite and 1 for exact modes.
+// What one frame cost and what it kept. SNR and cosine are measured by the
+// encoder on what the decoder will reconstruct, after removing each channel's
+// mean; infinite and 1 for exact modes.
 struct FrameStats {
   std::size_t frame_bytes = 0;
   std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was
   std::size_t tensor_bytes = 0;  // raw size
   std::int64_t elements = 0;
-  double ideal_index_bits = 0;  // entropy of the indices, each table class under its own histogram (fidelity)
+  double ideal_index_bits = 0;  // entropy of the indices, each table class under
+                                // its own histogram (fidelity)
   double snr_db = 0;
   double cosine = 0;
   double max_error = 0;
@@ -52,7 +58,8 @@ struct FrameStats {
 
 struct EncodedFrame {
   Bytes frame;
-  Bytes basis;  // a new basis asset that the decoder needs before this frame; empty if none
+  Bytes basis;  // a new basis asset that the decoder needs before this frame;
+                // empty if none
   FrameStats stats;
 };
 
@@ -64,22 +71,27 @@ class Encoder {
   // Encodes the next tensor of the stream. Lossy modes refuse NaN and infinity.
   virtual Result<EncodedFrame> encode(const TensorView& tensor) = 0;
 
-  // The next frame will not refer to earlier ones (after a lost frame or a reconnect). A basis that was
-  // sent before is sent again with it, unless the other side is known to hold it (assume_known_basis).
+  // The next frame will not refer to earlier ones (after a lost frame or a
+  // reconnect). A basis that was sent before is sent again with it, unless the
+  // other side is known to hold it (assume_known_basis).
   virtual void restart() = 0;
 
-  // Says that the other side already holds this basis (hex hash), so that it is not sent again.
+  // Says that the other side already holds this basis (hex hash), so that it is
+  // not sent again.
   virtual void assume_known_basis(std::string_view hash) = 0;
 
-  // Hands over a basis asset kept from an earlier job, to start with instead of computing one. It is sent
-  // like any other unless assume_known_basis named it. The encoder replaces it when it fits badly.
+  // Hands over a basis asset kept from an earlier job, to start with instead of
+  // computing one. It is sent like any other unless assume_known_basis named
+  // it. The encoder replaces it when it fits badly.
   virtual Result<void> offer_basis(ByteSpan basis) = 0;
 };
 
-// The name under which a basis asset is known: the first 16 bytes of its SHA-256, in hex.
+// The name under which a basis asset is known: the first 16 bytes of its
+// SHA-256, in hex.
 std::string basis_hash(ByteSpan basis);
 
-// Refuses frames that ask for more than the receiver will give. Required, so that nobody forgets.
+// Refuses frames that ask for more than the receiver will give. Required, so
+// that nobody forgets.
 struct DecodeLimits {
   std::size_t max_tensor_bytes;
   std::size_t max_channels = 65536;
@@ -90,11 +102,12 @@ class Decoder {
   static std::unique_ptr<Decoder> create();
   virtual ~Decoder() = default;
 
-  // Adds a basis asset; kept for the decoder's life. Adding one that is held already does nothing. At most
-  // 64 Mi coefficients in all (kTooLarge).
+  // Adds a basis asset; kept for the decoder's life. Adding one that is held
+  // already does nothing. At most 64 Mi coefficients in all (kTooLarge).
   virtual Result<void> add_basis(ByteSpan basis) = 0;
 
-  // Decodes the next frame of the stream. kNotFound: it needs a basis or an earlier frame that is not here.
+  // Decodes the next frame of the stream. kNotFound: it needs a basis or an
+  // earlier frame that is not here.
   virtual Result<Tensor> decode(ByteSpan frame, const DecodeLimits& limits) = 0;
 };
 

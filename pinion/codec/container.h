@@ -1,5 +1,6 @@
 #pragma once
-// The .pnf file of docs/format.md §8: bases and named frames, in the order in which a decoder needs them.
+// The .pnf file of docs/format.md §8: bases and named frames, in the order in
+// which a decoder needs them.
 //
 // Reading trusts nothing; records borrow from the file's bytes. Pure functions.
 
@@ -24,7 +25,8 @@ struct Container {
 // What a file is made of; the bytes are borrowed.
 Bytes write_container(const Container& container);
 
-// Checks the outline and the file's checksum, not the frames and bases themselves.
+// Checks the outline and the file's checksum, not the frames and bases
+// themselves.
 Result<Container> parse_container(ByteSpan file);
 
 }  // namespace pinion::codec

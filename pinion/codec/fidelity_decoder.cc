@@ -23,29 +23,34 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
   state.basis = frame.header.basis;
   state.rows = static_cast<std::size_t>(rows_of(frame.header.shape));
   state.channels = static_cast<std::size_t>(channels_of(frame.header.shape));
-  state.mean_shift = params.mean_shift;
-  state.means.resize(state.channels);
-  state.components.resize(params.component_count() * state.rows);
+  state.last.mean_shift = params.mean_shift;
+  state.last.scales = params.components.scales;
+  state.last.means.resize(state.channels);
+  state.last.components.resize(params.component_count() * state.rows);
+  if (params.references > 0) state.older = previous->last.components;
 
-  // The residuals are decoded in place and then become the state.
+  PINION_TRY(const RowBands bands, decode_band_map(body, state.rows, tables));
+  std::vector<std::int32_t> residuals(state.last.components.size());
   PINION_TRY_VOID(decode_index_chunks(body.chunks,
                                       {.params = params.components,
-                                       .rows = state.rows,
-                                       .values = state.components,
+                                       .band_ends = bands.ends(),
+                                       .values = residuals,
                                        .lead_class = params.mean_class,
-                                       .lead = state.means},
+                                       .lead = state.last.means},
                                       tables));
-  const Predictor predictor(params, frame.header.previous ? previous : nullptr);
+  const Predictor predictor(params, previous);
   std::vector<std::int64_t> prediction(state.channels);
   predictor.means(prediction);
-  PINION_TRY_VOID(advance(prediction, state.means, {}, state.means));
+  PINION_TRY_VOID(advance_means(prediction, state.last.means, state.last.means));
   prediction.resize(state.rows);
   for (std::size_t k = 0; k < params.component_count(); ++k) {
-    const auto row = std::span(state.components).subspan(k * state.rows, state.rows);
     predictor.component(k, prediction);
-    const std::uint8_t scale = params.components.scales[k];
-    const BinOffsets offsets = scale <= kOffsetScales ? params.components.offsets[scale] : BinOffsets{};
-    PINION_TRY_VOID(advance(prediction, row, offsets, row));
+    PINION_TRY_VOID(advance_component({.params = params.components,
+                                       .component = k,
+                                       .bands = bands,
+                                       .prediction = prediction,
+                                       .residuals = std::span(residuals).subspan(k * state.rows, state.rows)},
+                                      std::span(state.last.components).subspan(k * state.rows, state.rows)));
   }
   return state;
 }
@@ -67,7 +72,7 @@ Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basi
   }
   PINION_TRY_VOID(check_previous(frame.header, previous));
   PINION_TRY(const FidelityBody body,
-             parse_fidelity(frame.header, frame.body, basis == nullptr ? channels : basis->rows.rows));
+             parse_fidelity(frame, basis == nullptr ? channels : basis->rows.rows, previous));
   PINION_TRY(decoded.state, decode_state(frame, body, previous, tables));
   decoded.tensor =
       to_tensor(reconstruct(decoded.state, body.params.step, basis), frame.header.dtype, frame.header.shape);

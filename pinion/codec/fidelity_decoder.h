@@ -10,8 +10,9 @@ struct DecodedFrame {
   StreamState state;
 };
 
-// `basis` is the one that the frame's header names, null if it names none; `previous` the stream's state,
-// null at its start. kNotFound if the frame predicts from another one.
+// `basis` is the one that the frame's header names, null if it names none;
+// `previous` the stream's state, null at its start. kNotFound if the frame
+// predicts from another one.
 Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basis,
                                      const StreamState* previous, IndexTables& tables);
 

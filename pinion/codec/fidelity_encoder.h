@@ -1,5 +1,6 @@
 #pragma once
-// One tensor to one frame of mode 2 at a target, in a given basis and from a given previous state.
+// One tensor to one frame of mode 2 at a target, in a given basis and from a
+// given previous state.
 //
 // Pure functions but for the tables they fill.
 
@@ -14,7 +15,8 @@ struct CentredTensor {
   double energy = 0;          // mean squared length of a centred row
 };
 
-// kInvalidArgument if a value is NaN or infinite. The tensor is on the CPU, of a type that mode 2 allows.
+// kInvalidArgument if a value is NaN or infinite. The tensor is on the CPU, of
+// a type that mode 2 allows.
 Result<CentredTensor> centre(const TensorView& tensor);
 
 struct FidelityRequest {

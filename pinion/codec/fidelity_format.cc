@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pinion/codec/class_choice.h"
+
 namespace pinion::codec {
 namespace {
 
 constexpr int kShapeBits = 2;
 constexpr int kScaleBits = 8;
+constexpr int kCoefficientBits = 8;
 constexpr int kCoefficientShift = 6;  // log2 kCoefficientOne
 static_assert(1 << kCoefficientShift == kCoefficientOne);
 
@@ -15,45 +18,75 @@ Error broken(std::string_view what) {
   return Error{Errc::kBadFormat, "fidelity frame: " + std::string(what), ""};
 }
 
-Result<void> read_mean_params(BitReader& in, bool inter, FidelityParams& params) {
-  params.mean_class.shape = static_cast<std::uint8_t>(in.read(kShapeBits));
-  params.mean_class.scale = static_cast<std::uint8_t>(in.read(kScaleBits));
-  if (inter) params.mean_coefficient = static_cast<std::uint8_t>(in.read(kCoefficientBits));
-  if (params.mean_class.scale > max_scale(params.mean_class.shape))
-    return broken("impossible class of the means");
+Result<IndexClass> read_class(BitReader& in) {
+  IndexClass index_class;
+  index_class.shape = static_cast<std::uint8_t>(in.read(kShapeBits));
+  index_class.scale = static_cast<std::uint8_t>(in.read(kScaleBits));
+  if (index_class.scale > max_scale(index_class.shape)) return broken("impossible table class");
+  return index_class;
+}
+
+void write_class(BitWriter& out, IndexClass index_class) {
+  out.write(index_class.shape, kShapeBits);
+  out.write(index_class.scale, kScaleBits);
+}
+
+// What is written for the components depends on what came before them.
+ParamsKind params_kind(const FidelityParams& params, std::size_t bands, const StreamState* previous) {
+  ParamsKind kind{.references = params.references, .bands = bands, .offsets = true, .last_scales = {}};
+  if (params.references > 0) kind.last_scales = previous->last.scales;
+  return kind;
+}
+
+Result<void> read_references(ByteReader& in, std::size_t most, FidelityParams& params) {
+  params.references = in.read<std::uint8_t>();
+  PINION_TRY_VOID(in.check("fidelity frame"));
+  if (params.references == 0 || params.references > most) return broken("impossible number of references");
+  for (std::size_t i = 0; i < params.references; ++i) {
+    PINION_TRY(const std::uint64_t ratio, read_varint(in, "fidelity frame"));
+    if (ratio == 0 || ratio > kMaxRatio) return broken("impossible ratio of steps");
+    params.ratios[i] = static_cast<std::uint32_t>(ratio);
+  }
   return {};
 }
 
-// round(previous * coefficient / 64 * ratio / 2^16 * 2^extra) with ties up; |previous| ≤ kMaxState keeps it
-// in 64 bits.
-void predict(std::span<const std::int32_t> previous, std::uint8_t coefficient, std::uint32_t ratio, int extra,
-             std::span<std::int64_t> out) {
-  const std::int64_t factor = std::int64_t{coefficient} * ratio;
-  const int shift = kCoefficientShift + kRatioBits - extra;
+// Adds previous * factor, where |previous| ≤ kMaxState and |factor| < 2^28, so
+// that two of them keep within 64 bits.
+void accumulate(std::span<const std::int32_t> previous, std::int64_t factor, std::span<std::int64_t> sum) {
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += previous[i] * factor;
+}
+
+// Rounds to nearest, ties up.
+void shift_down(int shift, std::span<std::int64_t> sum) {
   const std::int64_t half = std::int64_t{1} << (shift - 1);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = (previous[i] * factor + half) >> shift;
+  for (std::int64_t& value : sum) value = (value + half) >> shift;
 }
 
 }  // namespace
 
-void write_fidelity_params(ByteWriter& out, const FidelityParams& params, bool inter) {
+void write_fidelity_params(ByteWriter& out, const FidelityParams& params, const StreamState* previous) {
+  const std::size_t bands = params.components.band_scales.size();
   out.write(params.step);
   out.write(static_cast<std::uint8_t>(params.mean_shift));
-  if (inter) write_varint(out, params.ratio);
+  if (params.references > 0) {
+    out.write(static_cast<std::uint8_t>(params.references));
+    for (std::size_t i = 0; i < params.references; ++i) write_varint(out, params.ratios[i]);
+  }
   write_varint(out, params.component_count());
+  out.write(static_cast<std::uint8_t>(bands));
   BitWriter bits;
-  bits.write(params.mean_class.shape, kShapeBits);
-  bits.write(params.mean_class.scale, kScaleBits);
-  if (inter) bits.write(params.mean_coefficient, kCoefficientBits);
-  write_params(bits, params.components, {.coefficients = inter, .offsets = true});
+  write_class(bits, params.mean_class);
+  if (params.references > 0) bits.write(params.mean_coefficient, kCoefficientBits);
+  if (bands > 1) write_class(bits, params.band_class);
+  write_params(bits, params.components, params_kind(params, bands, previous));
   const Bytes packed = std::move(bits).finish();
   write_varint(out, packed.size());
   out.write_bytes(packed);
 }
 
-Result<FidelityBody> parse_fidelity(const FrameHeader& header, ByteSpan bytes, std::size_t max_components) {
-  const bool inter = header.previous.has_value();
-  ByteReader in(bytes);
+Result<FidelityBody> parse_fidelity(const ParsedFrame& frame, std::size_t max_components,
+                                    const StreamState* previous) {
+  ByteReader in(frame.body);
   FidelityBody body;
   FidelityParams& params = body.params;
   params.step = in.read<float>();
@@ -61,61 +94,104 @@ Result<FidelityBody> parse_fidelity(const FrameHeader& header, ByteSpan bytes, s
   PINION_TRY_VOID(in.check("fidelity frame"));
   if (!std::isnormal(params.step) || params.step < 0) return broken("impossible step");
   if (params.mean_shift > kMaxMeanShift) return broken("impossible step of the means");
-  if (inter) {
-    PINION_TRY(const std::uint64_t ratio, read_varint(in, "fidelity frame"));
-    if (ratio == 0 || ratio > kMaxRatio) return broken("impossible ratio of steps");
-    params.ratio = static_cast<std::uint32_t>(ratio);
-  }
+  if (frame.header.previous) PINION_TRY_VOID(read_references(in, previous->older.empty() ? 1 : 2, params));
   PINION_TRY(const std::uint64_t components, read_varint(in, "fidelity frame"));
+  const auto bands = in.read<std::uint8_t>();
   PINION_TRY(const std::uint64_t packed_size, read_varint(in, "fidelity frame"));
   if (components > max_components) return broken("more components than the basis has");
+  if (bands == 0 || bands > kMaxBands) return broken("impossible number of bands");
   const ByteSpan packed = in.take(packed_size);
   PINION_TRY_VOID(in.check("fidelity frame"));
   if (components > packed.size() * 8) return broken("its parameters are cut short");
   BitReader bits(packed);
-  PINION_TRY_VOID(read_mean_params(bits, inter, params));
-  PINION_TRY(params.components, read_params(bits, components, {.coefficients = inter, .offsets = true}));
-  if (!bits.ends_cleanly() || bits.bytes_read() != packed.size())
+  PINION_TRY(params.mean_class, read_class(bits));
+  if (params.references > 0) params.mean_coefficient = static_cast<std::uint8_t>(bits.read(kCoefficientBits));
+  if (bands > 1) {
+    PINION_TRY(params.band_class, read_class(bits));
+  }
+  PINION_TRY(params.components, read_params(bits, components, params_kind(params, bands, previous)));
+  if (!bits.ends_cleanly() || bits.bytes_read() != packed.size()) {
     return broken("its parameters do not end cleanly");
-  PINION_TRY(body.chunks,
-             parse_index_chunks(in, params.components, static_cast<std::size_t>(rows_of(header.shape))));
+  }
+  if (bands > 1) {
+    PINION_TRY(const std::uint64_t map_size, read_varint(in, "fidelity frame"));
+    body.band_map = in.take(map_size);
+    PINION_TRY_VOID(in.check("fidelity frame"));
+  }
+  PINION_TRY(body.chunks, parse_index_chunks(in, params.components,
+                                             static_cast<std::size_t>(rows_of(frame.header.shape))));
   return body;
 }
 
+Bytes encode_band_map(std::span<const std::uint8_t> band_of_row, FidelityParams& params,
+                      IndexTables& tables) {
+  std::vector<std::int32_t> values;
+  for (const std::uint8_t band : band_of_row) values.push_back(band - kUsualBand);
+  params.band_class = choose_class(values, tables).index_class;
+  return encode_run(values, params.band_class, tables);
+}
+
+Result<RowBands> decode_band_map(const FidelityBody& body, std::size_t rows, IndexTables& tables) {
+  const std::size_t bands = body.params.components.band_scales.size();
+  if (bands == 1) return RowBands(rows);
+  std::vector<std::int32_t> values(rows);
+  PINION_TRY_VOID(decode_run(body.band_map, body.params.band_class, tables, values));
+  std::vector<std::uint8_t> band_of_row;
+  for (const std::int32_t value : values) {
+    const std::int32_t band = value + kUsualBand;
+    if (band < 0 || band >= static_cast<int>(bands)) return broken("a row has a band that is not there");
+    band_of_row.push_back(static_cast<std::uint8_t>(band));
+  }
+  return RowBands(band_of_row, bands);
+}
+
 Predictor::Predictor(const FidelityParams& params, const StreamState* previous)
-    : params_(params), previous_(previous) {}
+    : params_(params), previous_(params.references == 0 ? nullptr : previous) {}
 
 void Predictor::component(std::size_t k, std::span<std::int64_t> out) const {
+  std::fill(out.begin(), out.end(), 0);
   const std::size_t begin = k * out.size();
-  if (previous_ == nullptr || begin >= previous_->components.size() ||
-      params_.components.coefficients[k] == 0) {
-    std::fill(out.begin(), out.end(), 0);
-    return;
+  for (std::size_t i = 0; i < params_.references; ++i) {
+    const std::vector<std::int32_t>& reference = previous_->reference(i);
+    const int coefficient = params_.components.predictors[params_.components.predictor_of[k]].coefficient(i);
+    if (begin >= reference.size() || coefficient == 0) continue;
+    accumulate(std::span(reference).subspan(begin, out.size()), std::int64_t{coefficient} * params_.ratios[i],
+               out);
   }
-  predict(std::span(previous_->components).subspan(begin, out.size()), params_.components.coefficients[k],
-          params_.ratio, 0, out);
+  if (params_.references > 0) shift_down(kCoefficientShift + kRatioBits, out);
 }
 
 void Predictor::means(std::span<std::int64_t> out) const {
-  if (previous_ == nullptr) {
-    std::fill(out.begin(), out.end(), 0);
-    return;
-  }
-  predict(previous_->means, params_.mean_coefficient, params_.ratio,
-          params_.mean_shift - previous_->mean_shift, out);
+  std::fill(out.begin(), out.end(), 0);
+  if (previous_ == nullptr) return;
+  const FrameState& last = previous_->last;
+  accumulate(last.means, std::int64_t{params_.mean_coefficient} * params_.ratios[0], out);
+  shift_down(kCoefficientShift + kRatioBits - params_.mean_shift + last.mean_shift, out);
 }
 
-Result<void> advance(std::span<const std::int64_t> prediction, std::span<const std::int32_t> residuals,
-                     BinOffsets offsets, std::span<std::int32_t> state) {
+Result<void> advance_component(const ComponentStep& step, std::span<std::int32_t> state) {
   std::int64_t largest = 0;
-  for (std::size_t i = 0; i < state.size(); ++i) {
-    const std::int64_t r = residuals[i];
-    const int offset = r == 0 ? 0 : (r == 1 || r == -1) ? offsets.one : offsets.more;
-    const std::int64_t next = prediction[i] + r * kStateOne - (r > 0 ? offset : -offset);
-    largest = std::max(largest, next < 0 ? -next : next);
-    state[i] = static_cast<std::int32_t>(next);
+  std::size_t place = 0;
+  for (std::size_t band = 0; band < step.bands.count(); ++band) {
+    const BinOffsets offsets = step.params.offsets_of(step.params.index_class(step.component, band));
+    for (; place < step.bands.ends()[band]; ++place) {
+      const std::size_t row = step.bands.row_at(place);
+      const std::int64_t next = next_state(step.prediction[row], step.residuals[place], offsets);
+      largest = std::max(largest, next < 0 ? -next : next);
+      state[row] = static_cast<std::int32_t>(next);
+    }
   }
   if (largest > kMaxState) return broken("a value leaves the range of the state");
+  return {};
+}
+
+Result<void> advance_means(std::span<const std::int64_t> prediction, std::span<const std::int32_t> residuals,
+                           std::span<std::int32_t> state) {
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    const std::int64_t next = next_state(prediction[i], residuals[i], {});
+    if (next > kMaxState || next < -kMaxState) return broken("a mean leaves the range of the state");
+    state[i] = static_cast<std::int32_t>(next);
+  }
   return {};
 }
 

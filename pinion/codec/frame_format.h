@@ -1,7 +1,9 @@
 #pragma once
-// The outer frame of docs/format.md §2: constants, and the header's reader and writer.
+// The outer frame of docs/format.md §2: constants, and the header's reader and
+// writer.
 //
-// Reading trusts nothing and bounds sizes by DecodeLimits before anyone allocates. Pure functions.
+// Reading trusts nothing and bounds sizes by DecodeLimits before anyone
+// allocates. Pure functions.
 
 #include <array>
 #include <cstdint>
@@ -48,11 +50,12 @@ struct ParsedFrame {
   std::uint32_t checksum;  // as stored in the frame
 };
 
-// Checks everything but the checksum and the body's content. kNeedMoreBytes if the frame is cut short,
-// kTooLarge if its tensor passes the limits.
+// Checks everything but the checksum and the body's content. kNeedMoreBytes if
+// the frame is cut short, kTooLarge if its tensor passes the limits.
 Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits);
 
-// kBadFormat unless the stored checksum is right. `frame` is the whole frame that was parsed.
+// kBadFormat unless the stored checksum is right. `frame` is the whole frame
+// that was parsed.
 Result<void> verify_checksum(ByteSpan frame);
 
 }  // namespace pinion::codec

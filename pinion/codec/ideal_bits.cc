@@ -42,17 +42,31 @@ class Histogram {
 
 double ideal_bits(const QuantisedFrame& frame) {
   const ComponentParams& params = frame.params.components;
-  std::map<std::uint8_t, Histogram> by_scale;
-  const std::size_t rows = params.scales.empty() ? 0 : frame.residuals.size() / params.scales.size();
+  const auto band_ends = frame.bands.ends();
+  std::map<IndexClass, Histogram> by_class;
+  double plain_bits = 0;
+  const auto add = [&](IndexClass index_class, std::int32_t value) {
+    const int shift = split_class(index_class).shift;
+    by_class[index_class].add(high_part(value, shift));
+    plain_bits += shift;
+  };
+  const std::size_t rows = band_ends.back();
   for (std::size_t k = 0; k < params.scales.size(); ++k) {
-    if (params.scales[k] == 0) continue;
-    for (std::size_t r = 0; r < rows; ++r) by_scale[params.scales[k]].add(frame.residuals[k * rows + r]);
+    std::size_t row = 0;
+    for (std::size_t band = 0; band < band_ends.size(); ++band) {
+      const IndexClass index_class = params.index_class(k, band);
+      if (index_class.scale == 0) row = band_ends[band];
+      for (; row < band_ends[band]; ++row) add(index_class, frame.residuals[k * rows + row]);
+    }
   }
+  double bits = plain_bits;
+  for (const auto& [index_class, histogram] : by_class) bits += histogram.entropy_bits();
+
   Histogram means;
-  for (const std::int32_t residual : frame.mean_residuals) means.add(residual);
-  double bits = means.entropy_bits();
-  for (const auto& [scale, histogram] : by_scale) bits += histogram.entropy_bits();
-  return bits;
+  const int shift = split_class(frame.params.mean_class).shift;
+  for (const std::int32_t residual : frame.mean_residuals) means.add(high_part(residual, shift));
+  return bits + means.entropy_bits() +
+         static_cast<double>(shift) * static_cast<double>(frame.mean_residuals.size());
 }
 
 }  // namespace pinion::codec

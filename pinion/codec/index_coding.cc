@@ -12,10 +12,6 @@ constexpr int kEscapeHeadBits = 6;    // sign, then five bits of length
 constexpr int kMaxEscapeLength = 27;  // of the excess over the alphabet
 constexpr int kWordBits = 16;
 
-std::int32_t high_part(std::int32_t value, int shift) {
-  return shift == 0 ? value : (value + (1 << (shift - 1))) >> shift;
-}
-
 std::uint32_t low_part(std::int32_t value, int shift) {
   return shift == 0 ? 0 : static_cast<std::uint32_t>(value + (1 << (shift - 1))) & ((1u << shift) - 1);
 }
@@ -33,7 +29,8 @@ Escape escape_of(std::int32_t high, int half) {
           excess & ((1u << length) - 1)};
 }
 
-// The operations of one group in reverse (§6.3): escapes, plain bits, symbols; lanes from last to first.
+// The operations of one group in reverse (§6.3): escapes, plain bits, symbols;
+// lanes from last to first.
 void encode_group(ChunkEncoder& chunk, const IndexTable& table, int shift,
                   std::span<const std::int32_t> values) {
   const int count = static_cast<int>(values.size());
@@ -70,8 +67,8 @@ void encode_group(ChunkEncoder& chunk, const IndexTable& table, int shift,
   });
 }
 
-// What follows the symbols of a group: plain bits, then escapes. `symbols` and `values` have one entry a
-// lane.
+// What follows the symbols of a group: plain bits, then escapes. `symbols` and
+// `values` have one entry a lane.
 Result<void> decode_group_rest(ChunkDecoder& chunk, const IndexTable& table, int shift,
                                std::span<const std::uint8_t> symbols, std::span<std::int32_t> values) {
   const int count = static_cast<int>(values.size());
@@ -114,22 +111,18 @@ Result<void> decode_group_rest(ChunkDecoder& chunk, const IndexTable& table, int
 
 }  // namespace
 
-void encode_indices(ChunkEncoder& chunk, int lanes, IndexTables& tables, IndexClass index_class,
-                    std::span<const std::int32_t> values) {
-  const IndexTable& table = tables.get(index_class);
-  const int shift = split_class(index_class).shift;
+void encode_indices(ChunkEncoder& chunk, int lanes, ClassCode code, std::span<const std::int32_t> values) {
   const auto group = static_cast<std::size_t>(lanes);
   std::size_t end = values.size();
   for (std::size_t size = (end - 1) % group + 1; end > 0; size = group) {
     end -= size;
-    encode_group(chunk, table, shift, values.subspan(end, size));
+    encode_group(chunk, *code.table, code.shift, values.subspan(end, size));
   }
 }
 
-Result<void> decode_indices(ChunkDecoder& chunk, int lanes, IndexTables& tables, IndexClass index_class,
-                            std::span<std::int32_t> values) {
-  const IndexTable& table = tables.get(index_class);
-  const int shift = split_class(index_class).shift;
+Result<void> decode_indices(ChunkDecoder& chunk, int lanes, ClassCode code, std::span<std::int32_t> values) {
+  const auto [table_of_class, shift] = code;
+  const IndexTable& table = *table_of_class;
   std::array<std::uint8_t, kMaxLanes> symbols{};
   const auto group = static_cast<std::size_t>(lanes);
   for (std::size_t begin = 0; begin < values.size(); begin += group) {

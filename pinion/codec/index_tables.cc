@@ -15,11 +15,10 @@ constexpr std::array<std::uint32_t, 16> kRoots = {
     759250125,  902905651,  984625594,  1028218693, 1050733751, 1062175491, 1067942999, 1070838486,
     1072289173, 1073015252, 1073378477, 1073560135, 1073650976, 1073696399, 1073719111, 1073730468};
 
-// round(2^16 * 2^(j/4)), j = 0 .. 3.
-constexpr std::array<std::uint32_t, 4> kQuarters = {65536, 77936, 92682, 110218};
+// round(2^16 * 2^(j/8)), j = 0 .. 7.
+constexpr std::array<std::uint32_t, 8> kEighths = {65536, 71468, 77936, 84990, 92682, 101070, 110218, 120194};
 
-// lambda of a scale is 2^((kScaleZeroQuarters - scale) / 4), as a fraction of 2^16.
-constexpr int kScaleZeroQuarters = 15;
+constexpr int kZeroEighths = 30;  // log2 of the lambda of scale 0, in eighths
 
 // 2^(-x / 2^16) as a fraction of 2^30.
 std::uint64_t power_of_half(std::uint64_t x) {
@@ -41,33 +40,40 @@ std::uint64_t integer_root(std::uint64_t value) {
   return root;
 }
 
-std::uint64_t lambda_of(int scale) {
-  const int quarters = kScaleZeroQuarters - scale;
-  const int octave = quarters >> 2;
-  const std::uint64_t mantissa = kQuarters[static_cast<std::size_t>(quarters & 3)];
+// As a fraction of 2^16.
+std::uint64_t lambda_of(IndexClass base) {
+  const int rare = std::min<int>(base.scale, kRareScales);
+  const int eighths = kZeroEighths - 2 * rare - (base.shape + 1) * (base.scale - rare);
+  const int octave = eighths >> 3;
+  const std::uint64_t mantissa = kEighths[static_cast<std::size_t>(eighths & 7)];
   return octave >= 0 ? mantissa << octave : mantissa >> -octave;
 }
 
 std::uint64_t weight(IndexClass base, std::uint64_t n) {
   std::uint64_t power = std::uint64_t{1} << 16;
   for (int i = 0; i <= base.shape; ++i) power *= n;
-  return power_of_half((lambda_of(base.scale) * integer_root(power)) >> 8);
+  return power_of_half((lambda_of(base) * integer_root(power)) >> 8);
 }
 
 }  // namespace
 
 int base_scales(int shape) {
-  constexpr std::array<int, kShapes> kBaseScales = {13, 23, 32, 41};
+  constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
   return kBaseScales[static_cast<std::size_t>(shape)];
 }
 
-int max_scale(int shape) { return base_scales(shape) + 2 * (shape + 1) * kMaxShift; }
+int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
 
 SplitClass split_class(IndexClass index_class) {
-  const int octave = 2 * (index_class.shape + 1);  // scales in which the width doubles
   const int over = index_class.scale - base_scales(index_class.shape);
-  const int shift = over <= 0 ? 0 : (over + octave - 1) / octave;
-  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - octave * shift)}, shift};
+  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
+  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
+          shift};
+}
+
+IndexClass Shapes::at(int scale) const {
+  const int clamped = std::clamp(scale, 0, max_scale(wide));
+  return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
 }
 
 Frequencies index_frequencies(IndexClass base) {
@@ -98,18 +104,19 @@ Frequencies index_frequencies(IndexClass base) {
   return frequencies;
 }
 
-IndexTable::IndexTable(IndexClass base)
-    : half(0), frequencies(index_frequencies(base)), encode(frequencies), decode(frequencies) {
-  half = static_cast<int>(frequencies.size()) / 2 - 1;
-  for (const std::uint16_t frequency : frequencies)
+IndexTable::IndexTable(const Frequencies& frequencies)
+    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies), decode(frequencies) {
+  for (const std::uint16_t frequency : frequencies) {
     cost_bits.push_back(static_cast<float>(symbol_cost_bits(frequency)));
+  }
 }
 
-const IndexTable& IndexTables::get(IndexClass index_class) {
+ClassCode IndexTables::get(IndexClass index_class) {
   PINION_ASSERT(index_class.scale >= 1);
-  std::unique_ptr<IndexTable>& table = tables_[split_class(index_class).base];
-  if (!table) table = std::make_unique<IndexTable>(split_class(index_class).base);
-  return *table;
+  const SplitClass split = split_class(index_class);
+  std::unique_ptr<IndexTable>& table = tables_[split.base];
+  if (!table) table = std::make_unique<IndexTable>(index_frequencies(split.base));
+  return {table.get(), split.shift};
 }
 
 }  // namespace pinion::codec

@@ -1,6 +1,7 @@
 #pragma once
-// Mode 1 of docs/format.md §5: byte planes, those that pay coded by rANS with static tables per class of
-// channels. Exact for every bit pattern. Pure functions, thread-safe.
+// Mode 1 of docs/format.md §5: byte planes, those that pay coded by rANS with
+// static tables per class of channels. Exact for every bit pattern. Pure
+// functions, thread-safe.
 
 #include <vector>
 
@@ -28,10 +29,12 @@ struct LosslessBody {
   std::vector<Plane> planes;  // most significant byte first
 };
 
-// True for the types whose exponents lie across bytes until they are rotated left by one bit.
+// True for the types whose exponents lie across bytes until they are rotated
+// left by one bit.
 inline bool is_rotated(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16; }
 
-// The body of a frame of mode 1, smaller than or about equal to the tensor. The tensor is on the CPU.
+// The body of a frame of mode 1, smaller than or about equal to the tensor. The
+// tensor is on the CPU.
 Bytes encode_lossless(const TensorView& tensor);
 
 // Splits a body into its parts; their content is not checked yet.

@@ -15,7 +15,8 @@ struct VectorOf {
   typedef float Type __attribute__((vector_size(kColumns * sizeof(float)), aligned(4)));
 };
 
-// One register tile: c[kM][kVectors * kLanes] += sum over k of a[k][kM] b[k][...], both packed.
+// One register tile: c[kM][kVectors * kLanes] += sum over k of a[k][kM]
+// b[k][...], both packed.
 template <std::size_t kM, std::size_t kVectors, std::size_t kLanes>
 __attribute__((always_inline)) inline void tile(const float* a, const float* b, std::size_t depth, float* c,
                                                 std::size_t stride) {
@@ -40,8 +41,8 @@ __attribute__((always_inline)) inline void tile(const float* a, const float* b, 
   }
 }
 
-// Packs rows [k, k + depth) x columns [begin, begin + count) of `from` into strips of kWidth columns, padded
-// with zeros.
+// Packs rows [k, k + depth) x columns [begin, begin + count) of `from` into
+// strips of kWidth columns, padded with zeros.
 template <std::size_t kWidth>
 void pack(const Matrix& from, std::size_t k, std::size_t depth, std::size_t begin, std::size_t count,
           float* out) {

@@ -1,7 +1,9 @@
 #pragma once
-// Small dense matrices of float32 and the one product that the codec needs. Thread-safe, no global state.
+// Small dense matrices of float32 and the one product that the codec needs.
+// Thread-safe, no global state.
 //
-// Results are the same from call to call on one machine; between machines they agree to rounding.
+// Results are the same from call to call on one machine; between machines they
+// agree to rounding.
 
 #include <cstddef>
 #include <span>
@@ -28,7 +30,8 @@ struct Matrix {
 
 Matrix transpose(const Matrix& a);
 
-// a^T b for a [k, m] and b [k, n]: [m, n]. Blocked for the caches, vectorised for the CPU it runs on.
+// a^T b for a [k, m] and b [k, n]: [m, n]. Blocked for the caches, vectorised
+// for the CPU it runs on.
 Matrix multiply_transposed(const Matrix& a, const Matrix& b);
 
 // Sum of squares, in double precision.

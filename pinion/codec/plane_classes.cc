@@ -80,7 +80,8 @@ class ChannelHistograms {
   std::vector<std::size_t> symbols_;
 };
 
-// Bits of each symbol under smoothed counts, so that a symbol a class has not seen is dear, not impossible.
+// Bits of each symbol under smoothed counts, so that a symbol a class has not
+// seen is dear, not impossible.
 std::array<float, kMaxAlphabet> costs_of(const Histogram& counts) {
   constexpr double kSmoothing = 0.05;
   const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::uint64_t{0}));
@@ -92,7 +93,8 @@ std::array<float, kMaxAlphabet> costs_of(const Histogram& counts) {
   return bits;
 }
 
-// Channels in `classes` groups: first by their mean, then each to the table that codes it best.
+// Channels in `classes` groups: first by their mean, then each to the table
+// that codes it best.
 std::vector<std::uint8_t> group(const ChannelHistograms& histograms, std::span<const std::size_t> by_mean,
                                 int classes) {
   std::vector<std::uint8_t> assigned(by_mean.size());
@@ -134,7 +136,8 @@ struct Pooled {
   double bits = 0;
 };
 
-// Exact counts of every class over the whole plane, and what coding it with them takes.
+// Exact counts of every class over the whole plane, and what coding it with
+// them takes.
 Pooled pool(std::span<const std::uint8_t> plane, std::span<const std::uint8_t> assigned,
             std::size_t classes) {
   Pooled pooled;

@@ -1,5 +1,6 @@
 #pragma once
-// Groups the channels of a byte plane into classes that share a probability table, where that pays.
+// Groups the channels of a byte plane into classes that share a probability
+// table, where that pays.
 
 #include <cstdint>
 #include <span>

@@ -19,7 +19,8 @@ float dot(std::span<const float> a, std::span<const float> b) {
   return static_cast<float>(std::inner_product(a.begin(), a.end(), b.begin(), 0.0));
 }
 
-// Subtracts from the rows of `block` what lies in the span of the orthonormal rows of `done`.
+// Subtracts from the rows of `block` what lies in the span of the orthonormal
+// rows of `done`.
 void project_out(const Matrix& done, Matrix& block) {
   if (done.rows == 0) return;
   const Matrix coefficients = multiply_transposed(transpose(done), transpose(block));  // [done, block]
@@ -27,8 +28,8 @@ void project_out(const Matrix& done, Matrix& block) {
   for (std::size_t i = 0; i < part.values.size(); ++i) block.values[i] -= part.values[i];
 }
 
-// Orthonormal rows with the span of those of `rows`, block by block, every projection twice. Rows that
-// depend on earlier ones become zero.
+// Orthonormal rows with the span of those of `rows`, block by block, every
+// projection twice. Rows that depend on earlier ones become zero.
 Matrix orthonormal_rows(const Matrix& rows) {
   constexpr std::size_t kBlock = 32;
   Matrix done;
@@ -114,7 +115,8 @@ PrincipalComponents principal_components(const Matrix& centred) {
       found.variances = std::move(eigen.values);
       found.directions = multiply_transposed(transpose(eigen.vectors), range);
     } else {
-      // Few rows: the eigenvectors of their inner products, carried over to the channels.
+      // Few rows: the eigenvectors of their inner products, carried over to the
+      // channels.
       Eigen eigen = symmetric_eigen(to_double(multiply_transposed(centred_transposed, centred_transposed)),
                                     centred.rows);
       found.variances = std::move(eigen.values);

@@ -10,7 +10,8 @@ constexpr double kMaxTargetDb = 100;
 
 Error unknown_profile(std::string_view text) {
   return Error{Errc::kInvalidArgument, "unknown codec mode '" + std::string(text) + "'",
-               "use raw, lossless, fidelity:DB (such as fidelity:20) or cos:VALUE (such as cos:.995)"};
+               "use raw, lossless, fidelity:DB (such as fidelity:20) or "
+               "cos:VALUE (such as cos:.995)"};
 }
 
 std::optional<double> parse_number(std::string_view text) {

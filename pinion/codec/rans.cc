@@ -33,7 +33,8 @@ Frequencies normalise_counts(std::span<const std::uint64_t> counts) {
         static_cast<std::uint16_t>(std::clamp(std::floor(share + 0.5), 1.0, double{kProbabilityScale}));
     sum += frequencies[s];
   }
-  // Rounding leaves the sum off by at most half the alphabet: give or take where it costs least.
+  // Rounding leaves the sum off by at most half the alphabet: give or take
+  // where it costs least.
   for (; sum > kProbabilityScale; --sum) {
     std::size_t best = 0;
     double least = std::numeric_limits<double>::infinity();

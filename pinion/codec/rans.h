@@ -1,6 +1,7 @@
 #pragma once
-// Interleaved rANS with static 12-bit tables (docs/format.md §4): the tables, one lane's operations, and
-// the word sequence of a chunk. No allocation in the per-symbol operations; not thread-safe.
+// Interleaved rANS with static 12-bit tables (docs/format.md §4): the tables,
+// one lane's operations, and the word sequence of a chunk. No allocation in the
+// per-symbol operations; not thread-safe.
 
 #include <array>
 #include <cstdint>
@@ -20,8 +21,9 @@ inline constexpr std::size_t kMaxAlphabet = 256;
 // Frequencies of the symbols of an alphabet; the sum is kProbabilityScale.
 using Frequencies = std::vector<std::uint16_t>;
 
-// Scales counts to frequencies with sum kProbabilityScale; every count > 0 gets a frequency ≥ 1. At most
-// kMaxAlphabet counts, of which at least one is positive.
+// Scales counts to frequencies with sum kProbabilityScale; every count > 0 gets
+// a frequency ≥ 1. At most kMaxAlphabet counts, of which at least one is
+// positive.
 Frequencies normalise_counts(std::span<const std::uint64_t> counts);
 
 // What one symbol of `count` occurrences costs under a table, in bits.
@@ -43,8 +45,9 @@ class DecodeTable {
   std::vector<DecodeEntry> entries_;
 };
 
-// x / f by a multiplication. The encoder divides x < f 2^20 by f ≤ 2^12: x ceil(2^44 / f) stays below 2^64,
-// and its excess over 2^44 x / f is below x ≤ 2^44 / f, too small to reach the next integer.
+// x / f by a multiplication. The encoder divides x < f 2^20 by f ≤ 2^12: x
+// ceil(2^44 / f) stays below 2^64, and its excess over 2^44 x / f is below x ≤
+// 2^44 / f, too small to reach the next integer.
 inline constexpr int kReciprocalBits = 44;
 
 struct EncodeEntry {
@@ -98,8 +101,8 @@ class ChunkEncoder {
   std::vector<std::uint16_t> words_;  // in reverse
 };
 
-// Takes a chunk apart, first operation first. A chunk that is too short sets a sticky failure and gives
-// zeros.
+// Takes a chunk apart, first operation first. A chunk that is too short sets a
+// sticky failure and gives zeros.
 class ChunkDecoder {
  public:
   static Result<ChunkDecoder> open(ByteSpan chunk, int lanes);
@@ -120,7 +123,8 @@ class ChunkDecoder {
     return value;
   }
 
-  // Words left; while this is at least the number of operations to come, none of them can fail.
+  // Words left; while this is at least the number of operations to come, none
+  // of them can fail.
   std::size_t words_left() const { return word_count_ - next_word_; }
 
   // kBadFormat unless the chunk was used up exactly.

@@ -5,8 +5,9 @@
 namespace pinion::codec {
 namespace {
 
-// One symbol per lane for as many full groups as the words surely last (one word a symbol at most), then
-// the careful way. `table_at(i)` is the table of symbol i.
+// One symbol per lane for as many full groups as the words surely last (one
+// word a symbol at most), then the careful way. `table_at(i)` is the table of
+// symbol i.
 template <int kLanes, class TableAt>
 void decode_groups(ChunkDecoder& decoder, TableAt table_at, std::span<std::uint8_t> out) {
   std::array<std::uint32_t, kMaxLanes> states = decoder.states();
@@ -66,7 +67,8 @@ void decode_run(ChunkDecoder& decoder, int lanes, const DecodeTable& table, std:
 
 void decode_by_channel(ChunkDecoder& decoder, int lanes, std::span<const DecodeTable* const> tables,
                        std::size_t channel, std::span<std::uint8_t> out) {
-  // Symbols are asked for in order, so the ring position is kept instead of divided out.
+  // Symbols are asked for in order, so the ring position is kept instead of
+  // divided out.
   std::size_t last = 0;
   std::size_t position = channel;
   const auto table_at = [&](std::size_t i) -> const DecodeTable& {

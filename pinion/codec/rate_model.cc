@@ -62,7 +62,8 @@ BasisPlan plan_basis(const BasisProblem& problem) {
     if (count == last || count > limit) continue;
     last = count;
     for (; counted < count; ++counted) inside += problem.variances[counted];
-    // Rows not seen yet have more outside than these, to which the directions were fitted.
+    // Rows not seen yet have more outside than these, to which the directions
+    // were fitted.
     const auto rows = static_cast<double>(problem.rows);
     const double unfitted = rows / std::max(1.0, rows - static_cast<double>(count));
     const RateProblem rate{problem.variances.first(count),

@@ -1,14 +1,16 @@
 #pragma once
-// What quantising costs and loses, estimated from variances alone: the encoder's basis for choosing the
-// step, the number of components and whether a basis pays. Pure functions.
+// What quantising costs and loses, estimated from variances alone: the
+// encoder's basis for choosing the step, the number of components and whether a
+// basis pays. Pure functions.
 
 #include <cstddef>
 #include <span>
 
 namespace pinion::codec {
 
-// Bits per value and mean squared error (in squared steps) of a component whose variance is `variance`
-// squared steps, quantised to nearest; 0 bits and its variance if it is better left out.
+// Bits per value and mean squared error (in squared steps) of a component whose
+// variance is `variance` squared steps, quantised to nearest; 0 bits and its
+// variance if it is better left out.
 double model_bits(double variance);
 double model_error(double variance);
 
@@ -24,11 +26,12 @@ struct RateProblem {
   std::size_t rows = 0;
 };
 
-// The common step at which the error meets the target (reverse water-filling), and its bits.
+// The common step at which the error meets the target (reverse water-filling),
+// and its bits.
 RatePlan plan_rate(const RateProblem& problem);
 
-// How many of the leading components a new basis should have, counting its own bytes over the frames that
-// will use it.
+// How many of the leading components a new basis should have, counting its own
+// bytes over the frames that will use it.
 struct BasisPlan {
   std::size_t components = 0;
   RatePlan rate;
@@ -44,7 +47,8 @@ struct BasisProblem {
 };
 BasisPlan plan_basis(const BasisProblem& problem);
 
-// The rounding that a basis row tolerates, for a component of that variance at that step.
+// The rounding that a basis row tolerates, for a component of that variance at
+// that step.
 double basis_step(double variance, double step, std::size_t channels);
 
 }  // namespace pinion::codec

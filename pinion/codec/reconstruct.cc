@@ -22,26 +22,24 @@ float largest_finite(DType dtype) {
 }  // namespace
 
 Matrix reconstruct(const StreamState& state, float step, const Basis* basis) {
-  const std::size_t components = state.rows == 0 ? 0 : state.components.size() / state.rows;
+  const std::size_t components = state.rows == 0 ? 0 : state.last.components.size() / state.rows;
   const float unit = step / kStateOne;
+  Matrix scaled(components, state.rows);
+  std::transform(state.last.components.begin(), state.last.components.end(), scaled.values.begin(),
+                 [unit](std::int32_t s) { return static_cast<float>(s) * unit; });
   Matrix values(state.rows, state.channels);
   if (basis != nullptr && components > 0) {
-    Matrix scaled(components, state.rows);
-    std::transform(state.components.begin(), state.components.end(), scaled.values.begin(),
-                   [unit](std::int32_t s) { return static_cast<float>(s) * unit; });
     Matrix directions(components, state.channels);
     std::copy_n(basis->rows.values.begin(), directions.values.size(), directions.values.begin());
     values = multiply_transposed(scaled, directions);
   } else {
     for (std::size_t k = 0; k < components; ++k) {
-      for (std::size_t r = 0; r < state.rows; ++r) {
-        values.row(r)[k] = static_cast<float>(state.components[k * state.rows + r]) * unit;
-      }
+      for (std::size_t r = 0; r < state.rows; ++r) values.row(r)[k] = scaled.row(k)[r];
     }
   }
-  const float mean_unit = std::ldexp(unit, -state.mean_shift);
+  const float mean_unit = std::ldexp(unit, -state.last.mean_shift);
   std::vector<float> means(state.channels);
-  std::transform(state.means.begin(), state.means.end(), means.begin(),
+  std::transform(state.last.means.begin(), state.last.means.end(), means.begin(),
                  [mean_unit](std::int32_t m) { return static_cast<float>(m) * mean_unit; });
   for (std::size_t r = 0; r < state.rows; ++r) {
     const auto row = values.row(r);

@@ -9,9 +9,9 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::int64_t kMinRows = 2;  // below, nothing is left once the means are gone
-constexpr double kWorthTryingLossless =
-    0.5;  // of the raw size: a fidelity frame above may be larger than an exact one
+constexpr std::int64_t kMinRows = 2;          // below, nothing is left once the means are gone
+constexpr double kWorthTryingLossless = 0.5;  // of the raw size: a fidelity frame above may be larger than an
+                                              // exact one
 
 bool has_fidelity(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;

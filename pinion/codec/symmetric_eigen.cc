@@ -14,7 +14,8 @@ struct Tridiagonal {
   std::vector<std::vector<double>> reflectors;  // reflector k acts on rows k + 1 .. n - 1, with norm sqrt(2)
 };
 
-// Every inner loop adds a multiple of one contiguous row to another, which compilers vectorise.
+// Every inner loop adds a multiple of one contiguous row to another, which
+// compilers vectorise.
 Tridiagonal tridiagonalise(std::vector<double>& a, std::size_t n) {
   Tridiagonal t{std::vector<double>(n), std::vector<double>(n), {}};
   for (std::size_t k = 0; k + 1 < n; ++k) {
