@@ -20,8 +20,8 @@ struct Case {
   std::vector<Tensor> steps;
 };
 
-// The tensor beside and under itself. Every copy is rolled by a few rows and halved or so in turn, so that
-// copies are neither equal nor of one size, as channels and rows of a larger model are not.
+// The tensor beside and under itself. Every copy is rolled by its own number of rows, so that no two channels
+// are equal.
 Tensor tiled(const Tensor& tensor) {
   const std::int64_t rows = tensor.shape()[0];
   const std::int64_t channels = tensor.shape()[1];
