@@ -1,5 +1,7 @@
 #include "pinion/models/torch_bridge.h"
 
+#include <fmt/format.h>
+
 #include "pinion/models/stage.h"
 
 namespace pinion::models {
@@ -103,11 +105,11 @@ Result<void> check_device(Device device) {
                    "this build of libtorch finds no CUDA device, but " + name(device) + " was asked for",
                    "use --device cpu, or build against a libtorch with CUDA"};
     }
-    if (const auto count = static_cast<int>(at::detail::getCUDAHooks().deviceCount());
-        device.index < 0 || device.index >= count) {
-      return Error{
-          Errc::kInvalidArgument,
-          name(device) + " does not exist: this machine has " + std::to_string(count) + " CUDA devices", ""};
+    const at::DeviceIndex count = at::detail::getCUDAHooks().deviceCount();
+    if (device.index < 0 || device.index >= count) {
+      return Error{Errc::kInvalidArgument,
+                   fmt::format("{} does not exist: this machine has {} CUDA devices", name(device), count),
+                   ""};
     }
     return {};
   });

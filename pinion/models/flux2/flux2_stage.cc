@@ -52,8 +52,8 @@ class FlowingState {
 
 class Flux2Job : public StageJob {
  public:
-  Flux2Job(StageSetup setup, std::shared_ptr<const StageWeights> weights, JobConstants constants)
-      : setup_(std::move(setup)), weights_(std::move(weights)), constants_(std::move(constants)) {
+  Flux2Job(const StageSetup& setup, std::shared_ptr<const StageWeights> weights, JobConstants constants)
+      : setup_(setup), weights_(std::move(weights)), constants_(std::move(constants)) {
     const at::Device device = to_torch(setup_.options.device);
     const at::ScalarType dtype = to_torch(setup_.options.dtype);
     rope_ = rope_table(position_ids(constants_), setup_.spec.head_width).to(device);
