@@ -123,6 +123,7 @@ TEST_P(TinyModel, DecodesToDiffusersPicture) {
 }
 
 TEST_P(TinyModel, EncodesWhatItDecodes) {
+  if (std::string_view(GetParam()) != "small") GTEST_SKIP() << "one picture is enough";
   const auto vae = open_vae(kModel, test_options());
   ASSERT_TRUE(vae.ok()) << vae.error().message();
   ASSERT_NE(reference("final"), nullptr);

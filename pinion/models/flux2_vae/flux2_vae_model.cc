@@ -17,9 +17,23 @@ at::Tensor group_norm(const Affine& norm, const at::Tensor& x, std::int64_t grou
   return at::group_norm(x, groups, norm.weight, norm.bias, kNormEpsilon);
 }
 
+struct ConvShape {
+  std::int64_t stride = 1;
+  std::int64_t padding = 0;
+};
+
+// conv2d would round float32 to TF32 on a GPU and might pick another algorithm the next time: a picture
+// should depend on its latents alone.
+at::Tensor convolve(const Affine& weights, const at::Tensor& x, ConvShape shape) {
+  return at::_convolution(
+      x, weights.weight, weights.bias, {shape.stride, shape.stride}, {shape.padding, shape.padding},
+      /*dilation=*/{1, 1}, /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1,
+      /*benchmark=*/false, /*deterministic=*/true, /*cudnn_enabled=*/true, /*allow_tf32=*/false);
+}
+
 // Keeps the sides for odd kernels.
 at::Tensor conv(const Affine& weights, const at::Tensor& x) {
-  return at::conv2d(x, weights.weight, weights.bias, /*stride=*/1, /*padding=*/weights.weight.size(-1) / 2);
+  return convolve(weights, x, {.stride = 1, .padding = weights.weight.size(-1) / 2});
 }
 
 at::Tensor run_resnet(const Resnet& resnet, const at::Tensor& x, std::int64_t groups) {
@@ -58,8 +72,7 @@ at::Tensor run_encoder(const Network& net, const at::Tensor& pictures) {
     for (const Resnet& resnet : level.resnets) x = run_resnet(resnet, x, net.groups);
     if (!level.resample.weight.defined()) continue;
     // One row and column of zeros, on the far sides only.
-    x = at::conv2d(at::constant_pad_nd(x, {0, 1, 0, 1}), level.resample.weight, level.resample.bias,
-                   /*stride=*/2);
+    x = convolve(level.resample, at::constant_pad_nd(x, {0, 1, 0, 1}), {.stride = 2, .padding = 0});
   }
   return finish(net, run_middle(net, x));
 }

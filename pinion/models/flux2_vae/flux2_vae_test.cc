@@ -215,6 +215,33 @@ TEST(Vae, ConfigMustMakeSense) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Vae, HalfPrecisionStaysNear) {
+  const TensorList reference = read_tensors(fixture("vae/usual.safetensors"));
+  const auto decoded = forward_vae(fixture("vae/usual"), {{"latent", *find(reference, "z")}},
+                                   {.stage = test_options(DType::kBF16)});
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+  EXPECT_EQ(decoded->front().tensor.dtype(), DType::kF32);
+  EXPECT_LE(relative_l2(decoded->front().tensor, *find(reference, "decoded")), 0.05);
+}
+
+// The fixtures are such that a wrong constant shows far above the tolerance.
+TEST(Vae, AnotherEpsilonShows) {
+  const auto folder = scratch("vae_epsilon");
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(fixture("vae/usual"), folder);
+  std::ifstream file(folder / "config.json");
+  json config = json::parse(file);
+  config["batch_norm_eps"] = 1e-3;
+  std::ofstream(folder / "config.json") << config.dump();
+  const TensorList reference = read_tensors(fixture("vae/usual.safetensors"));
+  const auto encoded =
+      forward_vae(folder, {{"sample", *find(reference, "sample")}}, {.stage = test_options()});
+  ASSERT_TRUE(encoded.ok()) << encoded.error().message();
+  EXPECT_GT(relative_l2(*find(*encoded, "latent_normalised"), *find(reference, "latent_normalised")),
+            20 * kParity);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Vae, RefusesWrongSizes) {
   const auto vae = open_vae(fixture("vae/usual"), test_options());
   ASSERT_TRUE(vae.ok());

@@ -45,6 +45,24 @@ TEST_P(Qwen3Parity, EveryHiddenStateAndTheLogitsEqualTransformers) {
 INSTANTIATE_TEST_SUITE_P(All, Qwen3Parity,
                          ::testing::Values("tied_gqa", "untied_one_kv", "untied_sharded", "left_padded"));
 
+// The fixtures are such that a wrong constant shows far above the tolerance.
+TEST(Qwen3Forward, AnotherEpsilonOrThetaShows) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "qwen3_constants";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(fixture("qwen3/untied_one_kv"), folder);
+  const json good = read_json(folder / "config.json");
+  const TensorList reference = read_tensors(fixture("qwen3/untied_one_kv.safetensors"));
+  for (const char* change : {R"({"rms_norm_eps": 1e-6})", R"({"rope_parameters": {"rope_theta": 1e6}})"}) {
+    json config = good;
+    config.update(json::parse(change));
+    std::ofstream(folder / "config.json") << config.dump();
+    const auto outputs = forward_qwen3(folder, reference, {.stage = test_options()});
+    ASSERT_TRUE(outputs.ok()) << outputs.error().message();
+    EXPECT_GT(relative_l2(outputs->front().tensor, *find(reference, "logits")), 20 * kParity) << change;
+  }
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Qwen3Forward, WithoutAMaskNothingIsPadding) {
   const TensorList reference = read_tensors(fixture("qwen3/untied_one_kv.safetensors"));
   const auto outputs =
@@ -175,6 +193,21 @@ TEST(Qwen3TextEncoder, PaddedAfterTheEncoderHasZerosOnTheLeft) {
   const TensorList reference = read_tensors(fixture("qwen3/encoder/embeds.safetensors"));
   EXPECT_LE(relative_l2(rows_of(*embeddings, 0, 512 - tokens, tokens), *find(reference, "after_encoder.0")),
             kParity);
+}
+
+TEST(Qwen3TextEncoder, HalfPrecisionStaysNear) {
+  const json prompts = read_json(fixture("qwen3/encoder/prompts.json"));
+  const TensorList reference = read_tensors(fixture("qwen3/encoder/embeds.safetensors"));
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const auto encoder = open_text_encoder(fixture("qwen3/encoder"), test_options(dtype));
+    ASSERT_TRUE(encoder.ok()) << encoder.error().message();
+    const auto embeddings = (*encoder)->encode({prompts[0]["prompt"]});
+    ASSERT_TRUE(embeddings.ok()) << embeddings.error().message();
+    EXPECT_EQ(embeddings->dtype(), dtype);
+    // 27 random layers amplify the rounding of each; a wrong cast would be at 1.
+    EXPECT_LE(relative_l2(rows_of(*embeddings, 0, 0, 512), *find(reference, "through_encoder.0")),
+              dtype == DType::kBF16 ? 0.1 : 0.015);
+  }
 }
 
 TEST(Qwen3TextEncoder, ReadsNoLayerBehindTheLastTap) {
