@@ -259,6 +259,7 @@ TEST_F(Processes, AStageThatCannotReachTheNextSaysSo) {
   first.pair();
   last.pair();
   first.process().signal(SIGKILL);
+  first.process().wait(5s);  // until the system has closed its port
   const Error error =
       expect_error(job("quick.toy", {{last.address(), 3}, {first.address(), 6}}), Errc::kUnreachable);
   EXPECT_THAT(error.text, HasSubstr(first.address()));
