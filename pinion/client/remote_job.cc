@@ -94,7 +94,7 @@ class NetworkJob : public RemoteJob {
     Result<RemoteStep> done = try_step(request);
     if (done.ok() || is_cancelled_ || !may_try_again(done.error().code)) return done;
     const std::string lost = done.error().text;
-    spdlog::warn("step {}: {}; starting the job again", request.step, lost);
+    spdlog::info("step {}: {}; starting the job again", request.step, lost);
     const Result<void> restarted = restart();
     if (restarted.ok()) return try_step(request);
     if (is_cancelled_) return cancelled();

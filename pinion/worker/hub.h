@@ -13,6 +13,7 @@ namespace pinion::worker {
 struct Limits {
   std::size_t max_message_bytes = transport::kDefaultMessageBytes;
   int max_connections = 64;
+  int max_strangers = 16;  // connections that are not authorised yet
   int max_jobs = 32;
   int max_jobs_per_client = 8;
 };

@@ -50,7 +50,7 @@ void Session::leave() {
 }
 
 asio::awaitable<Result<Message>> Session::next_message() {
-  if (state_ == State::kAuthorised || state_ == State::kJoined) co_return co_await connection_->receive();
+  if (is_trusted()) co_return co_await connection_->receive();
   co_return co_await connection_->receive(kPatience);
 }
 
@@ -138,6 +138,7 @@ Result<void> Session::hello(const Message& message) {
     authorise();
   } else {
     state_ = State::kGreeted;
+    hub_.offer_pairing(std::chrono::steady_clock::now());
   }
   reply(message, answer);
   return {};
@@ -178,7 +179,6 @@ Result<void> Session::join_job(const Message& message) {
                            job->begin().upstream->fingerprint == fingerprint_ &&
                            (peer.is_plain || !fingerprint_.empty());
   if (!is_expected) {
-    if (state_ == State::kGreeted) hub_.offer_pairing(std::chrono::steady_clock::now());
     return Error{Errc::kNotPaired, "no job here expects this stage", ""};
   }
   joined_.insert(key);

@@ -16,6 +16,9 @@ class Session : public std::enable_shared_from_this<Session> {
   // Talks until the connection ends; then the jobs it began end too.
   asio::awaitable<void> run();
 
+  // Whether the peer has shown that it may use the worker, or send steps of one job.
+  bool is_trusted() const { return state_ == State::kAuthorised || state_ == State::kJoined; }
+
   // Says goodbye, after which run() returns.
   void leave();
 

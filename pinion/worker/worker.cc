@@ -1,5 +1,6 @@
 #include "pinion/worker/worker.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -79,7 +80,12 @@ class Worker::Running {
   }
 
   void welcome(transport::ConnectionPtr connection) {
-    if (static_cast<int>(sessions_.size()) >= options_.limits.max_connections) return connection->abort();
+    const auto strangers = std::count_if(sessions_.begin(), sessions_.end(),
+                                         [](const auto& session) { return !session->is_trusted(); });
+    if (static_cast<int>(sessions_.size()) >= options_.limits.max_connections ||
+        strangers >= options_.limits.max_strangers) {
+      return connection->abort();
+    }
     const auto session = std::make_shared<Session>(hub_, std::move(connection));
     sessions_.insert(session);
     asio::co_spawn(io_, session->run(), [this, session](const std::exception_ptr& failure) {

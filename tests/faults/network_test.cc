@@ -148,6 +148,35 @@ TEST_F(Network, ClientsShareTheWeightsAndTakeTurns) {
   EXPECT_EQ(same, 4);
 }
 
+TEST_F(Network, AnIdleJobIsDroppedAndCanGoOn) {
+  const auto worker =
+      start("worker", [](auto& options) { options.idle_job_limit = std::chrono::milliseconds(100); });
+  ToyJobOptions options{.model = model(), .cut = 1, .stages = {{worker->address(), 6}}};
+  options.before_step = [](int step) {
+    if (step == 2) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  };
+  expect_same_as_local(options);
+}
+
+TEST_F(Network, WeightsStayWithinTheMemoryGiven) {
+  // A toy block is a megabyte.
+  const auto worker = start("worker", [](auto& options) { options.stages.max_weight_bytes = 3'500'000; });
+  const auto code_of = [&](int cut) {
+    const Result<ToyJobOutcome> outcome =
+        run_toy_job({.model = model(), .cut = cut, .stages = {{worker->address(), 6}}});
+    return outcome.ok() ? "ok" : std::string(name(outcome.error().code));
+  };
+  EXPECT_EQ(code_of(1), "out_of_memory");
+  EXPECT_EQ(code_of(3), "ok");
+  EXPECT_EQ(code_of(4), "ok");  // the idle stage before makes room
+  // A stage in use does not.
+  const Result<client::RemotePlan> plan =
+      toy_plan({.model = model(), .cut = 3, .stages = {{worker->address(), 6}}});
+  const auto holder = client::RemoteJob::open(*plan, {});
+  ASSERT_TRUE(holder.ok()) << holder.error().message();
+  EXPECT_EQ(code_of(4), "out_of_memory");
+}
+
 TEST_F(Network, PlainLoopbackWorksWhenBothSidesAllowIt) {
   const auto open_worker = start("open", [](auto& options) { options.listen.allow_plain_loopback = true; });
   const auto closed_worker = start("closed");
