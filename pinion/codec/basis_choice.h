@@ -36,8 +36,7 @@ class BasisChooser {
     std::shared_ptr<const BasisFit> fit;
     Projection projection;
     Prediction prediction;
-    RatePlan plan;          // step 0: it cannot meet the target
-    double intra_bits = 0;  // without prediction
+    RatePlan plan;  // step 0: it cannot meet the target
   };
 
   Candidate evaluate(std::shared_ptr<const BasisFit> fit, const CentredTensor& centred, double target) const;

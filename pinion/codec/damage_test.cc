@@ -53,10 +53,13 @@ std::vector<Victim> victims() {
 
   const testing::LowRank form = {.rows = 40, .channels = 24, .rank = 4, .seed = 32};
   const auto sequence = testing::low_rank_sequence(DType::kBF16, 2, form);
+  // No basis pays where every direction is as strong as any other.
+  const auto full_rank = testing::low_rank_sequence(
+      DType::kBF16, 2, {.rows = 40, .channels = 24, .rank = 2, .noise = 3, .seed = 32});
   const Bytes basis = testing::basis_of(form);
   const auto plain = testing::encoder_of(lossy), turned = testing::encoder_of(lossy);
   EXPECT_TRUE(turned->offer_basis(basis).ok());
-  const Bytes plain_key = plain->encode(sequence[0])->frame, plain_next = plain->encode(sequence[1])->frame;
+  const Bytes plain_key = plain->encode(full_rank[0])->frame, plain_next = plain->encode(full_rank[1])->frame;
   const Bytes turned_key = turned->encode(sequence[0])->frame,
               turned_next = turned->encode(sequence[1])->frame;
   all.push_back({"fidelity", {}, {}, plain_key});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 namespace pinion::codec {
@@ -49,38 +50,35 @@ double basis_step(double variance, double step, std::size_t channels) {
   return kBasisPrecision * step / (spread * std::sqrt(static_cast<double>(channels)));
 }
 
+BasisPlan plan_basis_of(const BasisProblem& problem, std::size_t components) {
+  const auto leading = problem.variances.first(components);
+  const double outside = problem.total_variance - std::accumulate(leading.begin(), leading.end(), 0.0);
+  const RatePlan rate = plan_rate({leading, std::max(0.0, outside), problem.target, problem.rows});
+  if (rate.step == 0) return {};
+  double basis_bits = 0;
+  for (const double variance : leading) {
+    const double rounding = basis_step(variance, rate.step, problem.channels);
+    const double deviation = 1 / (rounding * std::sqrt(static_cast<double>(problem.channels)));
+    basis_bits +=
+        static_cast<double>(problem.channels) * 0.5 * std::log2(1 + kHighRateGain * deviation * deviation);
+  }
+  return {components, rate, basis_bits};
+}
+
 BasisPlan plan_basis(const BasisProblem& problem) {
   constexpr std::size_t kTrials = 40;
   BasisPlan best;
   double least = std::numeric_limits<double>::infinity();
-  double inside = 0;
-  std::size_t counted = 0;
   std::size_t last = 0;
-  const auto limit = problem.variances.size();
   for (std::size_t trial = 1; trial <= kTrials; ++trial) {
-    const std::size_t count = std::max<std::size_t>(1, trial * limit / kTrials);
-    if (count == last || count > limit) continue;
+    const std::size_t count = trial * problem.variances.size() / kTrials;
+    if (count == last) continue;
     last = count;
-    for (; counted < count; ++counted) inside += problem.variances[counted];
-    // Rows not seen yet have more outside than these, to which the directions
-    // were fitted.
-    const auto rows = static_cast<double>(problem.rows);
-    const double unfitted = rows / std::max(1.0, rows - static_cast<double>(count));
-    const RateProblem rate{problem.variances.first(count),
-                           std::max(0.0, problem.total_variance - inside) * unfitted, problem.target,
-                           problem.rows};
-    const RatePlan plan = plan_rate(rate);
-    if (plan.step == 0) continue;
-    double basis_bits = 0;
-    for (const double variance : rate.variances) {
-      const double rounding = basis_step(variance, plan.step, problem.channels);
-      const double deviation = 1 / (rounding * std::sqrt(static_cast<double>(problem.channels)));
-      basis_bits +=
-          static_cast<double>(problem.channels) * 0.5 * std::log2(1 + kHighRateGain * deviation * deviation);
-    }
-    if (const double total = basis_bits + problem.frames * plan.bits; total < least) {
+    const BasisPlan plan = plan_basis_of(problem, count);
+    if (plan.components == 0) continue;
+    if (const double total = plan.basis_bits + problem.frames * plan.rate.bits; total < least) {
       least = total;
-      best = {count, plan, basis_bits};
+      best = plan;
     }
   }
   return best;

@@ -43,9 +43,12 @@ struct BasisProblem {
   double target = 0;
   std::size_t rows = 0;
   std::size_t channels = 0;
-  double frames = 1;  // that are expected to share the basis
+  double frames = 1;  // like this one that are expected to share the basis
 };
 BasisPlan plan_basis(const BasisProblem& problem);
+
+// The same for a given number of components; 0 components if the target cannot be met with them.
+BasisPlan plan_basis_of(const BasisProblem& problem, std::size_t components);
 
 // The rounding that a basis row tolerates, for a component of that variance at
 // that step.
