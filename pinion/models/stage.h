@@ -31,6 +31,7 @@ struct BlockRange {
 struct StateTensorSchema {
   std::string name;  // "image", "text"
   std::int64_t channels;
+  bool has_latent_rows = false;  // its first rows are the picture's latent tokens, one for one
 };
 
 struct BlockInfo {
