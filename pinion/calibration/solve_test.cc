@@ -61,19 +61,20 @@ struct Made {
 
 TEST(SolveStream, FindsWhatTheTailHearsAndLatentsDoNotTell) {
   const Made made;
-  const Result<StreamModel> model = solve_stream(made.sums, Made::n, Made::settings());
+  const Result<StreamModel> model = solve_state(made.sums, made.sums, Made::n, Made::settings());
   ASSERT_TRUE(model.ok()) << model.error().message();
-  ASSERT_EQ(model->projection.sizes(), (std::vector<std::int64_t>{Made::n, Made::d}));
+  ASSERT_EQ(model->projection.sizes(), (std::vector<std::int64_t>{Made::d, Made::n}));
   // The innovation is white: heard, it has the energy of M's columns. S was given as M M^T / n.
   const double expected =
       Made::innovation * Made::innovation * made.hears.pow(2).sum().item<double>() / Made::n;
-  const double first = model->steps[0].deviations.pow(2).sum().item<double>();
+  const double first = model->steps[0].history.deviations.pow(2).sum().item<double>();
   EXPECT_NEAR(first / expected, 1, 0.05);
   // After it the state is known only in what was heard, so a little more is left.
-  EXPECT_GE(model->steps[1].deviations.pow(2).sum().item<double>(), 0.95 * expected);
+  EXPECT_GE(model->steps[1].history.deviations.pow(2).sum().item<double>(), 0.95 * expected);
   // The components are everything that the velocity is made of.
   const Tensor centred = made.states[0].to(at::kDouble) - model->steps[0].mean;
-  const Tensor rebuilt = centred.matmul(model->projection.t()).matmul(model->reconstruction);
+  const Tensor u = made.latents[0].to(at::kDouble) - model->steps[0].latent_mean;
+  const Tensor rebuilt = at::cat({centred.matmul(model->projection), u}, 1).matmul(model->reconstruction);
   const Tensor hears = made.hears.to(at::kDouble);
   const double missed = (rebuilt - centred).matmul(hears).pow(2).sum().item<double>();
   EXPECT_LE(missed / centred.matmul(hears).pow(2).sum().item<double>(), 1e-3);
@@ -81,30 +82,39 @@ TEST(SolveStream, FindsWhatTheTailHearsAndLatentsDoNotTell) {
 
 TEST(SolveStream, NoiseOfTheComponentsIsTheErrorOfTheVelocity) {
   const Made made;
-  const StreamModel model = solve_stream(made.sums, Made::n, Made::settings()).value();
+  const StreamModel model = solve_state(made.sums, made.sums, Made::n, Made::settings()).value();
   const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(3);
   const Tensor noise = 1e-2 * at::randn({Made::rows, Made::n}, generator, at::TensorOptions(at::kDouble));
-  const Tensor error = noise.matmul(model.reconstruction).matmul(made.hears.to(at::kDouble));
-  EXPECT_NEAR(error.pow(2).sum().item<double>() / (Made::n * noise.pow(2).sum().item<double>()), 1, 0.03);
+  const Tensor error =
+      noise.matmul(model.reconstruction.narrow(0, 0, Made::n)).matmul(made.hears.to(at::kDouble));
+  // S was given as M M^T / n.
+  const double heard = error.pow(2).sum().item<double>() / Made::n;
+  EXPECT_NEAR(heard / noise.pow(2).sum().item<double>(), 1, 0.03);
+  EXPECT_NEAR(heard / noise.pow(2).matmul(model.gain).sum().item<double>(), 1, 1e-3);
 }
 
-TEST(SolveVelocity, IsKnownOnceTheStateIs) {
+TEST(SolveVelocity, IsWhatTheLatentsDoNotTell) {
   const Made made;
-  const StreamModel state = solve_stream(made.sums, Made::n, Made::settings()).value();
-  const Result<StreamModel> velocity = solve_velocity(made.sums, state, Made::n, Made::settings());
+  const Result<StreamModel> velocity = solve_velocity(made.sums, Made::n, Made::settings());
   ASSERT_TRUE(velocity.ok()) << velocity.error().message();
-  const Tensor spread = made.states[1].matmul(made.hears).var(0);
-  EXPECT_LE(velocity->steps[1].deviations.pow(2).sum().item<double>(), 1e-3 * spread.sum().item<double>());
+  EXPECT_FALSE(velocity->has_history);
+  EXPECT_TRUE(at::allclose(velocity->projection.matmul(velocity->projection.t()),
+                           at::eye(Made::n, at::kDouble), 0, 1e-9));
+  const double heard = made.hears.pow(2).sum().item<double>() * Made::innovation * Made::innovation;
+  EXPECT_NEAR(velocity->steps[0].alone.deviations.pow(2).sum().item<double>() / heard, 1, 0.05);
+  EXPECT_TRUE(at::allclose(velocity->gain, at::ones({Made::n}, at::kDouble), 1e-3, 0));
+  EXPECT_LE(velocity->steps[0].floor, 1e-4 * velocity->steps[0].output_energy);
 }
 
 TEST(SolveStream, SaysWhenThereWereTooFewRows) {
   StreamSums sums;
   sums.schema.name = "image";
+  sums.schema.has_latent_rows = true;
   sums.schema.channels = 24;
   sums.steps.resize(1);
   sums.steps[0].add(at::ones({20, 24}));
   sums.sensitivity.add(at::ones({20, 24}));
-  const Result<StreamModel> model = solve_stream(sums, 4, {});
+  const Result<StreamModel> model = solve_state(sums, sums, 4, {});
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.error().code, Errc::kInvalidArgument);
 }
