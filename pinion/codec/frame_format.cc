@@ -148,6 +148,9 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};
   }
+  if (parsed.header.shape.elements() == 0 && may_depend) {
+    return Error{Errc::kBadFormat, "coded frame of an empty tensor has a mode that needs elements", ""};
+  }
   return parsed;
 }
 
