@@ -50,16 +50,20 @@ Result<void> BasisChooser::offer(ByteSpan asset) {
 BasisChooser::Candidate BasisChooser::evaluate(std::shared_ptr<const BasisFit> fit,
                                                const CentredTensor& centred, double target) const {
   Candidate candidate;
-  candidate.projection = fit ? project(*fit, centred.transposed) : project_channels(centred.transposed);
-  const std::size_t rows = centred.transposed.columns;
+  candidate.projection = fit ? project(*fit, *centred.transposed) : Projection{centred.transposed, 0};
+  const std::size_t rows = centred.values.rows;
   const std::optional<BasisId> id = fit ? std::optional(fit->basis->id) : std::nullopt;
   if (state_ && state_->basis == id && state_->rows == rows && state_->channels == centred.means.size()) {
     candidate.prediction = {&*state_, steps_};
   }
   candidate.fit = std::move(fit);
   const double outside = candidate.projection.outside;
-  const std::vector<double> left = predicted_variances(candidate.projection, candidate.prediction);
-  candidate.plan = plan_rate({left, outside, target, rows});
+  candidate.sample = sample_components(candidate.projection, candidate.prediction);
+  candidate.plan = plan_rate({.variances = predicted_variances(candidate.sample),
+                              .groups = candidate.sample.row_groups,
+                              .outside = outside,
+                              .target = target,
+                              .rows = rows});
   return candidate;
 }
 
@@ -71,18 +75,20 @@ bool BasisChooser::should_try_new(const Candidate* current) const {
 
 std::optional<BasisChooser::Candidate> BasisChooser::try_new_basis(const CentredTensor& centred,
                                                                    double target, const Candidate* current) {
-  const std::size_t rows = centred.transposed.columns;
+  const std::size_t rows = centred.values.rows;
   const std::size_t channels = centred.means.size();
   if (rows < kMinRows || channels < kMinChannels) return std::nullopt;
   const double allowed_bits =
       current != nullptr ? current->plan.bits : std::numeric_limits<double>::infinity();
+  const std::vector<RowGroup> alike = {RowGroup{}};
+  const std::vector<RowGroup>& groups = current != nullptr ? current->sample.row_groups : alike;
   const auto problem = [&](std::span<const double> variances, double total_variance) {
-    return BasisProblem{variances, total_variance, target, rows, channels, kFramesPerBasis};
+    return BasisProblem{variances, groups, total_variance, target, rows, channels, kFramesPerBasis};
   };
   const auto pays = [&](const BasisPlan& plan) {
     return plan.components > 0 && kBasisMargin * plan.basis_bits + plan.rate.bits < allowed_bits;
   };
-  const Matrix values = transpose(centred.transposed);
+  const Matrix values = transpose(*centred.transposed);
   const PrincipalComponents found = principal_components(values);
   const BasisProblem seen = problem(found.variances, found.total_variance);
   if (!pays(plan_basis(seen))) return std::nullopt;
@@ -124,6 +130,7 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
   auto coded = encode_fidelity({.tensor = tensor,
                                 .centred = centred,
                                 .projection = best->projection,
+                                .sample = best->sample,
                                 .fit = best->fit.get(),
                                 .prediction = best->prediction,
                                 .target_error = target},

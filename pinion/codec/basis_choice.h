@@ -36,6 +36,7 @@ class BasisChooser {
     std::shared_ptr<const BasisFit> fit;
     Projection projection;
     Prediction prediction;
+    ComponentSample sample;
     RatePlan plan;  // step 0: it cannot meet the target
   };
 

@@ -20,15 +20,11 @@ struct BasisFit {
 Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset);
 
 struct Projection {
-  Matrix components;              // [components, rows]
-  std::vector<double> variances;  // mean square of each
-  double outside = 0;             // mean squared length of what the rows keep outside the span
+  std::shared_ptr<const Matrix> components;  // [components, rows]
+  double outside = 0;                        // mean squared length of what the rows keep outside the span
 };
 
 // `centred_transposed` is [channels, rows].
 Projection project(const BasisFit& fit, const Matrix& centred_transposed);
-
-// Components that are channels.
-Projection project_channels(const Matrix& centred_transposed);
 
 }  // namespace pinion::codec

@@ -74,8 +74,11 @@ Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basi
   PINION_TRY(const FidelityBody body,
              parse_fidelity(frame, basis == nullptr ? channels : basis->rows.rows, previous));
   PINION_TRY(decoded.state, decode_state(frame, body, previous, tables));
-  decoded.tensor =
-      to_tensor(reconstruct(decoded.state, body.params.step, basis), frame.header.dtype, frame.header.shape);
+  decoded.tensor = reconstruct({.state = decoded.state.last,
+                                .rows = decoded.state.rows,
+                                .step = body.params.step,
+                                .basis = basis},
+                               frame.header.dtype, frame.header.shape);
   return decoded;
 }
 

@@ -80,6 +80,10 @@ class Predictor {
   Predictor(const FidelityParams& params, const StreamState* previous);
 
   void component(std::size_t k, std::span<std::int64_t> out) const;  // [rows]
+  // The fast way, for when no prediction can leave the range of a state: `largest` is the largest size of a
+  // component in each reference.
+  void component(std::size_t k, std::span<std::int32_t> out) const;
+  bool stays_in_range(const std::array<std::int64_t, kMaxReferences>& largest) const;
   void means(std::span<std::int64_t> out) const;                     // [channels]
 
  private:

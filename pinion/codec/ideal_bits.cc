@@ -42,21 +42,23 @@ class Histogram {
 
 double ideal_bits(const QuantisedFrame& frame) {
   const ComponentParams& params = frame.params.components;
-  const auto band_ends = frame.bands.ends();
   std::map<IndexClass, Histogram> by_class;
   double plain_bits = 0;
-  const auto add = [&](IndexClass index_class, std::int32_t value) {
-    const int shift = split_class(index_class).shift;
-    by_class[index_class].add(high_part(value, shift));
-    plain_bits += shift;
-  };
-  const std::size_t rows = band_ends.back();
+  const std::size_t rows = params.scales.empty() ? 0 : frame.residuals.size() / params.scales.size();
   for (std::size_t k = 0; k < params.scales.size(); ++k) {
-    std::size_t row = 0;
-    for (std::size_t band = 0; band < band_ends.size(); ++band) {
+    std::array<Histogram*, kMaxBands> histograms{};
+    std::array<int, kMaxBands> shifts{};
+    for (std::size_t band = 0; band < params.band_scales.size(); ++band) {
       const IndexClass index_class = params.index_class(k, band);
-      if (index_class.scale == 0) row = band_ends[band];
-      for (; row < band_ends[band]; ++row) add(index_class, frame.residuals[k * rows + row]);
+      if (index_class.scale == 0) continue;
+      histograms[band] = &by_class[index_class];
+      shifts[band] = split_class(index_class).shift;
+    }
+    for (std::size_t row = 0; row < rows; ++row) {
+      const std::size_t band = frame.band_of_row.empty() ? 0 : frame.band_of_row[row];
+      if (histograms[band] == nullptr) continue;
+      histograms[band]->add(high_part(frame.residuals[k * rows + row], shifts[band]));
+      plain_bits += shifts[band];
     }
   }
   double bits = plain_bits;

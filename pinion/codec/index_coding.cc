@@ -8,7 +8,6 @@
 namespace pinion::codec {
 namespace {
 
-constexpr int kEscapeHeadBits = 6;    // sign, then five bits of length
 constexpr int kMaxEscapeLength = 27;  // of the excess over the alphabet
 constexpr int kWordBits = 16;
 

@@ -1,6 +1,7 @@
 #include "pinion/codec/matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace pinion::codec {
@@ -142,6 +143,12 @@ Matrix multiply_transposed(const Matrix& a, const Matrix& b) {
 #endif
   multiply_blocked<4, 8>(a, b, run_portable, c);
   return c;
+}
+
+float dot(std::span<const float> a, std::span<const float> b) {
+  std::array<double, 4> sums{};
+  for (std::size_t i = 0; i < a.size(); ++i) sums[i % 4] += static_cast<double>(a[i]) * b[i];
+  return static_cast<float>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 double energy(std::span<const float> values) {

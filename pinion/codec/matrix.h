@@ -34,6 +34,9 @@ Matrix transpose(const Matrix& a);
 // for the CPU it runs on.
 Matrix multiply_transposed(const Matrix& a, const Matrix& b);
 
+// Their inner product, in four interleaved sums.
+float dot(std::span<const float> a, std::span<const float> b);
+
 // Sum of squares, in double precision.
 double energy(std::span<const float> values);
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 
 #include "pinion/codec/symmetric_eigen.h"
 
@@ -14,10 +13,6 @@ constexpr int kPowerIterations = 2;
 constexpr double kNoiseFloor = 1e-12;  // of the largest variance: below, float32 sums hold nothing
 
 std::vector<double> to_double(const Matrix& m) { return {m.values.begin(), m.values.end()}; }
-
-float dot(std::span<const float> a, std::span<const float> b) {
-  return static_cast<float>(std::inner_product(a.begin(), a.end(), b.begin(), 0.0));
-}
 
 // Subtracts from the rows of `block` what lies in the span of the orthonormal
 // rows of `done`.

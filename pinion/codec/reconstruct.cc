@@ -19,42 +19,56 @@ float largest_finite(DType dtype) {
   }
 }
 
-}  // namespace
-
-Matrix reconstruct(const StreamState& state, float step, const Basis* basis) {
-  const std::size_t components = state.rows == 0 ? 0 : state.last.components.size() / state.rows;
-  const float unit = step / kStateOne;
-  Matrix scaled(components, state.rows);
-  std::transform(state.last.components.begin(), state.last.components.end(), scaled.values.begin(),
-                 [unit](std::int32_t s) { return static_cast<float>(s) * unit; });
-  Matrix values(state.rows, state.channels);
-  if (basis != nullptr && components > 0) {
-    Matrix directions(components, state.channels);
-    std::copy_n(basis->rows.values.begin(), directions.values.size(), directions.values.begin());
-    values = multiply_transposed(scaled, directions);
-  } else {
+// Row r of the components times `unit`, in the first columns of row r.
+Matrix transposed_components(const Reconstruction& from, std::size_t columns, float unit) {
+  constexpr std::size_t kBlock = 16;
+  const std::size_t components = from.rows == 0 ? 0 : from.state.components.size() / from.rows;
+  Matrix out(from.rows, columns);
+  for (std::size_t begin = 0; begin < from.rows; begin += kBlock) {
+    const std::size_t count = std::min(kBlock, from.rows - begin);
     for (std::size_t k = 0; k < components; ++k) {
-      for (std::size_t r = 0; r < state.rows; ++r) values.row(r)[k] = scaled.row(k)[r];
+      const std::int32_t* source = from.state.components.data() + k * from.rows + begin;
+      float* to = out.values.data() + begin * columns + k;
+      for (std::size_t i = 0; i < count; ++i, to += columns) *to = static_cast<float>(source[i]) * unit;
     }
   }
-  const float mean_unit = std::ldexp(unit, -state.last.mean_shift);
-  std::vector<float> means(state.channels);
-  std::transform(state.last.means.begin(), state.last.means.end(), means.begin(),
-                 [mean_unit](std::int32_t m) { return static_cast<float>(m) * mean_unit; });
-  for (std::size_t r = 0; r < state.rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < row.size(); ++c) row[c] += means[c];
-  }
-  return values;
+  return out;
 }
 
-Tensor to_tensor(const Matrix& values, DType dtype, const Shape& shape) {
+Matrix in_basis(const Reconstruction& from, const Basis& basis, float unit) {
+  const std::size_t components = from.rows == 0 ? 0 : from.state.components.size() / from.rows;
+  if (components == 0) return Matrix(from.rows, from.state.means.size());
+  Matrix scaled(components, from.rows);
+  std::transform(from.state.components.begin(), from.state.components.end(), scaled.values.begin(),
+                 [unit](std::int32_t s) { return static_cast<float>(s) * unit; });
+  Matrix directions(components, basis.rows.columns);
+  std::copy_n(basis.rows.values.begin(), directions.values.size(), directions.values.begin());
+  return multiply_transposed(scaled, directions);
+}
+
+}  // namespace
+
+Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape) {
+  const float unit = from.step / kStateOne;
+  const std::size_t channels = from.state.means.size();
+  Matrix values = from.basis != nullptr ? in_basis(from, *from.basis, unit)
+                                        : transposed_components(from, channels, unit);
+  const float mean_unit = std::ldexp(unit, -from.state.mean_shift);
+  std::vector<float> means(channels);
+  std::transform(from.state.means.begin(), from.state.means.end(), means.begin(),
+                 [mean_unit](std::int32_t m) { return static_cast<float>(m) * mean_unit; });
   const float limit = largest_finite(dtype);
-  std::vector<float> bounded(values.values.size());
-  std::transform(values.values.begin(), values.values.end(), bounded.begin(),
-                 [limit](float v) { return std::isnan(v) ? 0.0f : std::clamp(v, -limit, limit); });
   Tensor tensor = Tensor::empty(dtype, shape);
-  from_float(bounded.data(), static_cast<std::int64_t>(bounded.size()), dtype, tensor.mutable_data());
+  const std::size_t row_bytes = channels * size_bytes(dtype);
+  for (std::size_t r = 0; r < from.rows; ++r) {
+    const auto row = values.row(r);
+    for (std::size_t c = 0; c < channels; ++c) {
+      const float value = row[c] + means[c];
+      // Not a number becomes 0.
+      row[c] = value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
+    }
+    from_float(row.data(), static_cast<std::int64_t>(channels), dtype, tensor.mutable_data() + r * row_bytes);
+  }
   return tensor;
 }
 
