@@ -7,8 +7,8 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kMinRows = 16;
-constexpr double kBandsPerOctave = 1;    // of variance
-constexpr double kMinSpread = 0.1;       // standard deviation of a row's log2 variance that is worth a map
+constexpr double kBandsPerOctave = 1;  // of variance
+constexpr double kMinSpread = 0.1;     // standard deviation of a row's log2 variance that is worth a map
 
 }  // namespace
 

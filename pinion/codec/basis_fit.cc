@@ -42,12 +42,16 @@ Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset) {
   const std::optional<Matrix> inverse = invert(multiply_transposed(columns, columns));
   if (!inverse) return Error{Errc::kBadFormat, "codec basis: its directions depend on each other", ""};
   fit->analysis = multiply_transposed(fit->basis->rows, *inverse);
+  for (std::size_t k = 0; k < fit->basis->rows.rows; ++k) {
+    fit->weights.push_back(energy(fit->basis->rows.row(k)));
+  }
   fit->asset = std::move(asset);
   return std::shared_ptr<const BasisFit>(std::move(fit));
 }
 
 Projection project(const BasisFit& fit, const Matrix& centred_transposed) {
   Projection projection;
+  projection.weights = fit.weights;
   projection.components =
       std::make_shared<const Matrix>(multiply_transposed(fit.analysis, centred_transposed));
   const Matrix inside = multiply_transposed(fit.basis->rows, *projection.components);

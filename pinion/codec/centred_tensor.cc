@@ -11,20 +11,21 @@ namespace pinion::codec {
 namespace {
 
 Matrix centred_transposed(const Matrix& values, const std::vector<double>& means) {
-  constexpr std::size_t kBlock = 16;
+  constexpr std::size_t kTile = 16;  // whole cache lines both ways
   Matrix out(values.columns, values.rows);
-  std::vector<float> offsets(means.begin(), means.end());
-  std::vector<float> block(kBlock * values.columns);
-  for (std::size_t begin = 0; begin < values.rows; begin += kBlock) {
-    const std::size_t count = std::min(kBlock, values.rows - begin);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto row = values.row(begin + i);
-      float* const to = block.data() + i * values.columns;
-      for (std::size_t c = 0; c < row.size(); ++c) to[c] = row[c] - offsets[c];
-    }
-    for (std::size_t c = 0; c < values.columns; ++c) {
-      float* const to = out.values.data() + c * values.rows + begin;
-      for (std::size_t i = 0; i < count; ++i) to[i] = block[i * values.columns + c];
+  const std::vector<float> offsets(means.begin(), means.end());
+  std::array<float, kTile * kTile> tile;
+  for (std::size_t begin = 0; begin < values.rows; begin += kTile) {
+    const std::size_t height = std::min(kTile, values.rows - begin);
+    for (std::size_t first = 0; first < values.columns; first += kTile) {
+      const std::size_t width = std::min(kTile, values.columns - first);
+      for (std::size_t i = 0; i < height; ++i) {
+        const float* source = values.row(begin + i).data() + first;
+        for (std::size_t c = 0; c < width; ++c) tile[c * kTile + i] = source[c] - offsets[first + c];
+      }
+      for (std::size_t c = 0; c < width; ++c) {
+        std::copy_n(tile.data() + c * kTile, height, out.row(first + c).data() + begin);
+      }
     }
   }
   return out;

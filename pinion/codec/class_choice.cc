@@ -195,8 +195,8 @@ double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexT
                             ComponentParams& params) {
   const bool known = request.near != nullptr && request.near->band_scales.size() == runs.bands() &&
                      request.near->scales.size() == runs.components();
-  const ShapeChoice choice = known ? ShapeChoice{request.near->shapes, request.near->band_scales}
-                                   : choose_shapes(runs, tables);
+  const ShapeChoice choice =
+      known ? ShapeChoice{request.near->shapes, request.near->band_scales} : choose_shapes(runs, tables);
   ClassFit fit(runs, choice.shapes, choice.band_scales, tables);
   if (!known && runs.bands() > 1) {
     const std::vector<std::size_t> sample = sample_of(runs, kBandSample);

@@ -41,8 +41,10 @@ Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 
 // What one frame cost and what it kept. SNR and cosine are measured by the
-// encoder on what the decoder will reconstruct, after removing each channel's
-// mean; infinite and 1 for exact modes.
+// encoder on what the decoder will reconstruct. The SNR is the energy of the
+// original about its channels' means (over the rows) over that of the
+// difference: an error of a mean counts. The cosine is centred: between both
+// tensors, each minus its own channels' means. Infinite and 1 for exact modes.
 struct FrameStats {
   std::size_t frame_bytes = 0;
   std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was

@@ -51,8 +51,8 @@ Matrix best_residuals(const ComponentSample& sample) {
 }
 
 // Looks at how the rows differ in size. Where they differ much, weights fall with a row's distance from the
-// centre that they define, and it comes to rest among the many short rows: that about minimises the sum of the
-// logarithms of the distances, and so the bits.
+// centre that they define, and it comes to rest among the many short rows: that about minimises the sum of
+// the logarithms of the distances, and so the bits.
 class RowSizes {
  public:
   explicit RowSizes(Matrix residuals) : residuals_(std::move(residuals)), weights_(residuals_.columns) {
@@ -91,18 +91,21 @@ class RowSizes {
     }
     std::vector<RowGroup> groups;
     for (std::size_t i = 0; i < kGroups; ++i) {
-      if (counts[i] > 0) groups.push_back({counts[i] / static_cast<double>(sizes_.size()), sums[i] / counts[i] / all});
+      if (counts[i] > 0)
+        groups.push_back({counts[i] / static_cast<double>(sizes_.size()), sums[i] / counts[i] / all});
     }
     return groups;
   }
 
  private:
   static constexpr int kIterations = 5;
-  static constexpr double kAlike = 0.75;        // geometric over arithmetic mean of the sizes
+  static constexpr double kAlike = 0.97;        // geometric over arithmetic mean of the sizes
   static constexpr double kUnheardSize = 0.01;  // of the mean: shorter rows cost about nothing
   static constexpr std::size_t kGroups = 16;
 
-  double mean() const { return std::accumulate(sizes_.begin(), sizes_.end(), 0.0) / static_cast<double>(sizes_.size()); }
+  double mean() const {
+    return std::accumulate(sizes_.begin(), sizes_.end(), 0.0) / static_cast<double>(sizes_.size());
+  }
 
   // Squared distances of the rows from the weighted centre.
   void measure() {

@@ -47,7 +47,7 @@ struct ComponentSample {
                                               // if there are none
   std::array<std::vector<double>, kMaxReferences> before_means;  // [components], over all rows
   std::vector<Correlation> correlations;                         // of each component, about its means
-  std::vector<float> row_weights;     // by which residuals are centred, sum 1; empty: rows are much alike
+  std::vector<float> row_weights;    // by which residuals are centred, sum 1; empty: rows are much alike
   std::vector<RowGroup> row_groups;  // at least one
 };
 

@@ -17,8 +17,8 @@ namespace {
 
 constexpr double kGoodEnough = 0.008;     // see Attempt::badness
 constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth of a decibel
-constexpr int kMaxLowered = 10;           // attempts with ever lower targets, where the error jumps with the step
-constexpr double kLowered = 0.75;
+constexpr int kMaxPasses = 10;            // two are usual
+constexpr double kLowered = 0.9;
 
 Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables) {
   const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
@@ -73,6 +73,10 @@ struct Attempt {
   double error_ratio = 0;  // and over the target
 
   // Missing the target is worse than passing it.
+  bool is_better_than(const Attempt& other) const {
+    const bool meets = error_ratio <= kAcceptedRatio, other_meets = other.error_ratio <= kAcceptedRatio;
+    return meets != other_meets ? meets : badness() < other.badness();
+  }
   double badness() const { return error_ratio > 1 ? 1.5 * (error_ratio - 1) : 1 - error_ratio; }
 };
 
@@ -80,11 +84,9 @@ Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame) {
   const CentredTensor& centred = request.centred;
   const Basis* basis = request.fit != nullptr ? request.fit->basis.get() : nullptr;
   Attempt attempt;
-  const Tensor decoded = reconstruct({.state = frame.state,
-                                      .rows = centred.values.rows,
-                                      .step = frame.params.step,
-                                      .basis = basis},
-                                     request.tensor.dtype, request.tensor.shape);
+  const Tensor decoded = reconstruct(
+      {.state = frame.state, .rows = centred.values.rows, .step = frame.params.step, .basis = basis},
+      request.tensor.dtype, request.tensor.shape);
   attempt.stats = measure(centred, decoded);
   attempt.error = centred.energy * std::pow(10, -attempt.stats.snr_db / 10);
   attempt.error_ratio = attempt.error / request.target_error;
@@ -101,7 +103,8 @@ std::vector<double> shifted_means(const FidelityRequest& request, std::span<cons
       centre[k] += shifts[k];
     } else {
       const auto direction = request.fit->basis->rows.row(k);
-      for (std::size_t c = 0; c < centre.size(); ++c) centre[c] += shifts[k] * static_cast<double>(direction[c]);
+      for (std::size_t c = 0; c < centre.size(); ++c)
+        centre[c] += shifts[k] * static_cast<double>(direction[c]);
     }
   }
   return centre;
@@ -114,7 +117,7 @@ class StepSearch {
              IndexTables& tables)
       : request_(request),
         mean_error_(mean_share() * request.target_error),
-        model_(request.sample, predictors),
+        model_(request.sample, request.projection.weights, predictors),
         centre_(shifted_means(request, model_.shifts())),
         quantiser_({.projection = request.projection,
                     .centre = centre_,
@@ -130,17 +133,21 @@ class StepSearch {
   std::optional<Attempt> run() {
     double aim = request_.target_error - request_.projection.outside - mean_error_ / 2;
     if (!(aim > 0)) aim = request_.target_error / 4;
-    std::optional<Attempt> best = attempt(aim, nullptr);
-    if (!best || best->badness() < kGoodEnough) return best;
-    // What the model does not see: offsets that components share, the rows that it has not looked at; and
-    // beyond the components, rounding to the tensor's type and a basis that is not quite orthogonal.
-    const double seen = best->frame.error / model_.error(step_);
-    const double beyond = best->error - best->frame.error;
-    aim = std::max((request_.target_error - beyond) / seen, aim / 4);
-    consider(attempt(aim, &best->frame), best);
-    for (int i = 0; i < kMaxLowered && best->error_ratio > kAcceptedRatio; ++i) {
-      aim *= kLowered;
-      consider(attempt(aim, nullptr), best);
+    std::optional<Attempt> best;
+    std::vector<std::uint8_t> coded;  // the components that attempts after the first keep to
+    for (int i = 0; i < kMaxPasses; ++i) {
+      std::optional<Attempt> next = attempt(aim, coded.empty() ? nullptr : &best->frame);
+      if (!next) return best;
+      if (i == 0) coded = next->frame.coded;
+      const double corrected = corrected_aim(*next);
+      if (!best || next->is_better_than(*best)) best = std::move(next);
+      if (best->badness() < kGoodEnough || (i > 0 && best->error_ratio < kAcceptedRatio)) break;
+      // With the same components coded the error follows the step smoothly. Where that does not lead there,
+      // ever lower targets do.
+      if (i > 0) coded.clear();
+      model_.decide(coded);
+      const double next_aim = std::isfinite(corrected) ? std::clamp(corrected, aim / 4, aim * 4) : aim;
+      aim = i == 0 ? next_aim : kLowered * std::min(aim, next_aim);
     }
     return best;
   }
@@ -152,18 +159,24 @@ class StepSearch {
     return std::clamp(2 / static_cast<double>(request_.centred.values.rows), 5e-4, 0.02);
   }
 
+  // What the model does not see: offsets that components share, the rows that it has not looked at, and how
+  // errors along the directions of a basis add up. Apart from that, rounding to the tensor's type.
+  double corrected_aim(const Attempt& last) {
+    model_.decide(last.frame.coded);
+    const double outside = request_.projection.outside;
+    const double inside = last.error - outside;
+    if (request_.fit != nullptr && inside > 0) {
+      return (request_.target_error - outside) * model_.error(step_) / inside;
+    }
+    return (request_.target_error - (last.error - last.frame.error)) * model_.error(step_) / last.frame.error;
+  }
+
   std::optional<Attempt> attempt(double aim, const QuantisedFrame* near) {
     step_ = model_.step_for(aim, step_);
     std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, near);
     ++passes_;
     if (!frame) return std::nullopt;
     return complete(request_, std::move(*frame));
-  }
-
-  static void consider(std::optional<Attempt>&& attempt, std::optional<Attempt>& best) {
-    if (!attempt) return;
-    const bool meets = attempt->error_ratio <= kAcceptedRatio, met = best->error_ratio <= kAcceptedRatio;
-    if (meets != met ? meets : attempt->badness() < best->badness()) best = std::move(attempt);
   }
 
   const FidelityRequest& request_;

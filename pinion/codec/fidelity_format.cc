@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "pinion/codec/class_choice.h"
 #include "pinion/codec/vector_loops.h"
@@ -192,6 +193,12 @@ void Predictor::means(std::span<std::int64_t> out) const {
   const FrameState& last = previous_->last;
   accumulate(last.means, std::int64_t{params_.mean_coefficient} * params_.ratios[0], out);
   shift_down(kCoefficientShift + kRatioBits - params_.mean_shift + last.mean_shift, out);
+}
+
+std::int64_t largest_state(std::span<const std::int32_t> components) {
+  std::int32_t largest = 0;
+  for (const std::int32_t value : components) largest = std::max(largest, std::abs(value));
+  return largest;
 }
 
 Result<void> advance_component(const ComponentStep& step, std::span<std::int32_t> state) {

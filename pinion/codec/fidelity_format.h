@@ -84,7 +84,7 @@ class Predictor {
   // component in each reference.
   void component(std::size_t k, std::span<std::int32_t> out) const;
   bool stays_in_range(const std::array<std::int64_t, kMaxReferences>& largest) const;
-  void means(std::span<std::int64_t> out) const;                     // [channels]
+  void means(std::span<std::int64_t> out) const;  // [channels]
 
  private:
   const FidelityParams& params_;
@@ -98,7 +98,10 @@ inline std::int64_t next_state(std::int64_t prediction, std::int32_t residual, B
   return prediction + std::int64_t{residual} * kStateOne - (residual > 0 ? offset : -offset);
 }
 
-// Residuals in coded order to the state in row order. kBadFormat if a state
+// The largest size of a component in a reference.
+std::int64_t largest_state(std::span<const std::int32_t> components);
+
+// Residuals in coded order to the state in row order, whatever the prediction. kBadFormat if a state
 // leaves its range.
 struct ComponentStep {
   const ComponentParams& params;

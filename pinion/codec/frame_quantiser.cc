@@ -6,6 +6,7 @@
 
 #include "pinion/codec/band_choice.h"
 #include "pinion/codec/class_choice.h"
+#include "pinion/codec/row_offsets.h"
 
 namespace pinion::codec {
 namespace {
@@ -13,42 +14,6 @@ namespace {
 constexpr float kQuietVariance = 0.05f;       // squared steps: components below hold no news of the rows
 constexpr std::size_t kOffsetSample = 65536;  // residuals from which offsets are taken, about
 constexpr std::size_t kFewRows = 16;          // that one band suits
-
-// One array of offsets by row for every scale of a component that occurs.
-class RowOffsets {
- public:
-  RowOffsets(const ComponentParams& params, std::span<const std::uint8_t> band_of_row, std::size_t rows)
-      : params_(params), band_of_row_(band_of_row), rows_(rows), by_scale_(256) {}
-
-  // Offsets of residuals of size 1, then, `rows` further, of larger ones.
-  const std::int32_t* of(std::size_t component) {
-    std::vector<std::int32_t>& offsets = by_scale_[params_.scales[component]];
-    if (!offsets.empty()) return offsets.data();
-    std::array<BinOffsets, kMaxBands> of_band{};
-    for (std::size_t band = 0; band < params_.band_scales.size(); ++band) {
-      of_band[band] = params_.offsets_of(params_.index_class(component, band));
-    }
-    offsets.resize(2 * rows_);
-    for (std::size_t r = 0; r < rows_; ++r) {
-      const BinOffsets row = of_band[band_of_row_.empty() ? 0 : band_of_row_[r]];
-      offsets[r] = row.one;
-      offsets[rows_ + r] = row.more;
-    }
-    return offsets.data();
-  }
-
- private:
-  const ComponentParams& params_;
-  std::span<const std::uint8_t> band_of_row_;
-  std::size_t rows_;
-  std::vector<std::vector<std::int32_t>> by_scale_;
-};
-
-std::int64_t largest_size(std::span<const std::int32_t> values) {
-  std::int32_t largest = 0;
-  for (const std::int32_t value : values) largest = std::max(largest, std::abs(value));
-  return largest;
-}
 
 }  // namespace
 
@@ -60,7 +25,7 @@ FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables)
       predictions_(components_ * rows_),
       exact_(components_ * rows_) {
   for (std::size_t i = 0; i < input.prediction.references(); ++i) {
-    largest_reference_[i] = largest_size(input.prediction.previous->reference(i));
+    largest_reference_[i] = largest_state(input.prediction.previous->reference(i));
   }
 }
 
@@ -146,7 +111,7 @@ bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame
                                       .count = rows_},
                                      residuals, indices);
     if (!(bins.largest < static_cast<float>(kMaxIndex))) return false;
-    frame.coded[k] = near != nullptr ? near->coded[k] : worth_coding(bins, rows_);
+    frame.coded[k] = near != nullptr ? near->coded[k] : worth_coding(bins, rows_, weight_of(k));
     if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);
     const float variance = bins.square / static_cast<float>(rows_);
     if (near == nullptr && variance >= kQuietVariance) {
@@ -176,7 +141,8 @@ void FrameQuantiser::choose_classes(const QuantisedFrame* near, QuantisedFrame& 
     bits += 8 * static_cast<double>(map.size());
     RunPrices merged = runs.merged();
     ComponentParams params = frame.params.components;
-    if (const double merged_bits = choose_index_classes(merged, request, tables_, params); merged_bits < bits) {
+    if (const double merged_bits = choose_index_classes(merged, request, tables_, params);
+        merged_bits < bits) {
       frame.params.components = std::move(params);
       bits = merged_bits;
     } else {
@@ -242,7 +208,7 @@ bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
                                                       .more_offset = of_row + rows_,
                                                       .count = rows_},
                                                      frame.state.components.data() + k * rows_);
-    error += static_cast<double>(advanced.error);
+    error += weight_of(k) * static_cast<double>(advanced.error);
     largest = std::max(largest, advanced.largest);
   }
   frame.error = error * frame.params.step * frame.params.step / static_cast<double>(rows_);

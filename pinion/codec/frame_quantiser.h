@@ -21,7 +21,7 @@ struct QuantisedFrame {
   std::vector<std::int32_t> mean_residuals;  // [channels]
   std::vector<std::uint8_t> coded;           // of each component: whether its residuals are worth coding
   double bits = 0;                           // of the indices, about
-  double error = 0;                          // mean squared error of a row in the component domain
+  double error = 0;                          // mean squared error of a row, as the components tell it
 };
 
 struct QuantiserInput {
@@ -52,6 +52,9 @@ class FrameQuantiser {
 
   std::span<const std::int32_t> prediction(std::size_t k) const {
     return std::span(predictions_).subspan(k * rows_, rows_);
+  }
+  double weight_of(std::size_t k) const {
+    return input_.projection.weights.empty() ? 1 : input_.projection.weights[k];
   }
   std::span<const float> exact(std::size_t k) const { return std::span(exact_).subspan(k * rows_, rows_); }
 

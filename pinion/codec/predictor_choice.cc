@@ -38,8 +38,8 @@ PredictorSet written(const Correlation& c) {
 // Which set each component uses, as it will be written: the most used sets first, because small numbers are
 // cheap.
 struct Assignment {
-  std::vector<std::uint8_t> set_of;      // component to place in `sets`
-  std::vector<std::size_t> sets;         // places in the chooser's list
+  std::vector<std::uint8_t> set_of;  // component to place in `sets`
+  std::vector<std::size_t> sets;     // places in the chooser's list
   double bits = std::numeric_limits<double>::infinity();
 };
 
@@ -182,16 +182,19 @@ class Chooser {
       for (int low_bits = 0; low_bits < kRiceParameters; ++low_bits) {
         std::size_t sum = 0;
         for (std::size_t place = 0; place < bits.size(); ++place) {
-          sum += uses[assignment.sets[place]] * ((place >> low_bits) + 1 + static_cast<std::size_t>(low_bits));
+          sum +=
+              uses[assignment.sets[place]] * ((place >> low_bits) + 1 + static_cast<std::size_t>(low_bits));
         }
         if (sum >= least) continue;
         least = sum;
         for (std::size_t place = 0; place < bits.size(); ++place) {
-          lengths[assignment.sets[place]] = static_cast<float>((place >> low_bits) + 1) + static_cast<float>(low_bits);
+          lengths[assignment.sets[place]] =
+              static_cast<float>((place >> low_bits) + 1) + static_cast<float>(low_bits);
         }
       }
       while (uses[assignment.sets.back()] == 0) assignment.sets.pop_back();
-      assignment.bits += static_cast<double>(least) + kSetCostBits * static_cast<double>(assignment.sets.size());
+      assignment.bits +=
+          static_cast<double>(least) + kSetCostBits * static_cast<double>(assignment.sets.size());
     }
     std::vector<std::uint8_t> place_of(bits.size());
     for (std::size_t place = 0; place < assignment.sets.size(); ++place) {

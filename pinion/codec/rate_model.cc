@@ -55,14 +55,15 @@ RatePlan plan_rate(const RateProblem& problem) {
 }
 
 double basis_step(double variance, double step, std::size_t channels) {
-  const double spread = std::max(std::sqrt(variance), 0.25 * step);
+  const double spread = std::max(std::sqrt(variance), 0.4 * step);
   return kBasisPrecision * step / (spread * std::sqrt(static_cast<double>(channels)));
 }
 
 BasisPlan plan_basis_of(const BasisProblem& problem, std::size_t components) {
   const auto leading = problem.variances.first(components);
   const double outside = problem.total_variance - std::accumulate(leading.begin(), leading.end(), 0.0);
-  const RatePlan rate = plan_rate({leading, problem.groups, std::max(0.0, outside), problem.target, problem.rows});
+  const RatePlan rate =
+      plan_rate({leading, problem.groups, std::max(0.0, outside), problem.target, problem.rows});
   if (rate.step == 0) return {};
   double basis_bits = 0;
   for (const double variance : leading) {

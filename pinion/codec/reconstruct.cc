@@ -21,15 +21,21 @@ float largest_finite(DType dtype) {
 
 // Row r of the components times `unit`, in the first columns of row r.
 Matrix transposed_components(const Reconstruction& from, std::size_t columns, float unit) {
-  constexpr std::size_t kBlock = 16;
+  constexpr std::size_t kTile = 16;  // whole cache lines both ways
   const std::size_t components = from.rows == 0 ? 0 : from.state.components.size() / from.rows;
   Matrix out(from.rows, columns);
-  for (std::size_t begin = 0; begin < from.rows; begin += kBlock) {
-    const std::size_t count = std::min(kBlock, from.rows - begin);
-    for (std::size_t k = 0; k < components; ++k) {
-      const std::int32_t* source = from.state.components.data() + k * from.rows + begin;
-      float* to = out.values.data() + begin * columns + k;
-      for (std::size_t i = 0; i < count; ++i, to += columns) *to = static_cast<float>(source[i]) * unit;
+  std::array<float, kTile * kTile> tile;
+  for (std::size_t begin = 0; begin < from.rows; begin += kTile) {
+    const std::size_t height = std::min(kTile, from.rows - begin);
+    for (std::size_t first = 0; first < components; first += kTile) {
+      const std::size_t width = std::min(kTile, components - first);
+      for (std::size_t k = 0; k < width; ++k) {
+        const std::int32_t* source = from.state.components.data() + (first + k) * from.rows + begin;
+        for (std::size_t i = 0; i < height; ++i) tile[i * kTile + k] = static_cast<float>(source[i]) * unit;
+      }
+      for (std::size_t i = 0; i < height; ++i) {
+        std::copy_n(tile.data() + i * kTile, width, out.row(begin + i).data() + first);
+      }
     }
   }
   return out;
@@ -51,8 +57,8 @@ Matrix in_basis(const Reconstruction& from, const Basis& basis, float unit) {
 Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape) {
   const float unit = from.step / kStateOne;
   const std::size_t channels = from.state.means.size();
-  Matrix values = from.basis != nullptr ? in_basis(from, *from.basis, unit)
-                                        : transposed_components(from, channels, unit);
+  Matrix values =
+      from.basis != nullptr ? in_basis(from, *from.basis, unit) : transposed_components(from, channels, unit);
   const float mean_unit = std::ldexp(unit, -from.state.mean_shift);
   std::vector<float> means(channels);
   std::transform(from.state.means.begin(), from.state.means.end(), means.begin(),

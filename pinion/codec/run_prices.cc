@@ -37,7 +37,8 @@ void Spread::add(std::span<const std::int32_t> run) {
 
 double class_cost(const Spread& spread, const IndexTable& table) {
   double bits = static_cast<double>(spread.shift) * static_cast<double>(spread.values);
-  for (std::size_t n = 0; n < spread.used; ++n) bits += spread.counts[n] * static_cast<double>(table.size_cost_bits[n]);
+  for (std::size_t n = 0; n < spread.used; ++n)
+    bits += spread.counts[n] * static_cast<double>(table.size_cost_bits[n]);
   const double escape = static_cast<double>(table.cost_bits.back()) + kEscapeHeadBits;
   return bits + static_cast<double>(spread.beyond) * escape + static_cast<double>(spread.beyond_length);
 }
@@ -150,8 +151,8 @@ float RunPrices::band_bits(std::size_t component, std::size_t band, IndexClass i
   return static_cast<float>(class_cost(spread->second, *tables.get(index_class).table));
 }
 
-float RunPrices::bits(std::size_t component, Shapes shapes, int scale, std::span<const std::int8_t> band_scales,
-                      IndexTables& tables) {
+float RunPrices::bits(std::size_t component, Shapes shapes, int scale,
+                      std::span<const std::int8_t> band_scales, IndexTables& tables) {
   float sum = 0;
   for (std::size_t band = 0; band < bands(); ++band) {
     if (band_rows_[band] == 0) continue;

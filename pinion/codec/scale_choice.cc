@@ -13,7 +13,8 @@ float difference_bits(int from, int to, int low_bits) {
   return static_cast<float>((zigzag(to - from) >> low_bits) + 1 + static_cast<std::uint32_t>(low_bits));
 }
 
-ScaleChoice from_last(std::span<const ScaleWindow> windows, std::span<const std::uint8_t> last, int low_bits) {
+ScaleChoice from_last(std::span<const ScaleWindow> windows, std::span<const std::uint8_t> last,
+                      int low_bits) {
   ScaleChoice choice;
   for (std::size_t k = 0; k < windows.size(); ++k) {
     const int from = k < last.size() ? last[k] : 0;
@@ -21,7 +22,8 @@ ScaleChoice from_last(std::span<const ScaleWindow> windows, std::span<const std:
     int best = 0;
     for (int i = 0; i < windows[k].count; ++i) {
       const int scale = windows[k].first + i;
-      const float bits = windows[k].bits[static_cast<std::size_t>(i)] + difference_bits(from, scale, low_bits);
+      const float bits =
+          windows[k].bits[static_cast<std::size_t>(i)] + difference_bits(from, scale, low_bits);
       if (bits < least) least = bits, best = scale;
     }
     choice.scales.push_back(static_cast<std::uint8_t>(best));
@@ -42,14 +44,16 @@ ScaleChoice from_left(std::span<const ScaleWindow> windows, int low_bits) {
     for (int i = 0; i < window.count; ++i) {
       double least = std::numeric_limits<double>::infinity();
       for (int j = 0; j < before.count; ++j) {
-        const double bits = costs[static_cast<std::size_t>(j)] +
-                            static_cast<double>(difference_bits(before.first + j, window.first + i, low_bits));
+        const double bits =
+            costs[static_cast<std::size_t>(j)] +
+            static_cast<double>(difference_bits(before.first + j, window.first + i, low_bits));
         if (bits < least) {
           least = bits;
           came_from[k][static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(j);
         }
       }
-      next[static_cast<std::size_t>(i)] = least + static_cast<double>(window.bits[static_cast<std::size_t>(i)]);
+      next[static_cast<std::size_t>(i)] =
+          least + static_cast<double>(window.bits[static_cast<std::size_t>(i)]);
     }
     costs = next;
     before = window;
@@ -79,7 +83,8 @@ ScaleChoice choose_scales(std::span<const ScaleWindow> windows, std::span<const 
   for (int low_bits = 0; low_bits < kRiceParameters; ++low_bits) {
     if (ScaleChoice choice = from_left(windows, low_bits); choice.bits < best.bits) best = std::move(choice);
     if (last.empty()) continue;
-    if (ScaleChoice choice = from_last(windows, last, low_bits); choice.bits < best.bits) best = std::move(choice);
+    if (ScaleChoice choice = from_last(windows, last, low_bits); choice.bits < best.bits)
+      best = std::move(choice);
   }
   return best;
 }

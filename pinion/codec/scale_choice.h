@@ -1,5 +1,6 @@
 #pragma once
-// Which scale each component is written with, counting what writing the scales themselves takes. Pure function.
+// Which scale each component is written with, counting what writing the scales themselves takes. Pure
+// function.
 
 #include <array>
 #include <cstdint>

@@ -7,6 +7,11 @@
 #include "pinion/codec/vector_loops.h"
 
 namespace pinion::codec {
+namespace {
+
+constexpr double kNothing = 1e-12;  // of the original's energy: what sums in double precision leave of none
+
+}  // namespace
 
 FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
   const Matrix& values = original.values;
@@ -18,7 +23,8 @@ FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
   std::vector<float> row(values.columns);
   const std::size_t row_bytes = decoded.bytes() / values.rows;
   for (std::size_t r = 0; r < values.rows; ++r) {
-    to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns), row.data());
+    to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
+             row.data());
     vector_loops().measure(values.row(r).data(), row.data(), original.means.data(), values.columns, sums,
                            other_sums.data());
   }
@@ -32,7 +38,7 @@ FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
   for (const double sum : other_sums) other -= sum * sum / static_cast<double>(values.rows);
   stats.snr_db = 10 * std::log10(sums.signal / sums.error);
   // The original's deviations sum to zero, so the other's means do not show in the product.
-  stats.cosine = other > 0 ? sums.cross / std::sqrt(sums.signal * other) : 0;
+  stats.cosine = other > kNothing * sums.signal ? sums.cross / std::sqrt(sums.signal * other) : 0;
   return stats;
 }
 

@@ -139,19 +139,22 @@ PINION_INLINE void predict_body(const PredictionTerms& terms, std::size_t count,
 
 PINION_INLINE BinSums round_body(const RoundInput& input, float* exact, std::int32_t* rounded) {
   BinTotals totals;
-  const auto one = [&](const float* values, const std::int32_t* prediction, float* to, std::int32_t* index_to) {
+  const auto one = [&](const float* values, const std::int32_t* prediction, float* to,
+                       std::int32_t* index_to) {
     F8 value;
     I8 before, index;
     load(value, values);
     load(before, prediction);
-    const F8 residual = (value - input.shift) * input.inverse_step - __builtin_convertvector(before, F8) * (1.0f / 16);
+    const F8 residual =
+        (value - input.shift) * input.inverse_step - __builtin_convertvector(before, F8) * (1.0f / 16);
     nearest(index, residual);
     store(to, residual);
     store(index_to, index);
     totals.add(residual, index);
   };
   in_groups<kLanes>(
-      input.count, [&](std::size_t i) { one(input.values + i, input.prediction + i, exact + i, rounded + i); },
+      input.count,
+      [&](std::size_t i) { one(input.values + i, input.prediction + i, exact + i, rounded + i); },
       [&](std::size_t i, std::size_t n) {
         float values[kLanes] = {}, to[kLanes];
         std::int32_t prediction[kLanes] = {}, index_to[kLanes];
@@ -188,6 +191,7 @@ PINION_INLINE void add_squares_body(const float* values, float weight, std::size
   for (std::size_t i = 0; i < count; ++i) sums[i] += values[i] * values[i] * weight;
 }
 
+template <bool kMeasured>
 PINION_INLINE Advanced advance_body(const AdvanceInput& input, std::int32_t* state) {
   F8 error{};
   I8 largest{};
@@ -195,7 +199,6 @@ PINION_INLINE Advanced advance_body(const AdvanceInput& input, std::int32_t* sta
                        const std::int32_t* ones, const std::int32_t* more, std::int32_t* to) {
     F8 value;
     I8 before, residual, one_offset, more_offset;
-    load(value, exact);
     load(before, prediction);
     load(residual, residuals);
     load(one_offset, ones);
@@ -207,8 +210,11 @@ PINION_INLINE Advanced advance_body(const AdvanceInput& input, std::int32_t* sta
     const I8 change = (moved ^ negative) - negative;
     const I8 next = before + change;
     store(to, next);
-    const F8 distance = value - __builtin_convertvector(change, F8) * (1.0f / 16);
-    error += distance * distance;
+    if (kMeasured) {
+      load(value, exact);
+      const F8 distance = value - __builtin_convertvector(change, F8) * (1.0f / 16);
+      error += distance * distance;
+    }
     const I8 sign = next >> 31;
     const I8 next_size = (next ^ sign) - sign;
     raise(largest, next_size);
@@ -216,13 +222,13 @@ PINION_INLINE Advanced advance_body(const AdvanceInput& input, std::int32_t* sta
   in_groups<kLanes>(
       input.count,
       [&](std::size_t i) {
-        one(input.exact + i, input.prediction + i, input.residuals + i, input.ones_offset + i,
-            input.more_offset + i, state + i);
+        one(kMeasured ? input.exact + i : nullptr, input.prediction + i, input.residuals + i,
+            input.ones_offset + i, input.more_offset + i, state + i);
       },
       [&](std::size_t i, std::size_t n) {
         float exact[kLanes] = {};
         std::int32_t parts[4][kLanes] = {}, to[kLanes];
-        std::copy_n(input.exact + i, n, exact);
+        if (kMeasured) std::copy_n(input.exact + i, n, exact);
         std::copy_n(input.prediction + i, n, parts[0]);
         std::copy_n(input.residuals + i, n, parts[1]);
         std::copy_n(input.ones_offset + i, n, parts[2]);
@@ -263,7 +269,9 @@ PINION_INLINE ProductSums products_body(const float* own, const float* first, co
         std::copy_n(second + i, n, parts[2]);
         one(parts[0], parts[1], parts[2]);
       });
-  return {sum_of(sums[0]), {sum_of(sums[1]), sum_of(sums[2])}, {sum_of(sums[3]), sum_of(sums[4])},
+  return {sum_of(sums[0]),
+          {sum_of(sums[1]), sum_of(sums[2])},
+          {sum_of(sums[3]), sum_of(sums[4])},
           sum_of(sums[5])};
 }
 
@@ -356,7 +364,7 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
       add_squares_body(values, weight, count, sums);                                                        \
     }                                                                                                       \
     attributes static Advanced advance(const AdvanceInput& input, std::int32_t* state) {                    \
-      return advance_body(input, state);                                                                    \
+      return input.exact != nullptr ? advance_body<true>(input, state) : advance_body<false>(input, state); \
     }                                                                                                       \
     attributes static ProductSums products(const float* own, const float* first, const float* second,       \
                                            std::size_t count) {                                             \

@@ -18,7 +18,7 @@ struct PredictionTerms {
 
 // Values in steps, as they fall into the bins of a quantiser that rounds to nearest.
 struct BinSums {
-  float ones = 0, more = 0;               // how many have size 1, and more
+  float ones = 0, more = 0;                // how many have size 1, and more
   float ones_excess = 0, more_excess = 0;  // sums of |value| - |index| of those
   float square = 0;                        // sum of squares
   float error = 0;                         // sum of squared distances from the index
@@ -34,7 +34,7 @@ struct RoundInput {
 };
 
 struct AdvanceInput {
-  const float* exact;              // residuals before rounding, in steps
+  const float* exact;              // residuals before rounding, in steps; null: no error is wanted
   const std::int32_t* prediction;  // in sixteenths of a step
   const std::int32_t* residuals;
   const std::int32_t* ones_offset;  // of each row, in sixteenths of a step
