@@ -11,23 +11,24 @@ namespace pinion::codec {
 namespace {
 
 Matrix centred_transposed(const Matrix& values, const std::vector<double>& means) {
-  constexpr std::size_t kTile = 16;  // whole cache lines both ways
   Matrix out(values.columns, values.rows);
   const std::vector<float> offsets(means.begin(), means.end());
-  std::array<float, kTile * kTile> tile;
-  for (std::size_t begin = 0; begin < values.rows; begin += kTile) {
-    const std::size_t height = std::min(kTile, values.rows - begin);
-    for (std::size_t first = 0; first < values.columns; first += kTile) {
-      const std::size_t width = std::min(kTile, values.columns - first);
-      for (std::size_t i = 0; i < height; ++i) {
-        const float* source = values.row(begin + i).data() + first;
-        for (std::size_t c = 0; c < width; ++c) tile[c * kTile + i] = source[c] - offsets[first + c];
-      }
-      for (std::size_t c = 0; c < width; ++c) {
-        std::copy_n(tile.data() + c * kTile, height, out.row(first + c).data() + begin);
-      }
+  const std::size_t whole_rows = values.rows - values.rows % kTurned;
+  const std::size_t whole_columns = values.columns - values.columns % kTurned;
+  const VectorLoops& loops = vector_loops();
+  for (std::size_t c = 0; c < whole_columns; c += kTurned) {
+    for (std::size_t r = 0; r < whole_rows; r += kTurned) {
+      loops.turn_centred(values.row(r).data() + c, values.columns, offsets.data() + c, out.row(c).data() + r,
+                         values.rows);
     }
   }
+  const auto one_by_one = [&](std::size_t first_row, std::size_t first_column, std::size_t end_column) {
+    for (std::size_t r = first_row; r < values.rows; ++r) {
+      for (std::size_t c = first_column; c < end_column; ++c) out.row(c)[r] = values.row(r)[c] - offsets[c];
+    }
+  };
+  one_by_one(whole_rows, 0, whole_columns);
+  one_by_one(0, whole_columns, values.columns);
   return out;
 }
 

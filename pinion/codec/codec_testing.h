@@ -56,6 +56,7 @@ struct LowRank {
   std::size_t rank = 12;
   double noise = 0.02;  // of each value, where the low-rank part has variance about 1
   double kept = 0.9;    // correlation of successive tensors
+  double fall = 1;      // direction k has amplitude 1 / (1 + fall k)
   std::uint32_t seed = 1;
 };
 
@@ -75,8 +76,8 @@ inline std::vector<Tensor> low_rank_sequence(DType dtype, std::size_t count, con
       for (std::size_t c = 0; c < channels; ++c) {
         double value = 0;
         for (std::size_t k = 0; k < form.rank; ++k) {
-          value +=
-              coordinates[r * form.rank + k] * directions[k * channels + c] / (1.0 + static_cast<double>(k));
+          value += coordinates[r * form.rank + k] * directions[k * channels + c] /
+                   (1 + form.fall * static_cast<double>(k));
         }
         values[r * channels + c] = static_cast<float>(means[c] + value + form.noise * dice.normal());
       }

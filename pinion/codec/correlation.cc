@@ -27,11 +27,10 @@ std::vector<Block> sampled_blocks(std::size_t rows, std::size_t components) {
   return sampled;
 }
 
-template <class T>
-double mean_of(std::span<const T> values) {
-  std::array<double, 4> sums{};
-  for (std::size_t i = 0; i < values.size(); ++i) sums[i % 4] += values[i];
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) / static_cast<double>(values.size());
+double mean_of(std::span<const std::int32_t> values) {
+  std::int64_t sum = 0;
+  for (const std::int32_t value : values) sum += value;
+  return static_cast<double>(sum) / static_cast<double>(values.size());
 }
 
 // What the best prediction leaves of the sample.
@@ -57,6 +56,8 @@ class RowSizes {
  public:
   explicit RowSizes(Matrix residuals) : residuals_(std::move(residuals)), weights_(residuals_.columns) {
     std::fill(weights_.begin(), weights_.end(), 1 / static_cast<float>(residuals_.columns));
+    const double all = energy(residuals_.values);
+    if (all > 0) unit_ = static_cast<float>(static_cast<double>(weights_.size()) / all);
     measure();
     if (alike()) return;
     for (int i = 0; i < kIterations; ++i) {
@@ -112,17 +113,14 @@ class RowSizes {
     sizes_.assign(weights_.size(), 0);
     for (std::size_t k = 0; k < residuals_.rows; ++k) {
       const auto row = residuals_.row(k);
-      const auto centre = static_cast<double>(dot(row, weights_));
-      for (std::size_t r = 0; r < row.size(); ++r) {
-        const double distance = row[r] - centre;
-        sizes_[r] += distance * distance;
-      }
+      vector_loops().add_squares(row.data(), dot(row, weights_), unit_, row.size(), sizes_.data());
     }
   }
 
   Matrix residuals_;
   std::vector<float> weights_;
-  std::vector<double> sizes_;
+  float unit_ = 1;  // of the sizes, so that they stay within the range of float
+  std::vector<float> sizes_;
 };
 
 }  // namespace
@@ -181,9 +179,8 @@ ComponentSample sample_components(const Projection& projection, const Prediction
     const std::span<const float> own = sample.values.row(k);
     const ProductSums sums = vector_loops().products(own.data(), before[0], before[1], sampled);
     const auto n = static_cast<double>(sampled);
-    const double mean = mean_of(own);
-    const std::array<double, 2> means = {mean_of(std::span(before[0], sampled)),
-                                         mean_of(std::span(before[1], sampled))};
+    const double mean = sums.sums[0] / n;
+    const std::array<double, 2> means = {sums.sums[1] / n, sums.sums[2] / n};
     sample.correlations.push_back(
         {.own = std::max(0.0, sums.own / n - mean * mean),
          .cross = {sums.cross[0] / n - mean * means[0], sums.cross[1] / n - mean * means[1]},

@@ -16,7 +16,7 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
   const std::size_t rows = state.rows;
   const Predictor predictor(params, previous);
   std::array<std::int64_t, kMaxReferences> largest{};
-  for (std::size_t i = 0; i < params.references; ++i) largest[i] = largest_state(previous->reference(i));
+  for (std::size_t i = 0; i < params.references; ++i) largest[i] = previous->largest(i);
   if (!predictor.stays_in_range(largest)) {
     std::vector<std::int64_t> prediction(rows);
     for (std::size_t k = 0; k < params.component_count(); ++k) {
@@ -28,6 +28,7 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
                                          .residuals = residuals.subspan(k * rows, rows)},
                                         std::span(state.last.components).subspan(k * rows, rows)));
     }
+    state.last.largest = kMaxState;
     return {};
   }
   const std::vector<std::uint8_t> band_of_row = bands.band_of_row();
@@ -47,6 +48,7 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
                                                      state.last.components.data() + k * rows);
     most = std::max(most, advanced.largest);
   }
+  state.last.largest = most;
   if (most <= kMaxState) return {};
   return Error{Errc::kBadFormat, "fidelity frame: a value leaves the range of the state", ""};
 }
@@ -78,7 +80,10 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
   state.last.scales = params.components.scales;
   state.last.means.resize(state.channels);
   state.last.components.resize(params.component_count() * state.rows);
-  if (params.references > 0) state.older = previous->last.components;
+  if (params.references > 0) {
+    state.older = previous->last.components;
+    state.older_largest = previous->last.largest;
+  }
 
   PINION_TRY(const RowBands bands, decode_band_map(body, state.rows, tables));
   std::vector<std::int32_t> residuals(state.last.components.size());

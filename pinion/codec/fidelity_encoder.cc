@@ -222,7 +222,10 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Ind
   state.rows = rows;
   state.channels = request.centred.means.size();
   state.last = std::move(frame.state);
-  if (frame.params.references > 0) state.older = request.prediction.previous->last.components;
+  if (frame.params.references > 0) {
+    state.older = request.prediction.previous->last.components;
+    state.older_largest = request.prediction.previous->last.largest;
+  }
   return coded;
 }
 

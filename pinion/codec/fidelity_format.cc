@@ -195,12 +195,6 @@ void Predictor::means(std::span<std::int64_t> out) const {
   shift_down(kCoefficientShift + kRatioBits - params_.mean_shift + last.mean_shift, out);
 }
 
-std::int64_t largest_state(std::span<const std::int32_t> components) {
-  std::int32_t largest = 0;
-  for (const std::int32_t value : components) largest = std::max(largest, std::abs(value));
-  return largest;
-}
-
 Result<void> advance_component(const ComponentStep& step, std::span<std::int32_t> state) {
   std::int64_t largest = 0;
   std::size_t place = 0;

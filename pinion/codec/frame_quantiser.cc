@@ -22,10 +22,10 @@ FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables)
       tables_(tables),
       rows_(input.projection.components->columns),
       components_(input.projection.components->rows),
-      predictions_(components_ * rows_),
-      exact_(components_ * rows_) {
+      predictions_(std::make_unique_for_overwrite<std::int32_t[]>(components_ * rows_)),
+      exact_(std::make_unique_for_overwrite<float[]>(components_ * rows_)) {
   for (std::size_t i = 0; i < input.prediction.references(); ++i) {
-    largest_reference_[i] = largest_state(input.prediction.previous->reference(i));
+    largest_reference_[i] = input.prediction.previous->largest(i);
   }
 }
 
@@ -100,9 +100,9 @@ bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame
   frame.coded.resize(components_);
   row_sizes_.assign(rows_, 0);
   for (std::size_t k = 0; k < components_; ++k) {
-    const auto before = std::span(predictions_).subspan(k * rows_, rows_);
+    const std::span<std::int32_t> before(predictions_.get() + k * rows_, rows_);
     predictor.component(k, before);
-    float* const residuals = exact_.data() + k * rows_;
+    float* const residuals = exact_.get() + k * rows_;
     std::int32_t* const indices = frame.residuals.data() + k * rows_;
     const BinSums bins = loops.round({.values = input_.projection.components->row(k).data(),
                                       .prediction = before.data(),
@@ -115,7 +115,7 @@ bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame
     if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);
     const float variance = bins.square / static_cast<float>(rows_);
     if (near == nullptr && variance >= kQuietVariance) {
-      loops.add_squares(residuals, 1 / variance, rows_, row_sizes_.data());
+      loops.add_squares(residuals, 0, 1 / variance, rows_, row_sizes_.data());
     }
   }
   return true;
@@ -212,6 +212,7 @@ bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
     largest = std::max(largest, advanced.largest);
   }
   frame.error = error * frame.params.step * frame.params.step / static_cast<double>(rows_);
+  frame.state.largest = largest;
   return largest <= kMaxState;
 }
 

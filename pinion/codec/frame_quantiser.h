@@ -4,6 +4,7 @@
 //
 // A FrameQuantiser borrows its inputs and is used by one thread at a time.
 
+#include <memory>
 #include <optional>
 
 #include "pinion/codec/correlation.h"
@@ -51,12 +52,12 @@ class FrameQuantiser {
   bool set_state(QuantisedFrame& frame) const;
 
   std::span<const std::int32_t> prediction(std::size_t k) const {
-    return std::span(predictions_).subspan(k * rows_, rows_);
+    return {predictions_.get() + k * rows_, rows_};
   }
   double weight_of(std::size_t k) const {
     return input_.projection.weights.empty() ? 1 : input_.projection.weights[k];
   }
-  std::span<const float> exact(std::size_t k) const { return std::span(exact_).subspan(k * rows_, rows_); }
+  std::span<const float> exact(std::size_t k) const { return {exact_.get() + k * rows_, rows_}; }
 
   QuantiserInput input_;
   IndexTables& tables_;
@@ -64,9 +65,9 @@ class FrameQuantiser {
   std::size_t components_;
   std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|
   // Of the last step:
-  std::vector<std::int32_t> predictions_;  // [components, rows], in state units
-  std::vector<float> exact_;               // residuals before rounding, in steps
-  std::vector<float> row_sizes_;           // see choose_bands()
+  std::unique_ptr<std::int32_t[]> predictions_;  // [components, rows], in state units
+  std::unique_ptr<float[]> exact_;               // [components, rows], residuals before rounding, in steps
+  std::vector<float> row_sizes_;                 // see choose_bands()
 };
 
 }  // namespace pinion::codec

@@ -11,7 +11,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr float kHighRateGain = 17.079f;  // see rate_model.cc
-constexpr std::size_t kTrials = 24;       // components whose own predictor is tried as the next set
+constexpr std::size_t kTrials = 12;       // components whose own predictor is tried as the next set
 constexpr double kSetCostBits = 20;       // of one more set at least
 constexpr int kRefinements = 2;
 constexpr int kAssignments = 3;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "pinion/base/float_formats.h"
+#include "pinion/codec/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
@@ -21,23 +22,27 @@ float largest_finite(DType dtype) {
 
 // Row r of the components times `unit`, in the first columns of row r.
 Matrix transposed_components(const Reconstruction& from, std::size_t columns, float unit) {
-  constexpr std::size_t kTile = 16;  // whole cache lines both ways
-  const std::size_t components = from.rows == 0 ? 0 : from.state.components.size() / from.rows;
-  Matrix out(from.rows, columns);
-  std::array<float, kTile * kTile> tile;
-  for (std::size_t begin = 0; begin < from.rows; begin += kTile) {
-    const std::size_t height = std::min(kTile, from.rows - begin);
-    for (std::size_t first = 0; first < components; first += kTile) {
-      const std::size_t width = std::min(kTile, components - first);
-      for (std::size_t k = 0; k < width; ++k) {
-        const std::int32_t* source = from.state.components.data() + (first + k) * from.rows + begin;
-        for (std::size_t i = 0; i < height; ++i) tile[i * kTile + k] = static_cast<float>(source[i]) * unit;
-      }
-      for (std::size_t i = 0; i < height; ++i) {
-        std::copy_n(tile.data() + i * kTile, width, out.row(begin + i).data() + first);
-      }
+  const std::size_t rows = from.rows;
+  const std::size_t components = rows == 0 ? 0 : from.state.components.size() / rows;
+  const std::size_t whole_rows = rows - rows % kTurned;
+  const std::size_t whole_components = components - components % kTurned;
+  const std::int32_t* const state = from.state.components.data();
+  const VectorLoops& loops = vector_loops();
+  Matrix out(rows, columns);
+  for (std::size_t r = 0; r < whole_rows; r += kTurned) {
+    for (std::size_t k = 0; k < whole_components; k += kTurned) {
+      loops.turn_scaled(state + k * rows + r, rows, unit, out.row(r).data() + k, columns);
     }
   }
+  const auto one_by_one = [&](std::size_t first_row, std::size_t first, std::size_t end) {
+    for (std::size_t k = first; k < end; ++k) {
+      for (std::size_t r = first_row; r < rows; ++r) {
+        out.row(r)[k] = static_cast<float>(state[k * rows + r]) * unit;
+      }
+    }
+  };
+  one_by_one(whole_rows, 0, whole_components);
+  one_by_one(0, whole_components, components);
   return out;
 }
 

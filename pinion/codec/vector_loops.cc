@@ -187,8 +187,55 @@ PINION_INLINE BinSums bins_body(const float* values, float inverse_step, std::si
   return totals.sums();
 }
 
-PINION_INLINE void add_squares_body(const float* values, float weight, std::size_t count, float* sums) {
-  for (std::size_t i = 0; i < count; ++i) sums[i] += values[i] * values[i] * weight;
+PINION_INLINE void add_squares_body(const float* values, float shift, float weight, std::size_t count,
+                                    float* sums) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = values[i] - shift;
+    sums[i] += value * value * weight;
+  }
+}
+
+// Transposes eight vectors of eight.
+PINION_INLINE void turn(F8* rows) {
+  F8 pairs[8], quads[8];
+  for (std::size_t i = 0; i < 8; i += 2) {
+    pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (std::size_t i = 0; i < 8; i += 4) {
+    for (std::size_t j = 0; j < 2; ++j) {
+      quads[i + j] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + j + 2] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    rows[i] = __builtin_shufflevector(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+PINION_INLINE void turn_centred_body(const float* from, std::size_t from_stride, const float* offsets,
+                                     float* to, std::size_t to_stride) {
+  F8 rows[8], offset;
+  load(offset, offsets);
+  for (std::size_t i = 0; i < 8; ++i) {
+    load(rows[i], from + i * from_stride);
+    rows[i] -= offset;
+  }
+  turn(rows);
+  for (std::size_t i = 0; i < 8; ++i) store(to + i * to_stride, rows[i]);
+}
+
+PINION_INLINE void turn_scaled_body(const std::int32_t* from, std::size_t from_stride, float unit, float* to,
+                                    std::size_t to_stride) {
+  F8 rows[8];
+  for (std::size_t i = 0; i < 8; ++i) {
+    I8 whole;
+    load(whole, from + i * from_stride);
+    rows[i] = __builtin_convertvector(whole, F8) * unit;
+  }
+  turn(rows);
+  for (std::size_t i = 0; i < 8; ++i) store(to + i * to_stride, rows[i]);
 }
 
 template <bool kMeasured>
@@ -247,7 +294,7 @@ PINION_INLINE void widen(D4& out, const float* from) {
 
 PINION_INLINE ProductSums products_body(const float* own, const float* first, const float* second,
                                         std::size_t count) {
-  D4 sums[6] = {};
+  D4 sums[9] = {};
   const auto one = [&](const float* a, const float* b, const float* c) {
     D4 x, y, z;
     widen(x, a);
@@ -259,6 +306,9 @@ PINION_INLINE ProductSums products_body(const float* own, const float* first, co
     sums[3] += y * y;
     sums[4] += z * z;
     sums[5] += y * z;
+    sums[6] += x;
+    sums[7] += y;
+    sums[8] += z;
   };
   in_groups<4>(
       count, [&](std::size_t i) { one(own + i, first + i, second + i); },
@@ -269,10 +319,11 @@ PINION_INLINE ProductSums products_body(const float* own, const float* first, co
         std::copy_n(second + i, n, parts[2]);
         one(parts[0], parts[1], parts[2]);
       });
-  return {sum_of(sums[0]),
-          {sum_of(sums[1]), sum_of(sums[2])},
-          {sum_of(sums[3]), sum_of(sums[4])},
-          sum_of(sums[5])};
+  return {.sums = {sum_of(sums[6]), sum_of(sums[7]), sum_of(sums[8])},
+          .own = sum_of(sums[0]),
+          .cross = {sum_of(sums[1]), sum_of(sums[2])},
+          .square = {sum_of(sums[3]), sum_of(sums[4])},
+          .between = sum_of(sums[5])};
 }
 
 PINION_INLINE float priced_body(const std::int32_t* counts, const float* prices, std::size_t count) {
@@ -360,8 +411,17 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
     attributes static BinSums bins(const float* values, float inverse_step, std::size_t count) {            \
       return bins_body(values, inverse_step, count);                                                        \
     }                                                                                                       \
-    attributes static void add_squares(const float* values, float weight, std::size_t count, float* sums) { \
-      add_squares_body(values, weight, count, sums);                                                        \
+    attributes static void add_squares(const float* values, float shift, float weight, std::size_t count,   \
+                                       float* sums) {                                                       \
+      add_squares_body(values, shift, weight, count, sums);                                                 \
+    }                                                                                                       \
+    attributes static void turn_centred(const float* from, std::size_t from_stride, const float* offsets,   \
+                                        float* to, std::size_t to_stride) {                                 \
+      turn_centred_body(from, from_stride, offsets, to, to_stride);                                         \
+    }                                                                                                       \
+    attributes static void turn_scaled(const std::int32_t* from, std::size_t from_stride, float unit,       \
+                                       float* to, std::size_t to_stride) {                                  \
+      turn_scaled_body(from, from_stride, unit, to, to_stride);                                             \
     }                                                                                                       \
     attributes static Advanced advance(const AdvanceInput& input, std::int32_t* state) {                    \
       return input.exact != nullptr ? advance_body<true>(input, state) : advance_body<false>(input, state); \
@@ -380,8 +440,9 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
                                    std::size_t count, RowSums& sums, double* other_sums) {                  \
       measure_body(original, other, means, count, sums, other_sums);                                        \
     }                                                                                                       \
-    static constexpr VectorLoops kLoops = {predict,  round,  bins,     add_squares, advance,                \
-                                           products, priced, distance, measure};                            \
+    static constexpr VectorLoops kLoops = {                                                                 \
+        predict, round,        bins,        add_squares, advance, products,                                 \
+        priced,  turn_centred, turn_scaled, distance,    measure};                                          \
   }
 
 PINION_LOOP_SET(Portable, );
@@ -393,21 +454,11 @@ using Avx2 = Portable;
 
 }  // namespace
 
-bool has_cpu_path(CpuPath path) {
-#if defined(__x86_64__)
-  return path == CpuPath::kPortable || __builtin_cpu_supports("avx2");
-#else
-  return path == CpuPath::kPortable;
-#endif
-}
-
 const VectorLoops& vector_loops(CpuPath path) {
   PINION_ASSERT(has_cpu_path(path));
-  return path == CpuPath::kAvx2 ? Avx2::kLoops : Portable::kLoops;
+  return path == CpuPath::kPortable ? Portable::kLoops : Avx2::kLoops;
 }
 
-const VectorLoops& vector_loops() {
-  return vector_loops(has_cpu_path(CpuPath::kAvx2) ? CpuPath::kAvx2 : CpuPath::kPortable);
-}
+const VectorLoops& vector_loops() { return vector_loops(best_cpu_path()); }
 
 }  // namespace pinion::codec

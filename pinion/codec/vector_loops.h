@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pinion/codec/cpu_path.h"
+
 namespace pinion::codec {
 
 // What components are predicted from (docs/format.md §6.4); a null reference is one of zeros.
@@ -48,6 +50,7 @@ struct Advanced {
 };
 
 struct ProductSums {
+  std::array<double, 3> sums{};  // of own, first and second
   double own = 0;
   std::array<double, 2> cross{};
   std::array<double, 2> square{};
@@ -65,23 +68,29 @@ struct VectorLoops {
   // exact = (values - shift) / step - prediction; rounded = its nearest integers. Sizes below 2^31.
   BinSums (*round)(const RoundInput& input, float* exact, std::int32_t* rounded);
   BinSums (*bins)(const float* values, float inverse_step, std::size_t count);
-  // sums[i] += weight * values[i]^2
-  void (*add_squares)(const float* values, float weight, std::size_t count, float* sums);
+  // sums[i] += weight * (values[i] - shift)^2
+  void (*add_squares)(const float* values, float shift, float weight, std::size_t count, float* sums);
   Advanced (*advance)(const AdvanceInput& input, std::int32_t* state);
   ProductSums (*products)(const float* own, const float* first, const float* second, std::size_t count);
   // weights[i] . values[i], for counts and what each costs; `count` is a multiple of 8.
   float (*priced)(const std::int32_t* counts, const float* prices, std::size_t count);
+  // Turns 8 x 8 values, `from_stride` and `to_stride` apart from row to row: to[c][r] = from[r][c] -
+  // offsets[c],
+  void (*turn_centred)(const float* from, std::size_t from_stride, const float* offsets, float* to,
+                       std::size_t to_stride);
+  // and to[c][r] = from[r][c] * unit.
+  void (*turn_scaled)(const std::int32_t* from, std::size_t from_stride, float unit, float* to,
+                      std::size_t to_stride);
   double (*distance)(const float* values, const double* from, std::size_t count);  // squared
   // Adds the row to `sums` and its deviations of `other` to other_sums.
   void (*measure)(const float* original, const float* other, const double* means, std::size_t count,
                   RowSums& sums, double* other_sums);
 };
 
-enum class CpuPath { kPortable, kAvx2 };
+inline constexpr std::size_t kTurned = 8;  // side of what turn_centred() and turn_scaled() turn
 
-// kAvx2 only where the CPU has it.
+// Only where the CPU has that path.
 const VectorLoops& vector_loops(CpuPath path);
-bool has_cpu_path(CpuPath path);
 
 // For the CPU that this runs on.
 const VectorLoops& vector_loops();
