@@ -64,6 +64,7 @@ int main() {
   const std::filesystem::path model = folder / "models" / "idle.toy";
   pinion::test::write_toy_model(model, 4, 0, "bench");
   ::setenv("PINION_CONFIG_DIR", (folder / "client").c_str(), 1);
+  ::setenv("PINION_CACHE_DIR", (folder / "client_cache").c_str(), 1);
 
   std::promise<std::string> line;
   pinion::worker::WorkerOptions options;

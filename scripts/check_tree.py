@@ -17,14 +17,15 @@ FOLDERS = {
     "transport": {"base"},
     "client": {"base", "codec", "transport"},
     "models": {"base"},
+    "calibration": {"base", "codec", "models"},
     "worker": {"base", "codec", "transport", "models"},
     "pipeline": {"base", "client", "models"},
-    "cli": {"base", "codec", "transport", "client", "models", "worker", "pipeline"},
+    "cli": {"base", "codec", "transport", "client", "models", "calibration", "worker", "pipeline"},
 }
 
 # Outside libraries that only some folders may include.
 LIBRARIES = [
-    ("libtorch", re.compile(r"(torch|ATen|c10)/"), {"models"}),
+    ("libtorch", re.compile(r"(torch|ATen|c10)/"), {"models", "calibration"}),
     ("Boost.Asio/Beast", re.compile(r"boost/(asio|beast)"), {"transport", "client", "worker"}),
     ("OpenSSL", re.compile(r"openssl/"), {"base", "transport", "cli"}),
     ("CLI11", re.compile(r"CLI/"), {"cli"}),

@@ -100,7 +100,8 @@ float load_as_float(const std::byte* data, DType dtype, std::int64_t index) {
 void to_float(const std::byte* data, DType dtype, std::int64_t count, float* out) {
   switch (dtype) {
     case DType::kF32:
-      std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
+      // Pointers of empty arrays may be null.
+      if (count > 0) std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
       return;
     case DType::kF64:
       convert_all<double>(data, count, out, [](double v) { return static_cast<float>(v); });
@@ -131,7 +132,8 @@ void from_float(const float* data, std::int64_t count, DType dtype, std::byte* o
   };
   switch (dtype) {
     case DType::kF32:
-      std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
+      // Pointers of empty arrays may be null.
+      if (count > 0) std::memcpy(out, data, static_cast<std::size_t>(count) * sizeof(float));
       return;
     case DType::kF16:
       store_all(float_to_f16);

@@ -143,6 +143,13 @@ TEST(FloatFormats, ArraysAgreeWithScalars) {
   }
 }
 
+TEST(FloatFormats, EmptyArraysNeedNoMemory) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    to_float(nullptr, dtype, 0, nullptr);
+    from_float(nullptr, 0, dtype, nullptr);
+  }
+}
+
 TEST(FloatFormats, ArraysOfTheReadOnlyFormats) {
   const double doubles[] = {0.1, -1e300, 3.0};
   std::vector<float> decoded(3);

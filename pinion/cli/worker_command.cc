@@ -69,6 +69,7 @@ int run_worker(const WorkerFlags& flags) {
   options.listen.allow_plain_loopback = flags.insecure_loopback;
   options.public_host = flags.public_host;
   options.config_folder = config_folder();
+  options.bases_folder = cache_folder() / "bases";
   options.models = flags.models;
   options.stages.device = *device;
   options.stages.max_weight_bytes = static_cast<std::size_t>(flags.memory_gb * 1e9);

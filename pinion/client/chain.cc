@@ -156,8 +156,9 @@ Message Chain::begin_message(std::size_t stage, const EncodedConstants& constant
   return message;
 }
 
-asio::awaitable<Result<void>> Chain::begin(const EncodedConstants& constants) {
+asio::awaitable<Result<std::vector<std::string>>> Chain::begin(const EncodedConstants& constants) {
   const auto self = shared_from_this();
+  transport::JobReady ready;
   for (std::size_t stage = links_.size(); stage-- > 0;) {
     if (broken_) co_return *broken_;
     Message message = begin_message(stage, constants);
@@ -167,8 +168,11 @@ asio::awaitable<Result<void>> Chain::begin(const EncodedConstants& constants) {
     if (reply->type() != transport::JobReady::kType) {
       co_return at(stage, Error{Errc::kProtocol, "unexpected answer to begin_job", ""});
     }
+    Result<transport::JobReady> read = transport::read_header<transport::JobReady>(*reply);
+    if (!read.ok()) co_return at(stage, read.error());
+    ready = std::move(read).value();
   }
-  co_return Result<void>();
+  co_return std::move(ready.bases);  // the first stage answers last
 }
 
 asio::awaitable<Result<ArrivedResult>> Chain::step(const Message& message, int step) {

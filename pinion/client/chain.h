@@ -42,7 +42,9 @@ class Chain : public std::enable_shared_from_this<Chain> {
 
   // Connects to all workers at the same time and opens their stages.
   asio::awaitable<Result<void>> open();
-  asio::awaitable<Result<void>> begin(const EncodedConstants& constants);
+
+  // Yields the hashes of the bases that the first stage holds for what it will be sent.
+  asio::awaitable<Result<std::vector<std::string>>> begin(const EncodedConstants& constants);
 
   // Sends the step and waits for the last stage's result.
   asio::awaitable<Result<ArrivedResult>> step(const transport::Message& message, int step);

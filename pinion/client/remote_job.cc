@@ -69,10 +69,6 @@ class NetworkJob : public RemoteJob {
       chain_ = chain;
     }
     PINION_TRY_VOID(on_network<void>(chain->open()));
-    encoder_ = std::make_unique<StepEncoder>(StepEncoderSetup{.job = job_,
-                                                              .attempt = attempt_,
-                                                              .state_profile = plan_.state_profile,
-                                                              .has_middle_stages = plan_.stages.size() > 1});
     reports_ = chain->reports();
     return {};
   }
@@ -87,7 +83,7 @@ class NetworkJob : public RemoteJob {
     }
     constants_.values.context = Tensor();
     constants_.values.reference_latents = Tensor();
-    return on_network<void>(chain_->begin(constants_));
+    return begin_attempt();
   }
 
   Result<RemoteStep> step(const StepRequest& request) override {
@@ -121,13 +117,27 @@ class NetworkJob : public RemoteJob {
     return done;
   }
 
+  Result<void> begin_attempt() {
+    PINION_TRY(std::vector<std::string> known,
+               on_network<std::vector<std::string>>(chain_->begin(constants_)));
+    encoder_ = std::make_unique<StepEncoder>(StepEncoderSetup{.job = job_,
+                                                              .attempt = attempt_,
+                                                              .state_profile = plan_.state_profile,
+                                                              .has_middle_stages = plan_.stages.size() > 1,
+                                                              .model_hash = plan_.model_hash,
+                                                              .cut = plan_.stages.front().begin,
+                                                              .known_bases = std::move(known)},
+                                             bases_);
+    return {};
+  }
+
   Result<void> restart() {
     asio::post(io_.context(), [chain = chain_] {
       chain->abandon(Error{Errc::kConnectionLost, "the job starts again", ""});
     });
     ++attempt_;
     PINION_TRY_VOID(connect());
-    return on_network<void>(chain_->begin(constants_));
+    return begin_attempt();
   }
 
   Result<RemoteStep> try_step(const StepRequest& request) {
@@ -180,10 +190,11 @@ class NetworkJob : public RemoteJob {
   const ConnectOptions options_;
   const transport::Identity identity_;
   const transport::PeerStore peers_{config_folder()};
+  const codec::BasisStore bases_{cache_folder() / "bases"};
   const std::string job_;
   int attempt_ = 0;
   EncodedConstants constants_;
-  std::unique_ptr<StepEncoder> encoder_;
+  std::unique_ptr<StepEncoder> encoder_;  // of this attempt
   std::vector<StageReport> reports_;
   std::atomic<bool> is_cancelled_ = false;
   std::mutex mutex_;  // guards the pointer, which cancel() reads from any thread

@@ -41,10 +41,13 @@ Result<Blob> encode_constant(const Tensor& tensor) {
 Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
                                                       const codec::Profile& profile, const Tensor& tensor) {
   std::unique_ptr<codec::Encoder>& encoder = encoders_[stream];
+  const codec::BasisPlace place{setup_.model_hash, setup_.cut, stream};
   if (!encoder) {
-    PINION_TRY(encoder, codec::Encoder::create(profile));
+    PINION_TRY(encoder, codec::create_encoder(profile, bases_, place, setup_.known_bases));
   }
-  return encoder->encode(tensor);
+  PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
+  if (!encoded.basis.empty()) bases_.keep(place, encoded.basis);
+  return encoded;
 }
 
 Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request) {

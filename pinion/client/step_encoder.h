@@ -5,6 +5,7 @@
 #include <map>
 
 #include "pinion/client/remote_job.h"
+#include "pinion/codec/basis_store.h"
 #include "pinion/transport/step_messages.h"
 
 namespace pinion::client {
@@ -14,6 +15,9 @@ struct StepEncoderSetup {
   int attempt = 0;
   codec::Profile state_profile;
   bool has_middle_stages = false;  // more than one: all but the last must be sent the velocity
+  std::string model_hash;
+  int cut = 0;                           // where the states leave this process
+  std::vector<std::string> known_bases;  // that the first stage holds
 };
 
 // What the client knows of the first hop.
@@ -31,7 +35,9 @@ struct ReceivedStep {
 
 class StepEncoder {
  public:
-  explicit StepEncoder(StepEncoderSetup setup) : setup_(std::move(setup)) {}
+  // `bases` outlives this.
+  StepEncoder(StepEncoderSetup setup, const codec::BasisStore& bases)
+      : setup_(std::move(setup)), bases_(bases) {}
 
   Result<SentStep> encode(const StepRequest& request);
 
@@ -49,6 +55,7 @@ class StepEncoder {
                                            const Tensor& tensor);
 
   StepEncoderSetup setup_;
+  const codec::BasisStore& bases_;
   std::map<std::string, std::unique_ptr<codec::Encoder>> encoders_;  // by stream
   std::unique_ptr<codec::Decoder> velocity_decoder_ = codec::Decoder::create();
   std::vector<float> latents_;      // of the last step

@@ -23,6 +23,7 @@ enum class Mode : std::uint8_t {
   kRaw = 0,
   kLossless = 1,
   kFidelity = 2,
+  kCalibrated = 6,  // has classes of its own: pinion/codec/calibrated_codec.h
 };
 
 std::string_view name(Mode mode);
@@ -109,7 +110,7 @@ class Decoder {
   virtual Result<void> add_basis(ByteSpan basis) = 0;
 
   // Decodes the next frame of the stream. kNotFound: it needs a basis or an
-  // earlier frame that is not here.
+  // earlier frame that is not here. kUnsupported: it is of mode kCalibrated.
   virtual Result<Tensor> decode(ByteSpan frame, const DecodeLimits& limits) = 0;
 };
 
@@ -118,9 +119,10 @@ struct FrameInfo {
   DType dtype;
   Shape shape;
   std::size_t frame_bytes;
-  std::string basis_hash;  // hex, empty if none is needed
+  std::string basis_hash;  // of the basis or calibration, hex; empty if none is needed
   bool key_frame;
-  double step_size;  // quantiser step, 0 in exact modes
+  double step_size;      // quantiser step, 0 in exact modes
+  double output_snr_db;  // what a calibrated frame predicts for the model's output, 0 in other modes
 };
 
 // Reads a frame's header only; trusts nothing.

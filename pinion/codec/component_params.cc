@@ -122,7 +122,9 @@ Result<ComponentParams> read_params(BitReader& in, std::size_t components, Param
   params.shapes.rare = static_cast<std::uint8_t>(in.read(kShapeBits));
   params.shapes.wide = static_cast<std::uint8_t>(in.read(kShapeBits));
   if (components == 0) return params;
-  if (kind.references == 0 || in.read(1) == 0) kind.last_scales = {};
+  const bool from_last = kind.references > 0 && in.read(1) == 1;
+  if (from_last && kind.last_scales.empty()) return cut;
+  if (!from_last) kind.last_scales = {};
   PINION_TRY(params.scales,
              read_differences(in, components, max_scale(params.shapes.wide), kind.last_scales));
   for (std::size_t band = 0; band + 1 < kind.bands; ++band) {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "pinion/base/crc32c.h"
+#include "pinion/base/utf8.h"
 #include "pinion/codec/bit_stream.h"
 
 namespace pinion::codec {
@@ -32,6 +33,7 @@ Result<ContainerFrame> read_frame(ByteReader& in) {
   PINION_TRY(frame.stream, read_varint(in, ".pnf file"));
   PINION_TRY(const ByteSpan name, read_blob(in));
   if (name.empty() || name.size() > kMaxNameBytes) return broken("impossible length of a name", in);
+  if (!is_utf8(as_text(name))) return broken("a name is not UTF-8", in);
   frame.name = as_text(name);
   PINION_TRY(frame.frame, read_blob(in));
   return frame;

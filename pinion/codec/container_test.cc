@@ -88,6 +88,10 @@ TEST(Container, RecordsThatBreakTheRules) {
             "bad_format")
       << "no name";
   EXPECT_EQ(verdict(file_of("\x02\x00\x81\x20" + std::string(4097, 'n'))), "bad_format") << "long name";
+  EXPECT_EQ(verdict(file_of("\x02\x00\x01\xc3\x01"
+                            "f"sv)),
+            "bad_format")
+      << "name that is not text";
   EXPECT_EQ(verdict(file_of("\x01\x82\x00"
                             "ab"sv)),
             "bad_format")

@@ -4,6 +4,7 @@
 #include "pinion/base/sha256.h"
 #include "pinion/codec/basis.h"
 #include "pinion/codec/bit_stream.h"
+#include "pinion/codec/calibrated_format.h"
 #include "pinion/codec/fidelity_decoder.h"
 #include "pinion/codec/lossless.h"
 
@@ -44,6 +45,9 @@ class StreamDecoder final : public Decoder {
         return decode_lossless(frame.header, frame.body);
       case Mode::kFidelity:
         return decode_inter(frame);
+      case Mode::kCalibrated:
+        return Error{Errc::kUnsupported, "calibrated frame outside its stream",
+                     "only a job that holds its calibration and latents can decode it"};
     }
     return Error{Errc::kInternal, "coded frame of a mode that was not checked", ""};
   }
@@ -83,8 +87,15 @@ Result<FrameInfo> inspect(ByteSpan bytes, const DecodeLimits& limits) {
                  .frame_bytes = bytes.size(),
                  .basis_hash = frame.header.basis ? to_hex(*frame.header.basis) : "",
                  .key_frame = !frame.header.previous.has_value(),
-                 .step_size = 0};
+                 .step_size = 0,
+                 .output_snr_db = 0};
   if (info.mode == Mode::kFidelity) info.step_size = ByteReader(frame.body).read<float>();
+  if (info.mode == Mode::kCalibrated && info.shape.elements() > 0) {
+    ByteReader body(frame.body);
+    PINION_TRY(const CalibratedParams params, read_calibrated_params(body));
+    info.step_size = params.step();
+    info.output_snr_db = params.output_snr / 100.0;
+  }
   return info;
 }
 

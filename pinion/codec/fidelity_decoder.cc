@@ -104,12 +104,6 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
 
 Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basis,
                                      const StreamState* previous, IndexTables& tables) {
-  DecodedFrame decoded;
-  if (frame.header.shape.elements() == 0) {
-    decoded.tensor = Tensor::empty(frame.header.dtype, frame.header.shape);
-    decoded.state.checksum = frame.checksum;
-    return decoded;
-  }
   const auto channels = static_cast<std::size_t>(channels_of(frame.header.shape));
   if (basis != nullptr && basis->rows.columns != channels) {
     return Error{Errc::kBadFormat,
@@ -120,6 +114,7 @@ Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basi
   PINION_TRY_VOID(check_previous(frame.header, previous));
   PINION_TRY(const FidelityBody body,
              parse_fidelity(frame, basis == nullptr ? channels : basis->rows.rows, previous));
+  DecodedFrame decoded;
   PINION_TRY(decoded.state, decode_state(frame, body, previous, tables));
   decoded.tensor = reconstruct(
       {.state = decoded.state.last, .rows = decoded.state.rows, .step = body.params.step, .basis = basis},

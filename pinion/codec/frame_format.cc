@@ -10,7 +10,8 @@ namespace pinion::codec {
 namespace {
 
 Result<Mode> mode_from_code(std::uint8_t code) {
-  if (code <= static_cast<std::uint8_t>(Mode::kFidelity)) return static_cast<Mode>(code);
+  const auto mode = static_cast<Mode>(code);
+  if (mode <= Mode::kFidelity || mode == Mode::kCalibrated) return mode;
   return Error{Errc::kUnsupported, "coded frame of unknown mode " + std::to_string(code),
                "it was written by a newer version"};
 }
@@ -23,6 +24,7 @@ bool mode_allows(Mode mode, DType dtype) {
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
              dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
     case Mode::kFidelity:
+    case Mode::kCalibrated:
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
   }
   return false;
@@ -123,7 +125,7 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
                  ""};
   }
   parsed.header.dtype = *known;
-  const bool may_depend = parsed.header.mode == Mode::kFidelity;
+  const bool may_depend = parsed.header.mode == Mode::kFidelity || parsed.header.mode == Mode::kCalibrated;
   if (flags > (may_depend ? kFlagBasis | kFlagPrevious : 0)) {
     return Error{Errc::kBadFormat, "coded frame has reserved flags set: " + std::to_string(flags), ""};
   }
@@ -147,6 +149,9 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   }
   if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};
+  }
+  if (parsed.header.shape.elements() == 0 && may_depend) {
+    return Error{Errc::kBadFormat, "coded frame of an empty tensor has a mode that needs elements", ""};
   }
   return parsed;
 }

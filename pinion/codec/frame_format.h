@@ -25,14 +25,14 @@ inline constexpr std::uint64_t kMaxExtent = (1ull << 31) - 1;
 inline constexpr std::uint64_t kMaxElements = (1ull << 48) - 1;
 inline constexpr std::uint64_t kMaxBodyBytes = (1ull << 48) - 1;
 
-// The first bytes of the basis asset's SHA-256.
+// The first bytes of the SHA-256 of a basis or calibration asset.
 using BasisId = std::array<std::byte, kBasisIdBytes>;
 
 struct FrameHeader {
   Mode mode = Mode::kRaw;
   DType dtype = DType::kF32;
   Shape shape;
-  std::optional<BasisId> basis;           // the basis that the frame needs
+  std::optional<BasisId> basis;           // the basis or calibration that the frame needs
   std::optional<std::uint32_t> previous;  // checksum of the frame that it predicts from
 };
 

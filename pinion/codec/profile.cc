@@ -37,6 +37,8 @@ std::string_view name(Mode mode) {
       return "lossless";
     case Mode::kFidelity:
       return "fidelity";
+    case Mode::kCalibrated:
+      return "calibrated";
   }
   return "unknown";
 }

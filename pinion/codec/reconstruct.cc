@@ -68,17 +68,25 @@ Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape) 
   std::vector<float> means(channels);
   std::transform(from.state.means.begin(), from.state.means.end(), means.begin(),
                  [mean_unit](std::int32_t m) { return static_cast<float>(m) * mean_unit; });
+  for (std::size_t r = 0; r < values.rows; ++r) {
+    const auto row = values.row(r);
+    for (std::size_t c = 0; c < channels; ++c) row[c] += means[c];
+  }
+  return to_tensor(values, dtype, shape);
+}
+
+Tensor to_tensor(const Matrix& values, DType dtype, const Shape& shape) {
   const float limit = largest_finite(dtype);
   Tensor tensor = Tensor::empty(dtype, shape);
-  const std::size_t row_bytes = channels * size_bytes(dtype);
-  for (std::size_t r = 0; r < from.rows; ++r) {
+  std::vector<float> bounded(values.columns);
+  for (std::size_t r = 0; r < values.rows; ++r) {
     const auto row = values.row(r);
-    for (std::size_t c = 0; c < channels; ++c) {
-      const float value = row[c] + means[c];
-      // Not a number becomes 0.
-      row[c] = value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      const float value = row[c];
+      bounded[c] = value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
     }
-    from_float(row.data(), static_cast<std::int64_t>(channels), dtype, tensor.mutable_data() + r * row_bytes);
+    from_float(bounded.data(), static_cast<std::int64_t>(row.size()), dtype,
+               tensor.mutable_data() + r * row.size() * size_bytes(dtype));
   }
   return tensor;
 }

@@ -14,8 +14,11 @@ struct Reconstruction {
   const Basis* basis = nullptr;  // null: components are channels
 };
 
-// Rounds to the tensor's type; values beyond its range become its largest
-// finite value. `shape` has as many channels as the state has means.
+// `shape` has as many channels as the state has means.
 Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape);
+
+// Rounds to the tensor's type; values beyond its range become its largest
+// finite value, what is not a number 0. `values` has the shape's elements.
+Tensor to_tensor(const Matrix& values, DType dtype, const Shape& shape);
 
 }  // namespace pinion::codec

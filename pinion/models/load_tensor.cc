@@ -41,7 +41,7 @@ class PieceReader {
 
 Result<at::Tensor> load_pieces(const Checkpoint& checkpoint, const CanonicalTensor& tensor,
                                const StageOptions& options) {
-  const c10::InferenceMode inference;
+  const c10::NoGradGuard no_grad;  // not InferenceMode: autograd could not use what is made there (linearise)
   const at::Device device = to_torch(options.device);
   const auto extents = tensor.shape.extents();
   const at::Tensor loaded = at::empty(at::IntArrayRef(extents.data(), extents.size()),

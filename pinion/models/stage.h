@@ -31,6 +31,7 @@ struct BlockRange {
 struct StateTensorSchema {
   std::string name;  // "image", "text"
   std::int64_t channels;
+  bool has_latent_rows = false;  // its first rows are the picture's latent tokens, one for one
 };
 
 struct BlockInfo {
@@ -97,10 +98,27 @@ struct StageOptions {
 // Called with the state entering each block when tracing: block index and the state there.
 using BlockObserver = std::function<void(int block, const TensorList& state)>;
 
+// A step that was recorded for its derivatives; it holds every block's activations until it goes.
+class LinearisedStep {
+ public:
+  virtual ~LinearisedStep() = default;
+  virtual const StepOutput& output() const = 0;
+
+  // Vector-Jacobian product: J^T c, where J is the derivative of the output with respect to the state that
+  // entered. `cotangents` are named and shaped as the output, the result as the entering state, in the
+  // stage's dtype on its device. May be called any number of times.
+  virtual Result<TensorList> pull_back(const TensorList& cotangents) = 0;
+};
+
 class StageJob {
  public:
   virtual ~StageJob() = default;
   virtual Result<StepOutput> step(const StepInput& input, const BlockObserver& observer = {}) = 0;
+
+  // The same step, recorded. kUnsupported for stages that cannot.
+  virtual Result<std::unique_ptr<LinearisedStep>> linearise(const StepInput&) {
+    return Error{Errc::kUnsupported, "this model's blocks give no derivatives", ""};
+  }
 };
 
 class Stage {

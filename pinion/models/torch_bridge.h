@@ -3,6 +3,7 @@
 // pinion/models include this. All functions are thread-safe.
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
 #include <concepts>

@@ -1,11 +1,8 @@
 #include "pinion/transport/dial.h"
 
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
-#include <boost/beast/websocket/ssl.hpp>
-#include <type_traits>
 
 #include "pinion/transport/tls_context.h"
 #include "pinion/transport/websocket_connection.h"
@@ -13,31 +10,25 @@
 namespace pinion::transport {
 namespace {
 
-namespace ssl = asio::ssl;
 using asio::ip::tcp;
-using PlainStream = beast::tcp_stream;
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+using boost::system::error_code;
 
 constexpr const char* kPath = "/pinion";
 
 // One attempt to connect. Its timer closes whatever is under way when the deadline passes.
-template <class Stream>
-class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
+class Dialer : public std::enable_shared_from_this<Dialer> {
  public:
-  static constexpr bool kIsTls = std::is_same_v<Stream, TlsStream>;
-
-  template <class... StreamArgs>
-  Dialer(asio::any_io_executor executor, DialOptions options, StreamArgs&... args)
+  Dialer(asio::any_io_executor executor, DialOptions options, asio::ssl::context* tls)
       : options_(std::move(options)),
         who_(to_string(options_.address)),
         resolver_(executor),
-        socket_(std::in_place, executor, args...),
+        socket_(tls != nullptr ? WebSocket(tcp::socket(executor), *tls) : WebSocket(tcp::socket(executor))),
         timer_(executor) {}
 
   asio::awaitable<Result<ConnectionPtr>> run() {
-    const auto self = this->shared_from_this();
+    const auto self = shared_from_this();
     timer_.expires_after(options_.deadline);
-    timer_.async_wait([weak = this->weak_from_this()](beast::error_code code) {
+    timer_.async_wait([weak = weak_from_this()](error_code code) {
       const auto dialer = weak.lock();
       if (!code && dialer) dialer->time_out();
     });
@@ -53,15 +44,15 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
   void time_out() {
     is_late_ = true;
     resolver_.cancel();
-    if (socket_) beast::get_lowest_layer(*socket_).close();
+    if (socket_) socket_->next_layer().close();
   }
 
   asio::awaitable<Result<ConnectionPtr>> connect() {
     PINION_CO_TRY_VOID(co_await connect_tcp());
-    PeerInfo peer{options_.address, std::nullopt, !kIsTls};
-    if constexpr (kIsTls) {
+    PeerInfo peer{options_.address, std::nullopt, options_.is_plain};
+    if (!options_.is_plain) {
       PINION_CO_TRY_VOID(co_await secure());
-      peer.fingerprint = peer_fingerprint(socket_->next_layer().native_handle());
+      peer.fingerprint = socket_->next_layer().fingerprint();
     }
     prepare_websocket(*socket_);
     const auto [code] = co_await socket_->async_handshake(to_string(options_.address), kPath, kAsTuple);
@@ -70,8 +61,7 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
                       "what answers at " + who_ + " is not a Pinion worker: " + code.message(),
                       "check that the port is that of `pinion worker`"};
     }
-    ConnectionPtr connection =
-        std::make_shared<WebSocketConnection<Stream>>(std::move(*socket_), std::move(peer));
+    ConnectionPtr connection = std::make_shared<WebSocketConnection>(std::move(*socket_), std::move(peer));
     socket_.reset();
     co_return connection;
   }
@@ -84,15 +74,15 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
                       "no machine is called \"" + options_.address.host + "\": " + resolve_code.message(),
                       "check the name, or use the address in numbers"};
     }
-    auto& stream = beast::get_lowest_layer(*socket_);
-    const auto [connect_code, endpoint] = co_await stream.async_connect(addresses, kAsTuple);
+    tcp::socket& tcp_socket = socket_->next_layer().socket();
+    const auto [connect_code, endpoint] = co_await asio::async_connect(tcp_socket, addresses, kAsTuple);
     if (connect_code) {
       co_return Error{Errc::kUnreachable, "nothing answers at " + who_ + ": " + connect_code.message(),
                       "check that `pinion worker` runs there with that port"};
     }
-    beast::error_code ignored;
-    stream.socket().set_option(tcp::no_delay(true), ignored);
-    if (!kIsTls && !endpoint.address().is_loopback()) {
+    error_code ignored;
+    tcp_socket.set_option(tcp::no_delay(true), ignored);
+    if (options_.is_plain && !endpoint.address().is_loopback()) {
       co_return Error{Errc::kInvalidArgument, "a connection without TLS to " + who_ + " is refused",
                       "leave encryption on for anything but this machine itself"};
     }
@@ -100,14 +90,13 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
   }
 
   asio::awaitable<Result<void>> secure() {
-    auto& stream = socket_->next_layer();
-    const auto [code] = co_await stream.async_handshake(ssl::stream_base::client, kAsTuple);
+    const error_code code = co_await socket_->next_layer().handshake_as_client();
     if (code) {
       co_return Error{Errc::kProtocol,
                       "what answers at " + who_ + " does not speak TLS 1.3: " + code.message(),
                       "check that the port is that of `pinion worker`"};
     }
-    const std::optional<Fingerprint> fingerprint = peer_fingerprint(stream.native_handle());
+    const std::optional<Fingerprint> fingerprint = socket_->next_layer().fingerprint();
     if (!fingerprint) co_return Error{Errc::kCertificate, who_ + " shows no certificate", ""};
     if (options_.accept) PINION_CO_TRY_VOID(options_.accept(*fingerprint));
     co_return Result<void>();
@@ -116,7 +105,7 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
   DialOptions options_;
   std::string who_;
   tcp::resolver resolver_;
-  std::optional<websocket::stream<Stream>> socket_;
+  std::optional<WebSocket> socket_;
   asio::steady_timer timer_;
   bool is_late_ = false;
 };
@@ -125,12 +114,9 @@ class Dialer : public std::enable_shared_from_this<Dialer<Stream>> {
 
 asio::awaitable<Result<ConnectionPtr>> dial(const Identity& identity, DialOptions options) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  if (options.is_plain) {
-    const auto dialer = std::make_shared<Dialer<PlainStream>>(executor, std::move(options));
-    co_return co_await dialer->run();
-  }
-  PINION_CO_TRY(ssl::context tls, make_tls_context(identity, TlsRole::kClient));
-  const auto dialer = std::make_shared<Dialer<TlsStream>>(executor, std::move(options), tls);
+  PINION_CO_TRY(asio::ssl::context tls, make_tls_context(identity, TlsRole::kClient));
+  asio::ssl::context* const used_tls = options.is_plain ? nullptr : &tls;
+  const auto dialer = std::make_shared<Dialer>(executor, std::move(options), used_tls);
   co_return co_await dialer->run();
 }
 

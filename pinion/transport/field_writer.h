@@ -43,6 +43,9 @@ class FieldWriter {
   void maybe_blob(const char* key, std::optional<std::uint32_t>& index) {
     if (index) (*object_)[key] = *index;
   }
+  void maybe_hexes(const char* key, std::vector<std::string>& values, Bounds, std::size_t) {
+    if (!values.empty()) (*object_)[key] = values;
+  }
   template <class T>
   void maybe_map(const char* key, std::optional<T>& value) {
     if (value) map(key, *value);

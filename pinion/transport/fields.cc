@@ -50,6 +50,17 @@ void FieldReader::hex(const char* key, std::string& value, std::size_t digits) {
   if (!error_ && !std::all_of(value.begin(), value.end(), is_lower_hex)) fail(key, "is not hexadecimal");
 }
 
+void FieldReader::maybe_hexes(const char* key, std::vector<std::string>& values, Bounds count,
+                              std::size_t digits) {
+  if (!has(key)) return;
+  const auto length = static_cast<std::int64_t>(digits);
+  texts(key, values, count, {length, length});
+  const auto fits = [&](const std::string& value) {
+    return value.size() == digits && std::ranges::all_of(value, is_lower_hex);
+  };
+  if (!error_ && !std::ranges::all_of(values, fits)) fail(key, "has an entry that is not hexadecimal");
+}
+
 void FieldReader::boolean(const char* key, bool& value) {
   const Json* field = find(key);
   if (field == nullptr) return;
@@ -65,7 +76,7 @@ void FieldReader::texts(const char* key, std::vector<std::string>& values, Bound
   const Json* field = find_array(key, count);
   if (field == nullptr) return;
   for (const Json& entry : *field) {
-    const bool fits = entry.is_string() && static_cast<std::int64_t>(entry.size()) >= 0 &&
+    const bool fits = entry.is_string() &&
                       static_cast<std::int64_t>(entry.get_ref<const std::string&>().size()) <= length.max;
     if (!fits) return fail(key, "has an entry that is not a short text");
     values.push_back(entry.get<std::string>());

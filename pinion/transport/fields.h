@@ -47,6 +47,7 @@ class FieldReader {
   void maybe_blob(const char* key, std::optional<std::uint32_t>& index) {
     if (has(key)) blob(key, index.emplace());
   }
+  void maybe_hexes(const char* key, std::vector<std::string>& values, Bounds count, std::size_t digits);
   template <class T>
   void maybe_map(const char* key, std::optional<T>& value) {
     if (has(key)) map(key, value.emplace());

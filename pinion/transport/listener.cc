@@ -4,77 +4,48 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/beast/core/detect_ssl.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/write.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
-#include <boost/beast/websocket/ssl.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
 
 #include "pinion/base/log.h"
-#include "pinion/transport/http_answer.h"
+#include "pinion/transport/http_exchange.h"
 #include "pinion/transport/tls_context.h"
 #include "pinion/transport/websocket_connection.h"
 
 namespace pinion::transport {
 namespace {
 
-namespace ssl = asio::ssl;
 using asio::ip::tcp;
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+using boost::system::error_code;
 
 constexpr std::chrono::seconds kHandshakeDeadline{5};
-constexpr std::size_t kMaxHttpHeaderBytes = 8 * 1024;
-constexpr std::string_view kPath = "/pinion";
+constexpr const char* kPath = "/pinion";
 
-// Sends the answer and closes; what goes wrong is the peer's business.
-template <class Stream>
-asio::awaitable<void> send_answer(Stream& stream, HttpAnswer answer) {
-  beast::get_lowest_layer(stream).expires_after(kHandshakeDeadline);
-  co_await http::async_write(stream, answer, kAsTuple);
-  beast::error_code ignored;
-  beast::get_lowest_layer(stream).socket().shutdown(tcp::socket::shutdown_send, ignored);
-}
+// Closes a stream unless it is let go of in time.
+class Patience {
+ public:
+  explicit Patience(ByteStream& stream) : stream_(&stream), timer_(stream.get_executor()) { renew(); }
+  ~Patience() { *is_over_ = true; }
 
-// Reads the HTTP request on `stream` and makes a connection of it if it asks for one; else nullptr.
-template <class Stream>
-asio::awaitable<ConnectionPtr> upgrade(Stream stream, beast::flat_buffer buffer, PeerInfo peer) {
-  auto& bottom = beast::get_lowest_layer(stream);
-  http::request_parser<http::empty_body> parser;
-  parser.header_limit(kMaxHttpHeaderBytes);
-  bottom.expires_after(kHandshakeDeadline);
-  const auto [read_code, bytes] = co_await http::async_read_header(stream, buffer, parser, kAsTuple);
-  if (read_code) co_return nullptr;
-  const HttpRequest request = parser.release();
-  if (!websocket::is_upgrade(request) || request.target() != kPath) {
-    co_await send_answer(stream, answer_http(request));
-    co_return nullptr;
+  void renew() {
+    timer_.expires_after(kHandshakeDeadline);
+    timer_.async_wait([stream = stream_, is_over = is_over_](error_code code) {
+      if (!code && !*is_over) stream->close();
+    });
   }
-  bottom.expires_never();
-  websocket::stream<Stream> socket(std::move(stream));
-  prepare_websocket(socket);
-  const auto [accept_code] = co_await socket.async_accept(request, kAsTuple);
-  if (accept_code) co_return nullptr;
-  co_return std::make_shared<WebSocketConnection<Stream>>(std::move(socket), std::move(peer));
-}
 
-asio::awaitable<ConnectionPtr> upgrade_tls(beast::tcp_stream tcp_stream, beast::flat_buffer start,
-                                           ssl::context& tls, PeerInfo peer) {
-  TlsStream stream(std::move(tcp_stream), tls);
-  beast::get_lowest_layer(stream).expires_after(kHandshakeDeadline);
-  const auto [code, bytes] =
-      co_await stream.async_handshake(ssl::stream_base::server, start.data(), kAsTuple);
-  if (code) co_return nullptr;
-  peer.fingerprint = peer_fingerprint(stream.native_handle());
-  co_return co_await upgrade(std::move(stream), beast::flat_buffer(), std::move(peer));
-}
+ private:
+  ByteStream* stream_;
+  asio::steady_timer timer_;
+  std::shared_ptr<bool> is_over_ =
+      std::make_shared<bool>(false);  // seen by a call that is already on its way
+};
 
 }  // namespace
 
 Result<std::shared_ptr<Listener>> Listener::open(asio::any_io_executor executor, const Identity& identity,
                                                  const ListenOptions& options) {
   const std::string where = to_string(options.bind);
-  beast::error_code code;
+  error_code code;
   tcp::resolver resolver(executor);
   const auto addresses = resolver.resolve(options.bind.host, std::to_string(options.bind.port),
                                           tcp::resolver::passive | tcp::resolver::numeric_service, code);
@@ -93,13 +64,13 @@ Result<std::shared_ptr<Listener>> Listener::open(asio::any_io_executor executor,
     return Error{Errc::kIo, "cannot listen on " + where + ": " + code.message(),
                  "choose another --port, or stop what uses it"};
   }
-  PINION_TRY(ssl::context tls, make_tls_context(identity, TlsRole::kServer));
+  PINION_TRY(asio::ssl::context tls, make_tls_context(identity, TlsRole::kServer));
   return std::make_shared<Listener>(std::move(acceptor), std::move(tls), options);
 }
 
-Listener::Listener(tcp::acceptor acceptor, ssl::context tls, const ListenOptions& options)
+Listener::Listener(tcp::acceptor acceptor, asio::ssl::context tls, const ListenOptions& options)
     : acceptor_(std::move(acceptor)), tls_(std::move(tls)), options_(options) {
-  beast::error_code code;
+  error_code code;
   port_ = acceptor_.local_endpoint(code).port();
 }
 
@@ -110,7 +81,7 @@ void Listener::start(OnConnection on_connection) {
 }
 
 void Listener::stop() {
-  beast::error_code ignored;
+  error_code ignored;
   acceptor_.close(ignored);
 }
 
@@ -135,28 +106,50 @@ asio::awaitable<void> Listener::accept_all() {
 
 asio::awaitable<void> Listener::greet(tcp::socket socket) {
   const auto self = shared_from_this();
-  beast::error_code code;
+  error_code code;
   const tcp::endpoint remote = socket.remote_endpoint(code);
   if (code) co_return;
   socket.set_option(tcp::no_delay(true), code);
   PeerInfo peer{{remote.address().to_string(), remote.port()}, std::nullopt, false};
+  ByteStream stream(std::move(socket), tls_);
+  const std::optional<HttpRequest> request = co_await negotiate(stream, peer);
+  if (!request) co_return;
+  WebSocket web_socket(std::move(stream));
+  prepare_websocket(web_socket);
+  const auto [accept_code] = co_await web_socket.async_accept(*request, kAsTuple);
+  if (accept_code || !acceptor_.is_open()) co_return;
+  on_connection_(std::make_shared<WebSocketConnection>(std::move(web_socket), std::move(peer)));
+}
 
-  beast::tcp_stream stream(std::move(socket));
-  beast::flat_buffer start;
-  stream.expires_after(kHandshakeDeadline);
-  const auto [detect_code, is_tls] = co_await beast::async_detect_ssl(stream, start, kAsTuple);
-  if (detect_code) co_return;
-  const std::string_view text(static_cast<const char*>(start.cdata().data()), start.size());
-  ConnectionPtr connection;
+asio::awaitable<std::optional<HttpRequest>> Listener::negotiate(ByteStream& stream, PeerInfo& peer) {
+  Patience patience(stream);
+  boost::beast::flat_buffer start;
+  const auto [detect_code, is_tls] =
+      co_await boost::beast::async_detect_ssl(stream.socket(), start, kAsTuple);
+  if (detect_code) co_return std::nullopt;
   if (is_tls) {
-    connection = co_await upgrade_tls(std::move(stream), std::move(start), tls_, peer);
-  } else if (options_.allow_plain_loopback && remote.address().is_loopback()) {
-    peer.is_plain = true;
-    connection = co_await upgrade(std::move(stream), std::move(start), peer);
-  } else if (looks_like_http(text)) {
-    co_await send_answer(stream, answer_no_tls());
+    patience.renew();
+    const error_code tls_code = co_await stream.handshake_as_server(start.data());
+    if (tls_code) co_return std::nullopt;
+    start.clear();
+    peer.fingerprint = stream.fingerprint();
+  } else {
+    stream.drop_tls();
+    peer.is_plain =
+        options_.allow_plain_loopback && stream.socket().remote_endpoint().address().is_loopback();
+    const std::string_view text(static_cast<const char*>(start.cdata().data()), start.size());
+    if (!peer.is_plain) {
+      if (looks_like_http(text)) co_await send_answer(stream, answer_no_tls());
+      co_return std::nullopt;
+    }
   }
-  if (connection && acceptor_.is_open()) on_connection_(std::move(connection));
+  patience.renew();
+  std::optional<HttpRequest> request = co_await read_request(stream, start);
+  if (request && !asks_for_websocket(*request, kPath)) {
+    co_await send_answer(stream, answer_http(*request));
+    co_return std::nullopt;
+  }
+  co_return request;
 }
 
 }  // namespace pinion::transport

@@ -9,7 +9,9 @@
 #include <functional>
 #include <memory>
 
+#include "pinion/transport/byte_stream.h"
 #include "pinion/transport/connection.h"
+#include "pinion/transport/http_answer.h"
 #include "pinion/transport/identity.h"
 
 namespace pinion::transport {
@@ -38,6 +40,9 @@ class Listener : public std::enable_shared_from_this<Listener> {
  private:
   asio::awaitable<void> accept_all();
   asio::awaitable<void> greet(asio::ip::tcp::socket socket);
+
+  // Finds out what the peer speaks. The request of one that wants a WebSocket; all others are answered.
+  asio::awaitable<std::optional<HttpRequest>> negotiate(ByteStream& stream, PeerInfo& peer);
 
   asio::ip::tcp::acceptor acceptor_;
   asio::ssl::context tls_;

@@ -151,6 +151,25 @@ TEST(Fields, NamesTheFieldThatIsWrong) {
   EXPECT_THAT(broken("dtype", ""), testing::HasSubstr("\"dtype\""));
 }
 
+TEST(Fields, KnownBasesMayBeLeftOutButNotBeWrong) {
+  JobReady ready;
+  EXPECT_FALSE(make_message(ready).header.contains("bases"));
+  EXPECT_TRUE(read_header<JobReady>(make_message(ready))->bases.empty());
+  ready.bases = {std::string(32, '0'), std::string(32, 'f')};
+  EXPECT_EQ(read_header<JobReady>(make_message(ready))->bases, ready.bases);
+  const auto accepts = [&](Json value) {
+    Message message = make_message(ready);
+    message.header["bases"] = std::move(value);
+    return read_header<JobReady>(message).ok();
+  };
+  EXPECT_TRUE(accepts(Json::array()));
+  EXPECT_FALSE(accepts("00"));
+  EXPECT_FALSE(accepts({std::string(31, '0')}));
+  EXPECT_FALSE(accepts({std::string(32, 'G')}));
+  EXPECT_FALSE(accepts({7}));
+  EXPECT_FALSE(accepts(std::vector<std::string>(65, std::string(32, '0'))));
+}
+
 TEST(Fields, ABlobIndexMustExist) {
   StepResult result;
   result.job = std::string(32, '0');

@@ -73,12 +73,6 @@ struct Bare {
 struct PairedTag {
   static constexpr std::string_view kType = "paired";
 };
-struct JobReadyTag {
-  static constexpr std::string_view kType = "job_ready";
-};
-struct JoinedTag {
-  static constexpr std::string_view kType = "joined";
-};
 struct JobEndedTag {
   static constexpr std::string_view kType = "job_ended";
 };
@@ -86,10 +80,24 @@ struct PingTag {
   static constexpr std::string_view kType = "ping";
 };
 using Paired = Bare<PairedTag>;
-using JobReady = Bare<JobReadyTag>;
-using Joined = Bare<JoinedTag>;
 using JobEnded = Bare<JobEndedTag>;
 using Ping = Bare<PingTag>;
+
+// What the receiver of a job's states holds already: the sender need not send it again.
+struct KnownBases {
+  std::vector<std::string> bases;
+
+  template <class V>
+  void fields(V& v) {
+    v.maybe_hexes("bases", bases, {0, 64}, 32);
+  }
+};
+struct JobReady : KnownBases {
+  static constexpr std::string_view kType = "job_ready";
+};
+struct Joined : KnownBases {
+  static constexpr std::string_view kType = "joined";
+};
 
 struct Pong {
   static constexpr std::string_view kType = "pong";

@@ -81,7 +81,8 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .rows = rows_of(begin),
           .dtype = stage.options().dtype,
           .profile = profile,
-          .is_first = stage.range().begin == 0,
+          .model_hash = setup_.stage->model_hash,
+          .blocks = stage.range(),
           .stage = begin.stage,
           .stages = begin.stages};
 }
@@ -98,11 +99,15 @@ asio::awaitable<Result<void>> Job::open(const Message& message) {
   }
   if (rows_of(begin) > kMaxRows) co_return Error{Errc::kTooLarge, "the job has too many tokens", ""};
   PINION_CO_TRY(const codec::Profile profile, codec::parse_profile(begin.profile));
-  codec_ = std::make_unique<StageCodec>(codec_setup(profile));
+  codec_ = std::make_unique<StageCodec>(codec_setup(profile), services_.bases);
 
   std::optional<Result<models::JobConstants>> read;
-  co_await on_pool(services_.codec_threads,
-                   [&] { read = guarded<models::JobConstants>([&] { return constants(message); }); });
+  co_await on_pool(services_.codec_threads, [&] {
+    read = guarded<models::JobConstants>([&] {
+      known_bases_ = codec_->load_bases();
+      return constants(message);
+    });
+  });
   if (!read->ok()) co_return std::move(*read).error();
   std::optional<Result<std::unique_ptr<models::StageJob>>> begun;
   const auto submit = [this](std::function<void()> work) {
@@ -155,6 +160,7 @@ asio::awaitable<Result<void>> Job::join_next() {
   join.stage = setup_.begin.stage + 1;
   const Result<transport::Joined> joined = co_await next_->ask<transport::Joined>(join, kNextDeadline);
   if (!joined.ok()) co_return Error(joined.error()).in(who);
+  codec_->next_stage_holds(joined->bases);
   co_return Result<void>();
 }
 

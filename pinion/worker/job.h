@@ -22,6 +22,7 @@ struct JobServices {
   const transport::Identity& identity;
   ComputeQueue& compute;
   asio::thread_pool& codec_threads;
+  const codec::BasisStore& bases;
   std::chrono::milliseconds idle_limit{600'000};
 };
 
@@ -52,6 +53,9 @@ class Job : public std::enable_shared_from_this<Job> {
   void on_end(std::function<void()> callback) { on_end_ = std::move(callback); }
 
   bool has_ended() const { return has_ended_; }
+
+  // Bases that this stage holds for what it receives; once open() is done.
+  const std::vector<std::string>& known_bases() const { return known_bases_; }
   const transport::BeginJob& begin() const { return setup_.begin; }
   const std::string& owner() const { return setup_.owner; }
   const transport::ConnectionPtr& client() const { return setup_.client; }
@@ -85,6 +89,7 @@ class Job : public std::enable_shared_from_this<Job> {
   JobSetup setup_;
   std::string line_;  // its name in the compute queue
   std::unique_ptr<StageCodec> codec_;
+  std::vector<std::string> known_bases_;
   std::shared_ptr<models::StageJob> stage_job_;  // used and freed on the device's thread
   std::shared_ptr<transport::Caller> next_;      // null in the last stage
   std::deque<Waiting> waiting_;

@@ -184,7 +184,9 @@ Result<void> Session::join_job(const Message& message) {
   joined_.insert(key);
   if (state_ == State::kGreeted) state_ = State::kJoined;
   connection_->set_limits(hub_.limits.max_message_bytes, client_.max_message_bytes);
-  reply(message, transport::Joined());
+  transport::Joined joined;
+  joined.bases = job->known_bases();
+  reply(message, joined);
   return {};
 }
 
@@ -248,7 +250,9 @@ asio::awaitable<Result<void>> Session::try_begin_job(const Message& message) {
     job->end();
     co_return opened.error();
   }
-  reply(message, transport::JobReady());
+  transport::JobReady ready;
+  ready.bases = job->known_bases();
+  reply(message, ready);
   co_return Result<void>();
 }
 

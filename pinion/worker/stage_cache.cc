@@ -101,6 +101,7 @@ Result<std::unique_ptr<LoadedStage>> StageCache::load_now(const std::filesystem:
   }
   auto loaded = std::make_unique<LoadedStage>();
   loaded->info = model->info();
+  loaded->model_hash = key.model_hash;
   const models::BlockRange range{key.begin, key.end};
   PINION_TRY(loaded->stage, model->load_stage(range, {.device = options_.device, .dtype = key.dtype}));
   loaded->weight_bytes = loaded->stage->weight_bytes();

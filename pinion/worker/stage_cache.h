@@ -21,6 +21,7 @@ struct StageKey {
 
 struct LoadedStage {
   models::ModelInfo info;
+  std::string model_hash;
   std::unique_ptr<models::Stage> stage;  // used on the device's thread only
   std::size_t weight_bytes = 0;
   double load_ms = 0;

@@ -20,12 +20,27 @@ ByteSpan bytes_of(const std::vector<float>& values) { return std::as_bytes(std::
 
 }  // namespace
 
-Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels) {
+codec::Decoder& StageCodec::decoder(const std::string& stream) {
   std::unique_ptr<codec::Decoder>& decoder = decoders_[stream];
   if (!decoder) decoder = codec::Decoder::create();
+  return *decoder;
+}
+
+std::vector<std::string> StageCodec::load_bases() {
+  std::vector<std::string> hashes;
+  if (is_first() || setup_.profile.mode != codec::Mode::kFidelity) return hashes;
+  for (const models::StateTensorSchema& schema : setup_.state) {
+    for (const Bytes& basis : bases_.load(arriving(schema.name))) {
+      if (decoder(schema.name).add_basis(basis).ok()) hashes.push_back(codec::basis_hash(basis));
+    }
+  }
+  return hashes;
+}
+
+Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels) {
   // Latents are float32 even if the stage is not.
   const auto max_bytes = static_cast<std::size_t>(setup_.rows * channels) * sizeof(float);
-  Result<Tensor> tensor = decoder->decode(
+  Result<Tensor> tensor = decoder(stream).decode(
       frame, {.max_tensor_bytes = max_bytes, .max_channels = static_cast<std::size_t>(channels)});
   if (!tensor.ok()) return std::move(tensor).error().in("stream \"" + stream + "\"");
   return tensor;
@@ -77,12 +92,9 @@ Result<Tensor> StageCodec::decode_state(const transport::StatePart& part, const 
                                         const models::StateTensorSchema& schema) {
   if (part.name != schema.name)
     return misfit("brings \"" + part.name + "\" in the place of \"" + schema.name + "\"");
-  if (part.basis) {
-    std::unique_ptr<codec::Decoder>& decoder = decoders_[part.name];
-    if (!decoder) decoder = codec::Decoder::create();
-    PINION_TRY_VOID(decoder->add_basis(message.blobs[*part.basis].bytes));
-  }
+  if (part.basis) PINION_TRY_VOID(decoder(part.name).add_basis(message.blobs[*part.basis].bytes));
   PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, schema.channels));
+  if (part.basis) bases_.keep(arriving(part.name), message.blobs[*part.basis].bytes);
   const Shape& shape = tensor.shape();
   if (shape.rank() != 3 || shape[0] != setup_.batch || shape[2] != schema.channels ||
       tensor.dtype() != setup_.dtype) {
@@ -97,7 +109,7 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
   PINION_TRY_VOID(receive_latents(step, message));
   models::StepInput input;
   input.sigma = step.sigma;
-  if (setup_.is_first) {
+  if (is_first()) {
     if (!step.state.empty()) return misfit("brings a state to the stage that makes it");
     input.state.push_back({"latents", Tensor::from_floats(latents_, latents_shape())});
     return input;
@@ -114,9 +126,10 @@ Result<codec::EncodedFrame> StageCodec::encode_frame(const std::string& stream, 
                                                      const Tensor& tensor, transport::TraceHop& hop) {
   std::unique_ptr<codec::Encoder>& encoder = encoders_[stream];
   if (!encoder) {
-    PINION_TRY(encoder, codec::Encoder::create(profile));
+    PINION_TRY(encoder, codec::create_encoder(profile, bases_, leaving(stream), known_bases_));
   }
   PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
+  if (!encoded.basis.empty()) bases_.keep(leaving(stream), encoded.basis);
   const codec::FrameStats& stats = encoded.stats;
   transport::TraceStream& trace = hop.streams.emplace_back();
   trace.name = stream;

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "pinion/codec/codec.h"
+#include "pinion/codec/basis_store.h"
 #include "pinion/models/stage.h"
 #include "pinion/transport/step_messages.h"
 
@@ -22,14 +22,23 @@ struct StageCodecSetup {
   std::int64_t rows = 0;  // batch times all tokens: no state tensor has more
   DType dtype = DType::kF32;
   codec::Profile profile;
-  bool is_first = false;  // begins at block 0: its state are the latents
+  std::string model_hash;
+  models::BlockRange blocks;
   int stage = 0;
   int stages = 1;
 };
 
 class StageCodec {
  public:
-  explicit StageCodec(StageCodecSetup setup) : setup_(std::move(setup)) {}
+  // `bases` outlives this.
+  StageCodec(StageCodecSetup setup, const codec::BasisStore& bases)
+      : setup_(std::move(setup)), bases_(bases) {}
+
+  // Takes in the bases that earlier jobs left for the states that arrive here; their hashes.
+  std::vector<std::string> load_bases();
+
+  // What the next stage holds; before the first encode.
+  void next_stage_holds(std::vector<std::string> bases) { known_bases_ = std::move(bases); }
 
   // The input of the stage's blocks. kProtocol: the step does not fit the job.
   Result<models::StepInput> decode(const transport::Step& step, const transport::Message& message);
@@ -40,6 +49,7 @@ class StageCodec {
                                     const models::StepOutput& output, transport::TraceHop& hop);
 
  private:
+  bool is_first() const { return setup_.blocks.begin == 0; }  // its state are the latents
   bool is_last() const { return setup_.stage + 1 == setup_.stages; }
   Shape latents_shape() const { return {setup_.batch, setup_.grid.tokens(), setup_.latent_channels}; }
 
@@ -48,11 +58,20 @@ class StageCodec {
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);
   Result<Tensor> decode_state(const transport::StatePart& part, const transport::Message& message,
                               const models::StateTensorSchema& schema);
+  codec::Decoder& decoder(const std::string& stream);
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, transport::TraceHop& hop);
+  codec::BasisPlace arriving(const std::string& stream) const {
+    return {setup_.model_hash, setup_.blocks.begin, stream};
+  }
+  codec::BasisPlace leaving(const std::string& stream) const {
+    return {setup_.model_hash, setup_.blocks.end, stream};
+  }
   Result<void> keep_velocity(const Tensor& velocity);
 
   StageCodecSetup setup_;
+  const codec::BasisStore& bases_;
+  std::vector<std::string> known_bases_;                             // of the next stage
   std::map<std::string, std::unique_ptr<codec::Decoder>> decoders_;  // by stream
   std::map<std::string, std::unique_ptr<codec::Encoder>> encoders_;
   std::vector<float> latents_;   // x of the last step; empty before the first

@@ -17,6 +17,7 @@ using transport::Message;
 constexpr std::int64_t kTokens = 6;
 constexpr std::int64_t kChannels = 4;
 const Shape kLatentsShape{1, kTokens, kChannels};
+const codec::BasisStore kNoBases{{}};
 
 Tensor random_tensor(const Shape& shape, unsigned seed) {
   std::mt19937 generator(seed);
@@ -44,7 +45,7 @@ StageCodecSetup setup(int stage, int stages) {
   setup.batch = 1;
   setup.grid = {2, 3};
   setup.rows = kTokens;
-  setup.is_first = stage == 0;
+  setup.blocks = {2 * stage, 2 * stage + 2};
   setup.stage = stage;
   setup.stages = stages;
   return setup;
@@ -82,7 +83,7 @@ std::string why(const Result<models::StepInput>& input) { return input.ok() ? ""
 
 TEST(StageCodec, AnyLatentsAreRestoredBitForBit) {
   // Even those that have nothing to do with the prediction, as of a sampler that adds noise.
-  StageCodec codec(setup(0, 1));
+  StageCodec codec(setup(0, 1), kNoBases);
   transport::Step step;
   transport::TraceHop hop;
   Tensor latents = random_tensor(kLatentsShape, 1);
@@ -102,7 +103,7 @@ TEST(StageCodec, AnyLatentsAreRestoredBitForBit) {
 }
 
 TEST(StageCodec, AMiddleStagePassesTheLatentsOn) {
-  StageCodec codec(setup(0, 3));
+  StageCodec codec(setup(0, 3), kNoBases);
   const Tensor latents = random_tensor(kLatentsShape, 1);
   const Tensor state = random_tensor({1, kTokens, 8}, 2);
   transport::Step step;
@@ -126,7 +127,7 @@ TEST(StageCodec, AMiddleStagePassesTheLatentsOn) {
   EXPECT_TRUE(passed->latents.delta && passed->latents.velocity);
 
   // The last stage made the velocity itself.
-  StageCodec before_last(setup(0, 2));
+  StageCodec before_last(setup(0, 2), kNoBases);
   transport::Step first;
   const Message start = exact_step(latents, first);
   ASSERT_TRUE(before_last.decode(first, start).ok());
@@ -144,7 +145,7 @@ TEST(StageCodec, SaysWhatDoesNotFit) {
     transport::Step changed = step;
     Message changed_message = message;
     change(changed, changed_message);
-    return why(StageCodec(setup(0, 1)).decode(changed, changed_message));
+    return why(StageCodec(setup(0, 1), kNoBases).decode(changed, changed_message));
   };
   EXPECT_EQ(with([](auto&, auto&) {}), "");
   EXPECT_THAT(with([](auto& s, auto&) { s.sigma = {1, 1}; }), testing::HasSubstr("sigmas"));
@@ -165,7 +166,7 @@ TEST(StageCodec, SaysWhatDoesNotFit) {
 TEST(StageCodec, AStateMustHaveTheModelsTensors) {
   const Tensor latents = random_tensor(kLatentsShape, 1);
   const auto decode = [&](const std::string& name, const Tensor& state) {
-    StageCodec codec(setup(1, 2));
+    StageCodec codec(setup(1, 2), kNoBases);
     transport::Step step;
     Message message = exact_step(latents, step);
     transport::StatePart& part = step.state.emplace_back();

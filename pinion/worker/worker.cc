@@ -46,8 +46,9 @@ class Worker::Running {
         identity_(std::move(identity)),
         catalogue_(io_.get_executor(), backend_, options_.models),
         stages_(backend_, catalogue_, compute_, options_.stages),
-        hub_(JobServices{backend_, identity_, *compute_, codec_threads_, options_.idle_job_limit}, stages_,
-             transport::PeerStore(options_.config_folder), options_.limits) {
+        bases_(options_.bases_folder),
+        hub_(JobServices{backend_, identity_, *compute_, codec_threads_, bases_, options_.idle_job_limit},
+             stages_, transport::PeerStore(options_.config_folder), options_.limits) {
     hub_.device = name(options_.stages.device);
     hub_.announce_secret = [this](const std::string& secret) { announce(secret); };
   }
@@ -117,6 +118,7 @@ class Worker::Running {
   const std::shared_ptr<ComputeQueue> compute_ = std::make_shared<ComputeQueue>();
   Catalogue catalogue_;
   StageCache stages_;
+  const codec::BasisStore bases_;
   Hub hub_;
   asio::steady_timer shutdown_timer_{io_};
   std::shared_ptr<transport::Listener> listener_;

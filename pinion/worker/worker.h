@@ -15,6 +15,7 @@ struct WorkerOptions {
   transport::ListenOptions listen;
   std::string public_host;              // in the pairing line; empty: the bind address, or this machine's
   std::filesystem::path config_folder;  // identity and peers
+  std::filesystem::path bases_folder;   // codec bases of earlier jobs; empty: none are kept
   std::vector<std::filesystem::path> models;
   StageCacheOptions stages;
   Limits limits;

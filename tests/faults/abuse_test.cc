@@ -30,6 +30,7 @@ class Abuse : public testing::Test {
  protected:
   void SetUp() override {
     ::setenv("PINION_CONFIG_DIR", fresh_folder("client").c_str(), 1);
+    ::setenv("PINION_CACHE_DIR", fresh_folder("client_cache").c_str(), 1);
     const std::filesystem::path models = fresh_folder("models");
     model_ = models / "six.toy";
     write_toy_model(model_, 6, 0, "a");

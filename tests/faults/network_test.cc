@@ -16,6 +16,7 @@ class Network : public testing::Test {
  protected:
   void SetUp() override {
     ::setenv("PINION_CONFIG_DIR", fresh_folder("client").c_str(), 1);
+    ::setenv("PINION_CACHE_DIR", fresh_folder("client_cache").c_str(), 1);
     models_ = fresh_folder("models");
     write_toy_model(model(), 6, 0, "a");
   }
@@ -97,6 +98,39 @@ TEST_F(Network, LatentsCostAFewBytesAfterTheFirstStep) {
       EXPECT_LT(up.message_bytes, 1000u);
     }
   }
+}
+
+TEST_F(Network, OnlyTheFirstJobPaysForItsBases) {
+  const auto a = start("a");
+  const auto b = start("b");
+  // Sixteen hidden channels that are two copies of eight latent ones: a rotation pays.
+  const ToyJobOptions options{.model = model(),
+                              .cut = 2,
+                              .stages = {{a->address(), 4}, {b->address(), 6}},
+                              .codec = "fidelity:30",
+                              .grid = 32};
+  const auto bytes_of_bases = [&](const Result<ToyJobOutcome>& outcome, std::size_t hop) {
+    std::size_t bytes = 0;
+    for (const client::RemoteStep& step : outcome->steps) {
+      for (const client::StreamStats& stream : step.hops[hop].streams) bytes += stream.frame.basis_bytes;
+    }
+    return bytes;
+  };
+  const Result<ToyJobOutcome> first = run_toy_job(options);
+  ASSERT_TRUE(first.ok()) << first.error().message();
+  const Result<ToyJobOutcome> second = run_toy_job(options);
+  ASSERT_TRUE(second.ok()) << second.error().message();
+  for (const std::size_t hop : {0u, 1u}) {
+    EXPECT_GT(bytes_of_bases(first, hop), 0u) << "hop " << hop;
+    EXPECT_EQ(bytes_of_bases(second, hop), 0u) << "hop " << hop;
+  }
+  // A worker that was not there before is sent them.
+  const auto c = start("c");
+  ToyJobOptions elsewhere = options;
+  elsewhere.stages = {{c->address(), 4}, {b->address(), 6}};
+  const Result<ToyJobOutcome> third = run_toy_job(elsewhere);
+  ASSERT_TRUE(third.ok()) << third.error().message();
+  EXPECT_GT(bytes_of_bases(third, 0), 0u);
 }
 
 TEST_F(Network, ReportsWhatEveryHopCost) {

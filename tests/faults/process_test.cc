@@ -60,6 +60,7 @@ class Processes : public testing::Test {
  protected:
   void SetUp() override {
     ::setenv("PINION_CONFIG_DIR", fresh_folder("client").c_str(), 1);
+    ::setenv("PINION_CACHE_DIR", fresh_folder("client_cache").c_str(), 1);
     models_ = fresh_folder("models");
     write_toy_model(models_ / "quick.toy", 6, 0, "quick");
     write_toy_model(models_ / "slow.toy", 6, 100, "slow");

@@ -21,6 +21,7 @@ const std::string kModel = std::string(PINION_SOURCE_DIR) + "/models/tiny-flux2"
 constexpr std::chrono::milliseconds kLimit = 120s;
 // From the moment of the fault: 5 s on a machine that is not busy with other tests.
 constexpr double kSoonMs = 15'000;
+constexpr int kMostSteps = 1000;
 
 class ProgramFaults : public testing::Test {
  protected:
@@ -44,6 +45,21 @@ class ProgramFaults : public testing::Test {
   test::WorkerProcess worker(const std::string& models = kModel, const std::string& name = "worker") const {
     return test::WorkerProcess(
         {.home = home_ + "/" + name, .models = models, .device = test::test_device(), .more_arguments = {}});
+  }
+
+  // A client in the middle of a job of more steps than the test lives to see.
+  std::unique_ptr<test::ChildProcess> start_long_job(const std::string& address) const {
+    std::vector<std::string> arguments = generate(address, kMostSteps);
+    arguments.insert(arguments.begin(), test::pinion_program());
+    auto client = std::make_unique<test::ChildProcess>(arguments, test::settings_in(client_));
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (client->running() && client->err().find("drawing") == std::string::npos &&
+           std::chrono::steady_clock::now() < deadline) {
+      client->wait(50ms);
+    }
+    client->wait(500ms);
+    EXPECT_TRUE(client->running()) << client->err();
+    return client;
   }
 
   // Exactly one line, with everything in `parts`.
@@ -125,17 +141,10 @@ TEST_F(ProgramFaults, DifferentWeightsAreNamedOnBothSides) {
 TEST_F(ProgramFaults, AKilledWorkerIsAClearError) {
   test::WorkerProcess there = worker();
   there.pair(client_);
-  std::vector<std::string> arguments = generate(there.address(), 5000);
-  arguments.insert(arguments.begin(), test::pinion_program());
-  test::ChildProcess client(arguments, test::settings_in(client_));
-  const auto deadline = std::chrono::steady_clock::now() + 60s;
-  while (client.err().find("drawing") == std::string::npos && std::chrono::steady_clock::now() < deadline) {
-    client.wait(50ms);
-  }
-  client.wait(500ms);
+  const auto client = start_long_job(there.address());
   const Stopwatch since;
   there.process().signal(SIGKILL);
-  const std::optional<ProcessResult> end = client.wait(60s);
+  const std::optional<ProcessResult> end = client->wait(60s);
   ASSERT_TRUE(end);
   EXPECT_LT(since.elapsed_ms(), kSoonMs);
   expect_one_line(*end, 1, {there.address(), "step", "check that `pinion worker` runs"});
@@ -144,17 +153,7 @@ TEST_F(ProgramFaults, AKilledWorkerIsAClearError) {
 TEST_F(ProgramFaults, AKilledClientDoesNotHurtTheWorker) {
   test::WorkerProcess there = worker();
   there.pair(client_);
-  std::vector<std::string> arguments = generate(there.address(), 5000);
-  arguments.insert(arguments.begin(), test::pinion_program());
-  {
-    test::ChildProcess client(arguments, test::settings_in(client_));
-    const auto deadline = std::chrono::steady_clock::now() + 60s;
-    while (client.err().find("drawing") == std::string::npos && std::chrono::steady_clock::now() < deadline) {
-      client.wait(50ms);
-    }
-    client.wait(500ms);
-    client.signal(SIGKILL);
-  }
+  start_long_job(there.address())->signal(SIGKILL);
   expect_serves(there);
   there.process().signal(SIGTERM);
   const std::optional<ProcessResult> end = there.process().wait(10s);

@@ -133,7 +133,7 @@ class ToyModel : public models::Model {
     info_.weight_dtype = DType::kF32;
     info_.latent_channels = kToyLatentChannels;
     info_.context_channels = kToyContextChannels;
-    info_.state = {{"image", kToyHiddenChannels}, {"text", kToyHiddenChannels}};
+    info_.state = {{"image", kToyHiddenChannels, true}, {"text", kToyHiddenChannels}};
   }
 
   const ModelInfo& info() const override { return info_; }

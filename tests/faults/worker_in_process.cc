@@ -22,6 +22,7 @@ WorkerInProcess::WorkerInProcess(const std::filesystem::path& models, const std:
   worker::WorkerOptions options;
   options.listen.bind = {"127.0.0.1", 0};
   options.config_folder = config;
+  options.bases_folder = config / "bases";
   options.models = {models};
   options.on_pairing_line = [line = std::make_shared<std::promise<std::string>>(std::move(line)),
                              is_first = true](const std::string& text) mutable {

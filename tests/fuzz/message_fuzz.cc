@@ -45,6 +45,7 @@ void check_message(ByteSpan bytes) {
   check_header<pinion::transport::OpenStage>(message);
   check_header<pinion::transport::Ready>(message);
   check_header<pinion::transport::BeginJob>(message);
+  check_header<pinion::transport::JobReady>(message);
   check_header<pinion::transport::JoinJob>(message);
   check_header<pinion::transport::Step>(message);
   check_header<pinion::transport::StepResult>(message);

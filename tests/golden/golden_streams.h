@@ -29,13 +29,26 @@ inline GoldenStream encode_stream(std::string name, const Profile& profile,
 // Three frames, the second and third predicted, without a basis or with one.
 inline GoldenStream fidelity_stream(DType dtype, bool with_basis) {
   const Bytes basis = with_basis ? basis_of(kGoldenForm) : Bytes();
+  LowRank form = kGoldenForm;
+  if (!with_basis) form.noise = 3;  // no basis pays where every direction is as strong as any other
   return encode_stream(std::string("fidelity_") + (with_basis ? "basis_" : "") + std::string(name(dtype)),
-                       kGoldenFidelity, low_rank_sequence(dtype, 3, kGoldenForm), basis);
+                       kGoldenFidelity, low_rank_sequence(dtype, 3, form), basis);
+}
+
+// The frames of docs/format_example.md: so small that a reader can follow every bit.
+inline std::vector<GoldenStream> example_streams() {
+  const LowRank form = {.rows = 4, .channels = 3, .rank = 1, .kept = 0.97, .seed = 45};
+  Dice dice(47);
+  std::vector<float> values(32);
+  for (float& value : values) value = static_cast<float>((0.5 + dice.uniform()) * (dice.bits() & 1 ? 1 : -1));
+  return {encode_stream("fidelity_example", kGoldenFidelity, low_rank_sequence(DType::kF32, 3, form)),
+          encode_stream("lossless_example", {.mode = Mode::kLossless},
+                        {tensor_of(DType::kBF16, {8, 4}, values)})};
 }
 
 inline std::vector<GoldenStream> golden_streams() {
   constexpr Profile kRaw = {.mode = Mode::kRaw}, kLossless = {.mode = Mode::kLossless};
-  std::vector<GoldenStream> streams;
+  std::vector<GoldenStream> streams = example_streams();
   for (const DType dtype : {DType::kF64, DType::kI16, DType::kBool}) {
     streams.push_back(
         encode_stream("raw_" + std::string(name(dtype)), kRaw, {random_bits(dtype, {2, 3, 5}, 42)}));

@@ -60,17 +60,21 @@ Qkv stream_qkv(const StreamWeights& weights, const Modulation& modulation, const
 // The rest of a stream's half of a double block, after attention.
 at::Tensor finish_stream(const StreamWeights& weights, const StreamModulation& modulation,
                          const at::Tensor& x, const at::Tensor& attention) {
-  at::Tensor out = at::addcmul(x, modulation[0].gate, at::linear(attention, weights.proj));
-  const at::Tensor mlp = gated(at::linear(modulate(out, modulation[1]), weights.mlp_in));
-  return out.addcmul_(modulation[1].gate, at::linear(mlp, weights.mlp_out));
+  const at::Tensor attended = at::addcmul(x, modulation[0].gate, at::linear(attention, weights.proj));
+  const at::Tensor mlp = gated(at::linear(modulate(attended, modulation[1]), weights.mlp_in));
+  // Not in place: a recorded step needs the norm's input again.
+  return at::addcmul(attended, modulation[1].gate, at::linear(mlp, weights.mlp_out));
 }
 
 }  // namespace
 
 at::Tensor time_features(const std::vector<float>& values, std::int64_t features) {
   const std::int64_t half = features / 2;
-  // In float32 and in this order, because at angles near 1000 every rounding shows.
-  const at::Tensor frequencies = (at::arange(half, at::kFloat) * -std::log(kLongestPeriod)).div_(half).exp_();
+  // In float32 and in this order, because at angles near 1000 every rounding shows. The exponential is
+  // rounded from float64: in float32 its last bit differs from processor to processor, and so would the
+  // pictures.
+  const at::Tensor exponents = (at::arange(half, at::kFloat) * -std::log(kLongestPeriod)).div_(half);
+  const at::Tensor frequencies = exponents.to(at::kDouble).exp_().to(at::kFloat);
   at::Tensor times = at::empty({static_cast<std::int64_t>(values.size()), 1}, at::kFloat);
   for (std::size_t i = 0; i < values.size(); ++i)
     times[static_cast<std::int64_t>(i)] = values[i] * kTimeScale;

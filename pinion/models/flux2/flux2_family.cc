@@ -59,7 +59,7 @@ ModelInfo describe(const Spec& spec, const Checkpoint& checkpoint) {
   info.latent_channels = spec.latent_channels;
   info.context_channels = spec.context_channels;
   info.takes_guidance = spec.takes_guidance;
-  info.state = {{"image", spec.hidden}, {"text", spec.hidden}};
+  info.state = {{"image", spec.hidden, true}, {"text", spec.hidden}};
   return info;
 }
 

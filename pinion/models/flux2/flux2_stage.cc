@@ -2,6 +2,7 @@
 
 #include "pinion/models/flux2/flux2_inputs.h"
 #include "pinion/models/flux2/flux2_rope.h"
+#include "pinion/models/recorded_step.h"
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::models::flux2 {
@@ -18,7 +19,8 @@ struct StepModulations {
 // first single block on. Handing it out splits it, so a cut looks the same everywhere.
 class FlowingState {
  public:
-  FlowingState(Streams streams) : streams_(std::move(streams)), text_tokens_(streams_.text.size(1)) {}
+  explicit FlowingState(Streams streams)
+      : streams_(std::move(streams)), text_tokens_(streams_.text.size(1)) {}
 
   void run(const DoubleBlockWeights& weights, const DoubleModulation& modulation, const at::Tensor& rope) {
     streams_ = double_block(weights, modulation, streams_, rope);
@@ -37,12 +39,12 @@ class FlowingState {
     return joint_.defined() ? joint_.narrow(1, text_tokens_, tokens) : streams_.image.narrow(1, 0, tokens);
   }
 
-  TensorList hand_out() const {
-    if (!joint_.defined())
-      return {{"image", from_torch(streams_.image)}, {"text", from_torch(streams_.text)}};
-    return {{"image", from_torch(image(joint_.size(1) - text_tokens_))},
-            {"text", from_torch(joint_.narrow(1, 0, text_tokens_))}};
+  NamedTorch split() const {
+    if (!joint_.defined()) return {{"image", streams_.image}, {"text", streams_.text}};
+    return {{"image", image(joint_.size(1) - text_tokens_)}, {"text", joint_.narrow(1, 0, text_tokens_)}};
   }
+
+  TensorList hand_out() const { return from_torch(split()); }
 
  private:
   Streams streams_;
@@ -73,14 +75,27 @@ class Flux2Job : public StageJob {
     PINION_TRY_VOID(check_step(setup_, constants_, input));
     return caught([&]() -> Result<StepOutput> {
       const c10::InferenceMode inference;
-      return run(input, observer);
+      return from_torch(run(take_in(input.state), modulate(input.sigma), observer));
+    });
+  }
+
+  Result<std::unique_ptr<LinearisedStep>> linearise(const StepInput& input) override {
+    PINION_TRY_VOID(check_step(setup_, constants_, input));
+    return caught([&]() -> Result<std::unique_ptr<LinearisedStep>> {
+      const StepModulations modulations = unrecorded_modulations(input.sigma);
+      const c10::AutoGradMode recording(true);
+      NamedTorch entering = take_in(input.state);
+      for (auto& [name, tensor] : entering) tensor = tensor.detach().clone().requires_grad_();
+      NamedTorch output = run(entering, modulations, {});
+      return std::unique_ptr<LinearisedStep>(
+          std::make_unique<RecordedStep>(std::move(entering), std::move(output)));
     });
   }
 
  private:
-  StepOutput run(const StepInput& input, const BlockObserver& observer) const {
-    const StepModulations modulations = modulate(input.sigma);
-    FlowingState state(setup_.embeds() ? embed(*find(input.state, "latents")) : take_in(input.state));
+  NamedTorch run(const NamedTorch& entering, const StepModulations& modulations,
+                 const BlockObserver& observer) const {
+    FlowingState state(embed(entering));
     const int doubles = setup_.spec.double_blocks;
     const int first_single = std::max(setup_.range.begin, doubles);
     for (int block = setup_.range.begin; block < setup_.range.end; ++block) {
@@ -93,11 +108,16 @@ class Flux2Job : public StageJob {
                   modulations.of_singles, rope_);
       }
     }
-    if (!setup_.finishes()) return state.hand_out();
+    if (!setup_.finishes()) return state.split();
     const std::int64_t rows =
         constants_.velocity_of_references ? image_tokens(constants_) : constants_.grid.tokens();
-    return {{"velocity", from_torch(finish(weights_->final_modulation, weights_->final_linear,
-                                           modulations.time, state.image(rows)))}};
+    return {{"velocity", finish(weights_->final_modulation, weights_->final_linear, modulations.time,
+                                state.image(rows))}};
+  }
+
+  StepModulations unrecorded_modulations(const std::vector<float>& sigma) const {
+    const c10::NoGradGuard no_grad;
+    return modulate(sigma);
   }
 
   StepModulations modulate(const std::vector<float>& sigma) const {
@@ -116,14 +136,17 @@ class Flux2Job : public StageJob {
     return all;
   }
 
-  Streams embed(const Tensor& latents) const {
-    at::Tensor tokens = on_device(latents);
-    if (reference_latents_.defined()) tokens = at::cat({tokens, reference_latents_}, 1);
-    return {.image = at::linear(tokens, weights_->image_in), .text = text_};
+  // What enters, on the device: the latents, or the state at the stage's first cut.
+  NamedTorch take_in(const TensorList& state) const {
+    if (setup_.embeds()) return {{"latents", on_device(*find(state, "latents"))}};
+    return {{"image", on_device(*find(state, "image"))}, {"text", on_device(*find(state, "text"))}};
   }
 
-  Streams take_in(const TensorList& state) const {
-    return {.image = on_device(*find(state, "image")), .text = on_device(*find(state, "text"))};
+  Streams embed(const NamedTorch& entering) const {
+    if (!setup_.embeds()) return {.image = entering[0].second, .text = entering[1].second};
+    at::Tensor tokens = entering[0].second;
+    if (reference_latents_.defined()) tokens = at::cat({tokens, reference_latents_}, 1);
+    return {.image = at::linear(tokens, weights_->image_in), .text = text_};
   }
 
   // In the stage's dtype on its device, aligned as libtorch's own tensors are: kernels may round otherwise
@@ -157,7 +180,7 @@ class Flux2Stage : public Stage {
   Result<std::unique_ptr<StageJob>> begin_job(JobConstants constants) override {
     PINION_TRY_VOID(check_constants(setup_, constants));
     return caught([&]() -> Result<std::unique_ptr<StageJob>> {
-      const c10::InferenceMode inference;
+      const c10::NoGradGuard no_grad;
       return std::unique_ptr<StageJob>(std::make_unique<Flux2Job>(setup_, weights_, std::move(constants)));
     });
   }

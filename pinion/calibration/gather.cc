@@ -1,0 +1,98 @@
+#include "pinion/calibration/gather.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "pinion/models/torch_bridge.h"
+
+namespace pinion::calibration {
+namespace {
+
+using models::from_torch;
+using models::to_torch;
+
+// [1, rows, channels] as float32 rows.
+at::Tensor rows_of(const Tensor& tensor) { return to_torch(tensor).flatten(0, 1).to(at::kFloat); }
+
+}  // namespace
+
+struct Gatherer::Before {
+  ChainStep step;
+  at::Tensor latents;      // undefined before the first step
+  double delta_sigma = 0;  // from that step to this one
+};
+
+Result<Gatherer> Gatherer::create(models::Model& model, GatherSettings settings) {
+  PINION_TRY(StageChain chain,
+             StageChain::load(model, settings.cuts, settings.stage, settings.max_stage_blocks));
+  return Gatherer(std::move(chain), std::move(settings), model.info());
+}
+
+Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info)
+    : chain_(std::move(chain)), settings_(std::move(settings)) {
+  const std::size_t steps = settings_.sigmas.size() - 1;
+  for (const int cut : settings_.cuts) {
+    CutSums& sums = sums_.emplace_back(CutSums{cut, {}});
+    for (const models::StateTensorSchema& schema : info.state) {
+      sums.streams.push_back({schema, std::vector<Moments>(steps), {}});
+    }
+  }
+}
+
+void Gatherer::add_moments(std::size_t step, const ChainStep& now, const at::Tensor& latents,
+                           const Before& before) {
+  const bool is_first = !before.latents.defined();
+  for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
+    for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
+      StreamSums& stream = sums_[cut].streams[i];
+      const at::Tensor state = rows_of(now.states[cut][i].tensor);
+      std::vector<at::Tensor> parts{state};
+      if (!is_first) parts.push_back(rows_of(before.step.states[cut][i].tensor));
+      if (stream.schema.has_latent_rows) {
+        parts.push_back(latents);
+        if (!is_first) parts.push_back((latents - before.latents) / before.delta_sigma);
+        parts.push_back(rows_of(now.velocity));
+      }
+      for (at::Tensor& part : parts) part = part.to(state.device());
+      stream.steps[step].add(at::cat(parts, 1));
+    }
+  }
+}
+
+Result<void> Gatherer::add_sensitivity(const Tensor& velocity, std::uint64_t seed) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  TensorList probes;
+  for (int i = 0; i < settings_.probes; ++i) {
+    const at::Tensor probe = at::randn(to_torch(velocity).sizes(), generator, at::TensorOptions(at::kFloat));
+    probes.push_back({"probe", from_torch(probe)});
+  }
+  return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      sums_[cut].streams[i].sensitivity.add(rows_of(gradient[i].tensor));
+    return {};
+  });
+}
+
+Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
+                               const std::function<Result<void>(int step)>& after_step) {
+  PINION_ASSERT(constants.batch == 1 && constants.references.empty());
+  return models::caught([&]() -> Result<void> {
+    const c10::NoGradGuard no_grad;
+    PINION_TRY_VOID(chain_.begin_job(constants));
+    at::Tensor latents = rows_of(noise);
+    Before before;
+    for (std::size_t step = 0; step + 1 < settings_.sigmas.size(); ++step) {
+      const double sigma = settings_.sigmas[step];
+      PINION_TRY(ChainStep now, chain_.step({static_cast<float>(sigma)}, from_torch(latents.unsqueeze(0))));
+      add_moments(step, now, latents, before);
+      PINION_TRY_VOID(add_sensitivity(now.velocity, seed + step));
+      const double delta_sigma = settings_.sigmas[step + 1] - sigma;
+      const at::Tensor velocity = rows_of(now.velocity).cpu();
+      before = {std::move(now), latents, delta_sigma};
+      latents = latents + velocity * delta_sigma;
+      PINION_TRY_VOID(after_step(static_cast<int>(step)));
+    }
+    return {};
+  });
+}
+
+}  // namespace pinion::calibration

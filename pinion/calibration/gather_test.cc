@@ -1,0 +1,129 @@
+// What jobs of the tiny model leave behind.
+
+#include "pinion/calibration/gather.h"
+
+#include <gtest/gtest.h>
+
+#include "pinion/models/sampling.h"
+#include "pinion/models/torch_bridge.h"
+
+namespace pinion::calibration {
+namespace {
+
+using models::from_torch;
+using models::to_torch;
+
+const std::string kModel = std::string(PINION_SOURCE_DIR) + "/models/tiny-flux2";
+constexpr models::LatentGrid kGrid{4, 4};
+constexpr std::int64_t kTextTokens = 8;
+
+template <class T>
+T must(Result<T> result) {
+  if (!result.ok()) throw std::runtime_error(result.error().message());
+  return std::move(result).value();
+}
+
+models::JobConstants constants_of(const models::ModelInfo& info) {
+  at::manual_seed(1);
+  models::JobConstants constants;
+  constants.grid = kGrid;
+  constants.text_tokens = kTextTokens;
+  constants.context = from_torch(at::randn({1, kTextTokens, info.context_channels}));
+  return constants;
+}
+
+class GatherTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<models::Model> model_ = must(models::open_model(kModel));
+  models::JobConstants constants_ = constants_of(model_->info());
+  Tensor noise_ = models::initial_noise(7, 1, model_->info().latent_channels, kGrid);
+};
+
+TEST_F(GatherTest, StatesAreThoseOfTheWholeModelHoweverItIsCut) {
+  const std::vector<int> cuts{1, 4};
+  StageChain chain = must(StageChain::load(*model_, cuts, {}, 2));
+  ASSERT_TRUE(chain.begin_job(constants_).ok());
+  const ChainStep step = must(chain.step({0.5f}, noise_));
+  const auto stage = must(model_->load_stage({0, model_->block_count()}, {}));
+  const auto job = must(stage->begin_job(constants_));
+  std::vector<TensorList> states;
+  const auto observe = [&](int block, const TensorList& state) {
+    if (block == cuts[0] || block == cuts[1]) states.push_back(state);
+  };
+  const TensorList output = must(job->step({.sigma = {0.5f}, .state = {{"latents", noise_}}}, observe));
+  EXPECT_TRUE(to_torch(step.velocity).equal(to_torch(output.front().tensor)));
+  ASSERT_EQ(step.states.size(), 2u);
+  for (std::size_t cut = 0; cut < 2; ++cut) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_TRUE(to_torch(step.states[cut][i].tensor).equal(to_torch(states[cut][i].tensor)));
+    }
+  }
+}
+
+TEST_F(GatherTest, RefusesCutsThatAreNone) {
+  for (const std::vector<int>& cuts : {std::vector<int>{0}, {6}, {3, 3}, {4, 2}}) {
+    const auto chain = StageChain::load(*model_, cuts, {}, 8);
+    ASSERT_FALSE(chain.ok());
+    EXPECT_EQ(chain.error().code, Errc::kInvalidArgument);
+  }
+}
+
+TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
+  GatherSettings settings{.cuts = {3}, .sigmas = {0.7, 0}, .probes = 64, .stage = {}};
+  Gatherer gatherer = must(Gatherer::create(*model_, settings));
+  const auto go_on = [](int) { return Result<void>(); };
+  ASSERT_TRUE(gatherer.run_job(constants_, noise_, 1, go_on).ok());
+
+  StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));
+  ASSERT_TRUE(chain.begin_job(constants_).ok());
+  const ChainStep step = must(chain.step({0.7f}, noise_));
+  const auto tail = must(model_->load_stage({3, model_->block_count()}, {}));
+  const auto job = must(tail->begin_job(constants_));
+  const auto s = [&](std::size_t stream) { return gatherer.sums()[0].streams[stream].sensitivity.mean(); };
+  const at::Tensor clean = to_torch(step.states[0][0].tensor);
+  constexpr double kScale = 2e-2;
+  constexpr int kTrials = 24;
+  double measured = 0;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    at::manual_seed(100 + trial);
+    const at::Tensor error = kScale * at::randn_like(clean);
+    const auto velocity = [&](const at::Tensor& image) {
+      const TensorList state{{"image", from_torch(image)}, step.states[0][1]};
+      return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
+    };
+    const at::Tensor change = (velocity(clean + error) - velocity(clean - error)) / (2 * kScale);
+    measured += change.pow(2).sum().item<double>() / kTrials;
+  }
+  // White errors of unit variance in every row add the trace of S for each.
+  EXPECT_NEAR(measured / (static_cast<double>(clean.size(1)) * s(0).trace().item<double>()), 1, 0.15);
+  // Text rows are heard too, far less.
+  EXPECT_GT(s(1).trace().item<double>(), 0);
+  EXPECT_LT(s(1).trace().item<double>(), 0.2 * s(0).trace().item<double>());
+}
+
+TEST_F(GatherTest, JoinedRowsHoldWhatTheyPromise) {
+  GatherSettings settings{.cuts = {3}, .sigmas = {1, 0.5, 0}, .probes = 1, .stage = {}};
+  Gatherer gatherer = must(Gatherer::create(*model_, settings));
+  int steps = 0;
+  const auto count = [&](int) {
+    ++steps;
+    return Result<void>();
+  };
+  ASSERT_TRUE(gatherer.run_job(constants_, noise_, 1, count).ok());
+  EXPECT_EQ(steps, 2);
+  const std::int64_t d = model_->info().state[0].channels, n = model_->info().latent_channels;
+  const StreamSums& image = gatherer.sums()[0].streams[0];
+  const StreamSums& text = gatherer.sums()[0].streams[1];
+  EXPECT_EQ(image.steps[0].mean().size(0), d + n + n);
+  EXPECT_EQ(image.steps[1].mean().size(0), 2 * d + 2 * n + n);
+  EXPECT_EQ(text.steps[0].mean().size(0), d);
+  EXPECT_EQ(text.steps[1].mean().size(0), 2 * d);
+  EXPECT_EQ(image.steps[0].count(), kGrid.tokens());
+  // The mean of x is that of the noise, and w is the velocity of the step before.
+  const at::Tensor first = image.steps[0].mean(), second = image.steps[1].mean();
+  EXPECT_TRUE(at::allclose(first.narrow(0, d, n), to_torch(noise_)[0].to(at::kDouble).mean(0), 1e-5, 1e-5));
+  EXPECT_TRUE(at::allclose(second.narrow(0, 2 * d + n, n), first.narrow(0, d + n, n), 1e-3, 1e-4));
+}
+
+}  // namespace
+}  // namespace pinion::calibration

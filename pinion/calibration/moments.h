@@ -1,0 +1,39 @@
+#pragma once
+// Sums over rows, gathered job by job: all that a linear calibration needs to know of what it saw. Memory
+// does not grow with the jobs. One object is used by one thread at a time.
+//
+// Products are float32, made on the rows' device and summed on the host.
+
+#include <ATen/ATen.h>
+
+namespace pinion::calibration {
+
+// The sum of rows' outer products.
+class Gram {
+ public:
+  void add(const at::Tensor& rows);  // [n, width], the same width in every call
+
+  std::int64_t count() const { return count_; }
+  at::Tensor mean() const;  // sum / count, [width, width] float64
+
+ private:
+  std::int64_t count_ = 0;
+  at::Tensor sum_;
+};
+
+// Mean and covariance.
+class Moments {
+ public:
+  void add(const at::Tensor& rows);  // [n, width], the same width in every call
+
+  std::int64_t count() const { return products_.count(); }
+  at::Tensor mean() const;        // [width] float64
+  at::Tensor covariance() const;  // [width, width] float64
+
+ private:
+  at::Tensor origin_;  // mean of the first rows: about it, large means cost no digits
+  at::Tensor sum_;     // about the origin
+  Gram products_;      // about the origin
+};
+
+}  // namespace pinion::calibration

@@ -1,0 +1,254 @@
+#include "pinion/calibration/solve.h"
+
+#include "pinion/models/torch_bridge.h"
+
+namespace pinion::calibration {
+namespace {
+
+using at::Tensor;
+
+// A step's covariance and mean, with the places of the parts in a joined row (StreamSums::steps).
+class Joined {
+ public:
+  struct Range {
+    std::int64_t begin = 0, size = 0;
+  };
+
+  Joined(const StreamSums& sums, std::size_t step, std::int64_t latent_channels)
+      : covariance_(sums.steps[step].covariance()), mean_(sums.steps[step].mean()) {
+    const std::int64_t latents = sums.schema.has_latent_rows ? latent_channels : 0;
+    const auto take = [this](std::int64_t size) {
+      const Range range{width_, size};
+      width_ += size;
+      return range;
+    };
+    state = take(sums.schema.channels);
+    before = take(step > 0 ? sums.schema.channels : 0);
+    latent = take(latents);
+    change = take(step > 0 ? latents : 0);
+    velocity = take(latents);
+  }
+
+  Tensor covariance(Range a, Range b) const {
+    return covariance_.narrow(0, a.begin, a.size).narrow(1, b.begin, b.size);
+  }
+  Tensor mean(Range range) const { return mean_.narrow(0, range.begin, range.size); }
+
+  Range state, before, latent, change, velocity;
+
+ private:
+  std::int64_t width_ = 0;
+  Tensor covariance_, mean_;
+};
+
+// Covariances of the inputs and outputs of a prediction.
+struct Problem {
+  Tensor inputs, cross, outputs;  // [i, i], [i, o], [o, o]
+  Tensor noise;                   // [i]: variance that the inputs will have in use besides
+};
+
+struct Solved {
+  Tensor matrix;    // [i, o]
+  Tensor residual;  // covariance of what is left, [o, o]
+};
+
+Tensor left_by(const Problem& problem, const Tensor& matrix) {
+  const Tensor explained = matrix.t().matmul(problem.cross);
+  return problem.outputs - explained - explained.t() + matrix.t().matmul(problem.inputs).matmul(matrix);
+}
+
+Solved regress(const Problem& problem, double ridge) {
+  if (problem.inputs.size(0) == 0) return {problem.cross, problem.outputs};
+  const double scale = problem.inputs.diagonal().mean().item<double>();
+  const Tensor matrix =
+      at::linalg_solve(problem.inputs + at::diag(problem.noise + ridge * scale), problem.cross);
+  return {matrix, left_by(problem, matrix)};
+}
+
+Prediction prediction(const Problem& problem, double ridge) {
+  const Solved solved = regress(problem, ridge);
+  return {solved.matrix, solved.residual.diagonal().clamp_min(0).sqrt()};
+}
+
+// Joins the covariances of a list of linear images: part i of the inputs is range i times map i (undefined:
+// the range as it is).
+struct Input {
+  Joined::Range range;
+  Tensor map;        // [range, width]
+  double noise = 0;  // variance of each
+};
+
+Tensor image(const Input& a, const Tensor& covariance) {
+  return a.map.defined() ? a.map.t().matmul(covariance) : covariance;
+}
+
+Problem problem_of(const Joined& joined, std::vector<Input> inputs, const Input& output) {
+  std::erase_if(inputs, [](const Input& input) { return input.range.size == 0; });
+  const auto between = [&](const Input& a, const Input& b) {
+    return image(b, image(a, joined.covariance(a.range, b.range)).t()).t();
+  };
+  const Tensor outputs = between(output, output);
+  if (inputs.empty()) {
+    return {at::zeros({0, 0}, outputs.options()), at::zeros({0, outputs.size(0)}, outputs.options()), outputs,
+            at::zeros({0}, outputs.options())};
+  }
+  std::vector<Tensor> rows, cross, noise;
+  for (const Input& a : inputs) {
+    std::vector<Tensor> row;
+    for (const Input& b : inputs) row.push_back(between(a, b));
+    rows.push_back(at::cat(row, 1));
+    cross.push_back(between(a, output));
+    noise.push_back(at::full({cross.back().size(0)}, a.noise, outputs.options()));
+  }
+  return {at::cat(rows, 0), at::cat(cross, 0), outputs, at::cat(noise, 0)};
+}
+
+// The `count` directions in which `covariance` is largest, as columns, largest first.
+Tensor principal_columns(const Tensor& covariance, std::int64_t count) {
+  const auto [values, vectors] = at::linalg_eigh(covariance);
+  return vectors.narrow(1, vectors.size(1) - count, count).flip(1).contiguous();
+}
+
+Tensor symmetric_root(const Tensor& matrix) {
+  const auto [values, vectors] = at::linalg_eigh(matrix);
+  return (vectors * values.clamp_min(0).sqrt()).matmul(vectors.t());
+}
+
+Result<void> check(const StreamSums& sums) {
+  for (const Moments& step : sums.steps) {
+    const std::int64_t width = step.count() == 0 ? 0 : step.mean().size(0);
+    if (step.count() > width && width > 0) continue;
+    return Error{Errc::kInvalidArgument,
+                 "\"" + sums.schema.name + "\": " + std::to_string(step.count()) +
+                     " rows are too few to calibrate " + std::to_string(width) + " values a row",
+                 "use more --jobs or larger pictures"};
+  }
+  return {};
+}
+
+// One stream to solve: which part of the joined rows it is, and what its errors cost.
+class StreamSolver {
+ public:
+  StreamSolver(const StreamSums& sums, std::int64_t latent_channels, const SolveSettings& settings,
+               bool is_velocity, Tensor cost)
+      : settings_(settings),
+        noise_(settings.reference_step * settings.reference_step / 12),
+        is_velocity_(is_velocity),
+        cost_(std::move(cost)) {
+    for (std::size_t t = 0; t < sums.steps.size(); ++t) steps_.emplace_back(sums, t, latent_channels);
+  }
+
+  // `root` weighs the channels before their principal directions are taken.
+  StreamModel solve(const Tensor& root, const Tensor& inverse_scale, std::int64_t count) const {
+    StreamModel model;
+    model.has_history = !is_velocity_;
+    Tensor heard = at::zeros_like(root);
+    for (const Joined& step : steps_) {
+      Problem problem =
+          problem_of(step, {history(step, {}), {step.latent, {}}, {step.change, {}}}, own(step, {}));
+      if (const std::int64_t carried = history(step, {}).range.size; carried > 0) {
+        problem.noise.narrow(0, 0, carried).copy_(inverse_scale * noise_);
+      }
+      heard += root.matmul(regress(problem, settings_.ridge).residual).matmul(root);
+    }
+    model.projection = root.matmul(principal_columns(heard, count));
+    model.reconstruction = reconstruction(model.projection);
+    const Tensor rebuilt = model.reconstruction.narrow(0, 0, count);
+    model.gain = rebuilt.matmul(cost_).mul(rebuilt).sum(1);
+    for (const Joined& step : steps_) model.steps.push_back(solve_step(step, model));
+    return model;
+  }
+
+ private:
+  Input own(const Joined& step, const Tensor& map) const {
+    return {is_velocity_ ? step.velocity : step.state, map};
+  }
+  Input history(const Joined& step, const Tensor& map) const {
+    return {is_velocity_ ? Joined::Range{} : step.before, map, map.defined() ? noise_ : 0};
+  }
+
+  // One for all steps: the rows that come from y, then those from u.
+  Tensor reconstruction(const Tensor& projection) const {
+    Tensor inputs, cross;
+    for (const Joined& step : steps_) {
+      Input y = own(step, projection);
+      y.noise = noise_;
+      const Problem problem = problem_of(step, {y, {step.latent, {}}}, own(step, {}));
+      const Tensor with_noise = problem.inputs + at::diag(problem.noise);
+      inputs = inputs.defined() ? inputs + with_noise : with_noise;
+      cross = cross.defined() ? cross + problem.cross : problem.cross;
+    }
+    const double lift = 1e-9 * inputs.diagonal().mean().item<double>();
+    return at::linalg_solve(inputs + lift * at::eye(inputs.size(0), inputs.options()), cross);
+  }
+
+  StepModel solve_step(const Joined& step, const StreamModel& model) const {
+    const Tensor& p = model.projection;
+    const Input y = own(step, p);
+    StepModel solved;
+    solved.mean = step.mean(own(step, {}).range);
+    solved.latent_mean = step.mean(step.latent);
+    solved.change_mean = step.change.size > 0 ? step.mean(step.change) : at::zeros_like(solved.latent_mean);
+    solved.alone = prediction(problem_of(step, {{step.latent, {}}}, y), settings_.ridge);
+    if (step.before.size > 0) {
+      solved.history = prediction(
+          problem_of(step, {history(step, p), {step.latent, {}}, {step.change, {}}}, y), settings_.ridge);
+    } else {  // nothing came before the first step: whoever asks is told what the latents tell
+      const std::int64_t carried = model.has_history ? p.size(1) : 0;
+      solved.history = {at::cat({at::zeros({carried, p.size(1)}, p.options()), solved.alone.matrix,
+                                 at::zeros({step.latent.size, p.size(1)}, p.options())},
+                                0),
+                        solved.alone.deviations};
+    }
+    const Problem rebuild = problem_of(step, {y, {step.latent, {}}}, own(step, {}));
+    solved.floor = std::max(0.0, left_by(rebuild, model.reconstruction).mul(cost_).sum().item<double>());
+    return solved;
+  }
+
+  SolveSettings settings_;
+  double noise_;
+  bool is_velocity_;
+  Tensor cost_;  // [d, d]: e cost e^T is what an error e of a row adds to the velocity's energy
+  std::vector<Joined> steps_;
+};
+
+void set_output_energy(const StreamSums& output, std::int64_t latent_channels, StreamModel& model) {
+  for (std::size_t t = 0; t < model.steps.size(); ++t) {
+    const Joined joined(output, t, latent_channels);
+    model.steps[t].output_energy = joined.covariance(joined.velocity, joined.velocity).trace().item<double>();
+  }
+}
+
+}  // namespace
+
+Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output,
+                                std::int64_t latent_channels, const SolveSettings& settings) {
+  PINION_ASSERT(output.schema.has_latent_rows && sums.steps.size() == output.steps.size());
+  PINION_TRY_VOID(check(sums));
+  PINION_TRY_VOID(check(output));
+  return models::caught([&]() -> Result<StreamModel> {
+    const Tensor sensitivity = sums.sensitivity.mean();
+    const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
+                                            at::eye(sensitivity.size(0), sensitivity.options());
+    const auto count = std::min<std::int64_t>(settings.components, sums.schema.channels);
+    const StreamSolver solver(sums, latent_channels, settings, false, sensitivity);
+    StreamModel model = solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), count);
+    set_output_energy(output, latent_channels, model);
+    return model;
+  });
+}
+
+Result<StreamModel> solve_velocity(const StreamSums& output, std::int64_t latent_channels,
+                                   const SolveSettings& settings) {
+  PINION_ASSERT(output.schema.has_latent_rows);
+  PINION_TRY_VOID(check(output));
+  return models::caught([&]() -> Result<StreamModel> {
+    const Tensor identity = at::eye(latent_channels, at::kDouble);
+    const StreamSolver solver(output, latent_channels, settings, true, identity);
+    StreamModel model = solver.solve(identity, identity.diagonal(), latent_channels);
+    set_output_energy(output, latent_channels, model);
+    return model;
+  });
+}
+
+}  // namespace pinion::calibration

@@ -1,0 +1,57 @@
+#pragma once
+// From sums to the linear model of a calibration (docs/calibration.md has the derivation). Pure functions on
+// libtorch, float64.
+//
+// Row-vector convention. With h a row of d channels, x its latents, u = x - latent_mean and
+// w = (x_t - x_{t-1}) / (sigma_t - sigma_{t-1}) - change_mean:
+//   y = (h - mean) P, predicted as u ALONE, or as [y_{t-1} | u | w] HISTORY, and h is rebuilt as
+//   mean + [y | u] R.
+
+#include <vector>
+
+#include "pinion/base/result.h"
+#include "pinion/calibration/gather.h"
+
+namespace pinion::calibration {
+
+struct SolveSettings {
+  int components = 256;          // K, at most the channels
+  double regularisation = 0.02;  // of the sensitivity: times its mean eigenvalue is added to all
+  double ridge = 1e-4;           // of the predictors, times the mean variance of their inputs
+  double reference_step = 0.12;  // the quantiser step whose noise the predictors expect, in y's units
+};
+
+struct Prediction {
+  at::Tensor matrix;      // [features, K]
+  at::Tensor deviations;  // [K] of y about it
+};
+
+// One step of the schedule. L is the latent channels, or 0 for rows without latents.
+struct StepModel {
+  at::Tensor mean;           // [d]
+  at::Tensor latent_mean;    // [L]
+  at::Tensor change_mean;    // [L]; zeros at the first step
+  Prediction alone;          // from u
+  Prediction history;        // from [y_{t-1} | u | w], without y where the stream has no history
+  double floor = 0;          // velocity energy of a row's error that stays when y is exact
+  double output_energy = 0;  // of a row of the velocity about its mean
+};
+
+struct StreamModel {
+  bool has_history = true;
+  at::Tensor projection;      // P, [d, K]: components by falling variance of what prediction leaves
+  at::Tensor reconstruction;  // R, [K + L, d]
+  at::Tensor gain;            // [K] velocity energy per squared error of y
+  std::vector<StepModel> steps;
+};
+
+// The model of a state tensor. `output` is of the tensor whose rows carry the latents (and the velocity);
+// `sums` and `output` may be the same. kInvalidArgument if there were fewer rows than they are wide.
+Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output,
+                                std::int64_t latent_channels, const SolveSettings& settings);
+
+// The model of the velocity, whose own error is what counts: P is a rotation.
+Result<StreamModel> solve_velocity(const StreamSums& output, std::int64_t latent_channels,
+                                   const SolveSettings& settings);
+
+}  // namespace pinion::calibration

@@ -1,0 +1,123 @@
+// Linear models from sums, on rows whose best model is known.
+
+#include "pinion/calibration/solve.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <gtest/gtest.h>
+
+namespace pinion::calibration {
+namespace {
+
+using at::Tensor;
+
+TEST(Moments, DoNotDependOnHowTheRowsCame) {
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(1);
+  const Tensor rows = at::randn({300, 5}, generator, at::TensorOptions(at::kFloat)) + 1000;
+  Moments whole, parts;
+  whole.add(rows);
+  for (const auto& [begin, count] : {std::pair{0, 7}, {7, 200}, {207, 93}})
+    parts.add(rows.narrow(0, begin, count));
+  const Tensor exact = rows.to(at::kDouble);
+  const Tensor centred = exact - exact.mean(0);
+  for (const Moments* moments : {&whole, &parts}) {
+    EXPECT_EQ(moments->count(), 300);
+    EXPECT_TRUE(at::allclose(moments->mean(), exact.mean(0), 1e-7, 1e-6));
+    EXPECT_TRUE(at::allclose(moments->covariance(), centred.t().matmul(centred) / 300, 1e-4, 1e-4));
+  }
+}
+
+// Two steps of states h = latents B + carried + innovation, of which the velocity h M hears n directions.
+struct Made {
+  static constexpr std::int64_t d = 24, n = 4, rows = 6000;
+  static constexpr double innovation = 0.25;
+  StreamSums sums;
+  std::vector<Tensor> states, latents;
+  Tensor hears;  // M, [d, n]
+
+  Made() {
+    sums.schema = {"image", d, true};
+    sums.steps.resize(2);
+    const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(2);
+    const auto normal = [&](std::int64_t r, std::int64_t c) {
+      return at::randn({r, c}, generator, at::TensorOptions(at::kFloat));
+    };
+    hears = normal(d, n) / std::sqrt(static_cast<double>(d));
+    const Tensor from_latents = normal(n, d), from_before = normal(d, d) / std::sqrt(2.0 * d);
+    const Tensor x0 = normal(rows, n), x1 = x0 - 0.5 * normal(rows, n);
+    const Tensor h0 = x0.matmul(from_latents) + innovation * normal(rows, d) + 3;
+    const Tensor h1 = x1.matmul(from_latents) + h0.matmul(from_before) + innovation * normal(rows, d);
+    sums.steps[0].add(at::cat({h0, x0, h0.matmul(hears)}, 1));
+    sums.steps[1].add(at::cat({h1, h0, x1, (x1 - x0) / -0.5, h1.matmul(hears)}, 1));
+    sums.sensitivity.add(hears.t().contiguous());
+    states = {h0, h1};
+    latents = {x0, at::cat({x1, (x1 - x0) / -0.5}, 1)};
+  }
+
+  // S = M M^T: the sum that was added is its n-th part.
+  static SolveSettings settings() {
+    return {.components = n, .regularisation = 1e-6, .ridge = 1e-9, .reference_step = 1e-3};
+  }
+};
+
+TEST(SolveStream, FindsWhatTheTailHearsAndLatentsDoNotTell) {
+  const Made made;
+  const Result<StreamModel> model = solve_state(made.sums, made.sums, Made::n, Made::settings());
+  ASSERT_TRUE(model.ok()) << model.error().message();
+  ASSERT_EQ(model->projection.sizes(), (std::vector<std::int64_t>{Made::d, Made::n}));
+  // The innovation is white: heard, it has the energy of M's columns. S was given as M M^T / n.
+  const double expected =
+      Made::innovation * Made::innovation * made.hears.pow(2).sum().item<double>() / Made::n;
+  const double first = model->steps[0].history.deviations.pow(2).sum().item<double>();
+  EXPECT_NEAR(first / expected, 1, 0.05);
+  // After it the state is known only in what was heard, so a little more is left.
+  EXPECT_GE(model->steps[1].history.deviations.pow(2).sum().item<double>(), 0.95 * expected);
+  // The components are everything that the velocity is made of.
+  const Tensor centred = made.states[0].to(at::kDouble) - model->steps[0].mean;
+  const Tensor u = made.latents[0].to(at::kDouble) - model->steps[0].latent_mean;
+  const Tensor rebuilt = at::cat({centred.matmul(model->projection), u}, 1).matmul(model->reconstruction);
+  const Tensor hears = made.hears.to(at::kDouble);
+  const double missed = (rebuilt - centred).matmul(hears).pow(2).sum().item<double>();
+  EXPECT_LE(missed / centred.matmul(hears).pow(2).sum().item<double>(), 1e-3);
+}
+
+TEST(SolveStream, NoiseOfTheComponentsIsTheErrorOfTheVelocity) {
+  const Made made;
+  const StreamModel model = solve_state(made.sums, made.sums, Made::n, Made::settings()).value();
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(3);
+  const Tensor noise = 1e-2 * at::randn({Made::rows, Made::n}, generator, at::TensorOptions(at::kDouble));
+  const Tensor error =
+      noise.matmul(model.reconstruction.narrow(0, 0, Made::n)).matmul(made.hears.to(at::kDouble));
+  // S was given as M M^T / n.
+  const double heard = error.pow(2).sum().item<double>() / Made::n;
+  EXPECT_NEAR(heard / noise.pow(2).sum().item<double>(), 1, 0.03);
+  EXPECT_NEAR(heard / noise.pow(2).matmul(model.gain).sum().item<double>(), 1, 1e-3);
+}
+
+TEST(SolveVelocity, IsWhatTheLatentsDoNotTell) {
+  const Made made;
+  const Result<StreamModel> velocity = solve_velocity(made.sums, Made::n, Made::settings());
+  ASSERT_TRUE(velocity.ok()) << velocity.error().message();
+  EXPECT_FALSE(velocity->has_history);
+  EXPECT_TRUE(at::allclose(velocity->projection.matmul(velocity->projection.t()),
+                           at::eye(Made::n, at::kDouble), 0, 1e-9));
+  const double heard = made.hears.pow(2).sum().item<double>() * Made::innovation * Made::innovation;
+  EXPECT_NEAR(velocity->steps[0].alone.deviations.pow(2).sum().item<double>() / heard, 1, 0.05);
+  EXPECT_TRUE(at::allclose(velocity->gain, at::ones({Made::n}, at::kDouble), 1e-3, 0));
+  EXPECT_LE(velocity->steps[0].floor, 1e-4 * velocity->steps[0].output_energy);
+}
+
+TEST(SolveStream, SaysWhenThereWereTooFewRows) {
+  StreamSums sums;
+  sums.schema.name = "image";
+  sums.schema.has_latent_rows = true;
+  sums.schema.channels = 24;
+  sums.steps.resize(1);
+  sums.steps[0].add(at::ones({20, 24}));
+  sums.sensitivity.add(at::ones({20, 24}));
+  const Result<StreamModel> model = solve_state(sums, sums, 4, {});
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().code, Errc::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace pinion::calibration

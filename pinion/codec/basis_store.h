@@ -1,0 +1,50 @@
+#pragma once
+// Bases that outlive a job: files in a folder of the user's cache, so that the next job at the same place
+// begins with the rotation that the last one learned and need not send it again (docs/protocol.md, section
+// 5).
+//
+// Thread-safe, also between processes: files are renamed into place. A store that cannot be read or written
+// costs only its memory; failures are logged.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "pinion/codec/codec.h"
+
+namespace pinion::codec {
+
+// Where a basis fits: one stream at one cut of one model.
+struct BasisPlace {
+  std::string model_hash;
+  int cut = 0;
+  std::string stream;
+};
+
+class BasisStore {
+ public:
+  static constexpr std::size_t kBasesPerPlace = 2;
+  static constexpr std::size_t kMaxBytes = std::size_t{1} << 30;  // of all places; the oldest leave
+
+  // An empty path makes a store that keeps nothing.
+  explicit BasisStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  // Newest first, at most kBasesPerPlace. Files that are damaged are passed over.
+  std::vector<Bytes> load(const BasisPlace& place) const;
+
+  void keep(const BasisPlace& place, ByteSpan basis) const;
+
+ private:
+  std::filesystem::path folder_of(const BasisPlace& place) const;
+  void make_room() const;
+
+  std::filesystem::path folder_;
+};
+
+// An encoder that starts with a basis kept for its place, above all with one of `known`: the hashes of those
+// that the other side holds, which are not sent again.
+Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
+                                                const BasisPlace& place,
+                                                const std::vector<std::string>& known);
+
+}  // namespace pinion::codec
