@@ -21,7 +21,7 @@ struct Case {
 };
 
 // The tensor beside and under itself. Every copy is rolled by its own number of rows, so that no two channels
-// are equal.
+// and no two rows are equal.
 Tensor tiled(const Tensor& tensor) {
   const std::int64_t rows = tensor.shape()[0];
   const std::int64_t channels = tensor.shape()[1];
@@ -30,7 +30,7 @@ Tensor tiled(const Tensor& tensor) {
   std::byte* to = out.mutable_data();
   for (std::int64_t row = 0; row < rows * kTilesDown; ++row) {
     for (std::int64_t across = 0; across < kTilesAcross; ++across, to += row_bytes) {
-      const std::int64_t from = (row + across * 67 + row / rows * 31) % rows;
+      const std::int64_t from = (row + across * 67 + row / rows * 31 * (across + 1)) % rows;
       std::memcpy(to, tensor.view().data + static_cast<std::size_t>(from) * row_bytes, row_bytes);
     }
   }

@@ -7,28 +7,18 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kMinRows = 16;
-constexpr double kBandsPerOctave = 1;    // of variance
-constexpr double kQuietVariance = 0.05;  // squared steps: components below hold no news of the rows
-constexpr double kMinSpread = 0.1;       // standard deviation of a row's log2 variance that is worth a map
+constexpr double kBandsPerOctave = 1;  // of variance
+constexpr double kMinSpread = 0.1;     // standard deviation of a row's log2 variance that is worth a map
 
 }  // namespace
 
-BandChoice choose_bands(std::span<const float> residuals, std::size_t rows) {
+BandChoice choose_bands(std::span<const float> sizes) {
+  const std::size_t rows = sizes.size();
   if (rows < kMinRows) return {};
-  // The size of each row, every component measured by its own variance.
-  std::vector<double> sizes(rows);
-  for (std::size_t begin = 0; begin < residuals.size(); begin += rows) {
-    const auto values = residuals.subspan(begin, rows);
-    double variance = 0;
-    for (const float value : values) variance += static_cast<double>(value) * value;
-    variance /= static_cast<double>(rows);
-    if (variance < kQuietVariance) continue;
-    for (std::size_t r = 0; r < rows; ++r) sizes[r] += static_cast<double>(values[r]) * values[r] / variance;
-  }
   std::vector<double> levels;
   double mean = 0, square = 0;
-  for (const double size : sizes) {
-    levels.push_back(std::log2(std::max(size, 1e-9)));
+  for (const float size : sizes) {
+    levels.push_back(std::log2(std::max(static_cast<double>(size), 1e-9)));
     mean += levels.back() / static_cast<double>(rows);
     square += levels.back() * levels.back() / static_cast<double>(rows);
   }

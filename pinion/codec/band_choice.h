@@ -14,8 +14,8 @@ struct BandChoice {
   std::size_t bands = 1;
 };
 
-// `residuals` is [components, rows], in steps. One band where rows are few or
-// alike.
-BandChoice choose_bands(std::span<const float> residuals, std::size_t rows);
+// `sizes` has the mean square of each row's residuals, every component measured by its own. One band where
+// rows are few or alike.
+BandChoice choose_bands(std::span<const float> sizes);
 
 }  // namespace pinion::codec

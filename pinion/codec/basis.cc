@@ -47,7 +47,8 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
   IndexTables tables;
   ComponentParams params;
   const std::array<std::size_t, 1> band_ends = {directions.columns};
-  const double bits = choose_index_classes({.values = values, .band_ends = band_ends}, tables, params);
+  RunPrices runs(values, directions.columns, {}, 1);
+  const double bits = choose_index_classes(runs, {}, tables, params);
 
   ByteWriter out;
   out.write_bytes(std::as_bytes(std::span(kBasisMagic)));

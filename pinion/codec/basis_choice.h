@@ -36,6 +36,7 @@ class BasisChooser {
     std::shared_ptr<const BasisFit> fit;
     Projection projection;
     Prediction prediction;
+    ComponentSample sample;
     RatePlan plan;  // step 0: it cannot meet the target
   };
 
@@ -50,6 +51,7 @@ class BasisChooser {
   std::array<double, kMaxReferences> steps_{};  // of the last frames, newest first
   double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
   std::size_t frames_ = 0;     // committed so far
+  std::size_t next_try_ = 0;   // frames before which no other basis is computed
   IndexTables tables_;
 };
 

@@ -33,13 +33,6 @@ std::optional<Matrix> invert(const Matrix& gram) {
   return multiply_transposed(lower, lower);
 }
 
-void fill_variances(Projection& projection) {
-  for (std::size_t k = 0; k < projection.components.rows; ++k) {
-    const auto row = projection.components.row(k);
-    projection.variances.push_back(energy(row) / static_cast<double>(row.size()));
-  }
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset) {
@@ -49,28 +42,25 @@ Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset) {
   const std::optional<Matrix> inverse = invert(multiply_transposed(columns, columns));
   if (!inverse) return Error{Errc::kBadFormat, "codec basis: its directions depend on each other", ""};
   fit->analysis = multiply_transposed(fit->basis->rows, *inverse);
+  for (std::size_t k = 0; k < fit->basis->rows.rows; ++k) {
+    fit->weights.push_back(energy(fit->basis->rows.row(k)));
+  }
   fit->asset = std::move(asset);
   return std::shared_ptr<const BasisFit>(std::move(fit));
 }
 
 Projection project(const BasisFit& fit, const Matrix& centred_transposed) {
   Projection projection;
-  projection.components = multiply_transposed(fit.analysis, centred_transposed);
-  fill_variances(projection);
-  const Matrix inside = multiply_transposed(fit.basis->rows, projection.components);
+  projection.weights = fit.weights;
+  projection.components =
+      std::make_shared<const Matrix>(multiply_transposed(fit.analysis, centred_transposed));
+  const Matrix inside = multiply_transposed(fit.basis->rows, *projection.components);
   double outside = 0;
   for (std::size_t i = 0; i < inside.values.size(); ++i) {
     const double rest = static_cast<double>(centred_transposed.values[i]) - inside.values[i];
     outside += rest * rest;
   }
   projection.outside = outside / static_cast<double>(centred_transposed.columns);
-  return projection;
-}
-
-Projection project_channels(const Matrix& centred_transposed) {
-  Projection projection;
-  projection.components = centred_transposed;
-  fill_variances(projection);
   return projection;
 }
 

@@ -11,24 +11,22 @@ namespace pinion::codec {
 
 struct BasisFit {
   std::shared_ptr<const Basis> basis;
-  Bytes asset;      // as it is sent
-  Matrix analysis;  // [channels, components]: component values of a row x are x
-                    // * analysis
+  Bytes asset;                  // as it is sent
+  std::vector<double> weights;  // squared lengths of the directions: of the components' errors in channels
+  Matrix analysis;              // [channels, components]: component values of a row x are x
+                                // * analysis
 };
 
 // kBadFormat if the asset is broken or its directions depend on each other.
 Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset);
 
 struct Projection {
-  Matrix components;              // [components, rows]
-  std::vector<double> variances;  // mean square of each
-  double outside = 0;             // mean squared length of what the rows keep outside the span
+  std::shared_ptr<const Matrix> components;  // [components, rows]
+  std::vector<double> weights;  // what a component's squared error is in channels; empty: the same
+  double outside = 0;           // mean squared length of what the rows keep outside the span
 };
 
 // `centred_transposed` is [channels, rows].
 Projection project(const BasisFit& fit, const Matrix& centred_transposed);
-
-// Components that are channels.
-Projection project_channels(const Matrix& centred_transposed);
 
 }  // namespace pinion::codec

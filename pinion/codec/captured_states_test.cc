@@ -2,15 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "pinion/base/safetensors.h"
 #include "pinion/codec/codec.h"
 #include "pinion/codec/codec_testing.h"
+#include "pinion/codec/fidelity_encoder.h"
 
 namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kSteps = 4;
-constexpr double kMostOverhead = 1.15;  // all bytes of a frame over the entropy of its indices
+constexpr double kMostOverhead = 1.10;  // all bytes of a stream's frames over the entropy of their indices
 
 struct Sequence {
   std::string name;
@@ -61,7 +64,7 @@ TEST(CapturedStates, FidelityMeetsItsTargetAndSpendsLittleBesidesIndices) {
   for (const Sequence& sequence : sequences()) {
     const auto encoder = testing::encoder_of(profile);
     const auto decoder = Decoder::create();
-    double later_bits = 0, later_ideal_bits = 0;
+    double bits = 0, ideal_bits = 0;
     for (std::size_t t = 0; t < kSteps; ++t) {
       SCOPED_TRACE(sequence.name + " step " + std::to_string(t));
       const Tensor& tensor = sequence.steps[t];
@@ -70,18 +73,71 @@ TEST(CapturedStates, FidelityMeetsItsTargetAndSpendsLittleBesidesIndices) {
       const auto decoded = testing::decode_next(*decoder, *encoded);
       ASSERT_TRUE(decoded.ok()) << decoded.error().message();
       const testing::Fidelity measured = testing::measure_again(tensor, *decoded);
-      EXPECT_NEAR(measured.snr_db, profile.target_snr_db, 0.3);
-      EXPECT_NEAR(measured.cosine, 0.995, 4e-4);
+      EXPECT_NEAR(measured.snr_db, profile.target_snr_db, 0.1);
+      EXPECT_GE(measured.cosine, 0.995 - 5e-5);
+      EXPECT_LE(measured.cosine, 0.9953);
       EXPECT_NEAR(encoded->stats.snr_db, measured.snr_db, 1e-3);
       EXPECT_NEAR(encoded->stats.cosine, measured.cosine, 1e-6);
-      if (t == 0) continue;
-      later_bits += 8.0 * static_cast<double>(encoded->frame.size());
-      later_ideal_bits += encoded->stats.ideal_index_bits;
+      bits += 8.0 * static_cast<double>(encoded->frame.size());
+      ideal_bits += encoded->stats.ideal_index_bits;
     }
-    RecordProperty("overhead of " + sequence.name, std::to_string(later_bits / later_ideal_bits));
-    if (sequence.name.ends_with("image")) {
-      EXPECT_LE(later_bits, kMostOverhead * later_ideal_bits) << sequence.name;
+    RecordProperty("overhead of " + sequence.name, std::to_string(bits / ideal_bits));
+    EXPECT_LE(bits, kMostOverhead * ideal_bits) << sequence.name;
+  }
+}
+
+// The text is padded to many rows that are nearly alike: they must cost next to nothing, whether by their
+// centre or by a basis.
+TEST(CapturedStates, FirstStepsOfTextAreSmallerThanPlanes) {
+  // Bits an element of 8-bit planes through x265 at the same cosine (docs/benchmarks.md).
+  const std::map<std::string, double> planes = {
+      {"cut1.text", 1.529}, {"cut3.text", 1.460}, {"cut5.text", 1.463}};
+  for (const Sequence& sequence : sequences()) {
+    if (!sequence.name.ends_with("text")) continue;
+    const Tensor& tensor = sequence.steps.front();
+    const auto encoded = testing::encoder_of(parse_profile("cos:.995").value())->encode(tensor);
+    ASSERT_TRUE(encoded.ok());
+    const double bits = 8.0 * static_cast<double>(encoded->frame.size() + encoded->basis.size()) /
+                        static_cast<double>(tensor.elements());
+    RecordProperty("bits of " + sequence.name, std::to_string(bits));
+    EXPECT_LT(bits, planes.at(sequence.name.substr(sequence.name.size() - 9))) << sequence.name;
+  }
+}
+
+TEST(CapturedStates, OneCorrectionIsEnough) {
+  const double target_db = parse_profile("cos:.995")->target_snr_db;
+  for (const Sequence& sequence : sequences()) {
+    IndexTables tables;
+    StreamState state;
+    std::array<double, kMaxReferences> steps{};
+    for (std::size_t t = 0; t < kSteps; ++t) {
+      const TensorView tensor = sequence.steps[t];
+      const CentredTensor centred = centre(tensor).value();
+      const Projection channels{centred.transposed, {}, 0};
+      const Prediction prediction = t == 0 ? Prediction{} : Prediction{&state, steps};
+      const ComponentSample sample = sample_components(channels, prediction);
+      auto coded = encode_fidelity({.tensor = tensor,
+                                    .centred = centred,
+                                    .projection = channels,
+                                    .sample = sample,
+                                    .prediction = prediction,
+                                    .target_error = centred.energy * std::pow(10, -target_db / 10)},
+                                   tables);
+      ASSERT_TRUE(coded);
+      EXPECT_LE(coded->passes, 2) << sequence.name << " step " << t;
+      EXPECT_NEAR(coded->stats.snr_db, target_db, 0.1) << sequence.name << " step " << t;
+      state = std::move(coded->state);
+      steps = {coded->step, steps[0]};
     }
+  }
+}
+
+TEST(CapturedStates, NoBasisWhereItDoesNotPay) {
+  for (const Sequence& sequence : sequences()) {
+    if (!sequence.name.ends_with("image")) continue;
+    const auto encoder = testing::encoder_of(parse_profile("cos:.995").value());
+    for (const Tensor& tensor : sequence.steps)
+      EXPECT_TRUE(encoder->encode(tensor)->basis.empty()) << sequence.name;
   }
 }
 

@@ -42,8 +42,10 @@ Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 
 // What one frame cost and what it kept. SNR and cosine are measured by the
-// encoder on what the decoder will reconstruct, after removing each channel's
-// mean; infinite and 1 for exact modes.
+// encoder on what the decoder will reconstruct. The SNR is the energy of the
+// original about its channels' means (over the rows) over that of the
+// difference: an error of a mean counts. The cosine is centred: between both
+// tensors, each minus its own channels' means. Infinite and 1 for exact modes.
 struct FrameStats {
   std::size_t frame_bytes = 0;
   std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was
@@ -119,7 +121,7 @@ struct FrameInfo {
   std::size_t frame_bytes;
   std::string basis_hash;  // of the basis or calibration, hex; empty if none is needed
   bool key_frame;
-  double step_size;  // quantiser step, 0 in exact modes
+  double step_size;      // quantiser step, 0 in exact modes
   double output_snr_db;  // what a calibrated frame predicts for the model's output, 0 in other modes
 };
 

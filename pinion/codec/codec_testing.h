@@ -56,6 +56,7 @@ struct LowRank {
   std::size_t rank = 12;
   double noise = 0.02;  // of each value, where the low-rank part has variance about 1
   double kept = 0.9;    // correlation of successive tensors
+  double fall = 1;      // direction k has amplitude 1 / (1 + fall k)
   std::uint32_t seed = 1;
 };
 
@@ -75,8 +76,8 @@ inline std::vector<Tensor> low_rank_sequence(DType dtype, std::size_t count, con
       for (std::size_t c = 0; c < channels; ++c) {
         double value = 0;
         for (std::size_t k = 0; k < form.rank; ++k) {
-          value +=
-              coordinates[r * form.rank + k] * directions[k * channels + c] / (1.0 + static_cast<double>(k));
+          value += coordinates[r * form.rank + k] * directions[k * channels + c] /
+                   (1 + form.fall * static_cast<double>(k));
         }
         values[r * channels + c] = static_cast<float>(means[c] + value + form.noise * dice.normal());
       }
@@ -117,8 +118,8 @@ struct Fidelity {
   double max_error = 0;
 };
 
-// The measure that codec.h promises, written down once more: all energies are those of what is left after
-// the original's mean of each channel is removed.
+// The measure that codec.h promises, written down once more: SNR about the original's mean of each channel;
+// for the cosine each tensor is taken about its own.
 inline Fidelity measure_again(const TensorView& original, const TensorView& decoded) {
   const auto count = static_cast<std::size_t>(original.elements());
   const std::size_t rank = original.shape.rank();
@@ -127,20 +128,26 @@ inline Fidelity measure_again(const TensorView& original, const TensorView& deco
   for (std::size_t i = 0; i < count; ++i)
     means[i % channels] += load_as_float(original.data, original.dtype, static_cast<std::int64_t>(i));
   for (long double& mean : means) mean /= static_cast<long double>(count / channels);
+  std::vector<long double> other_means(channels);
+  for (std::size_t i = 0; i < count; ++i)
+    other_means[i % channels] += load_as_float(decoded.data, decoded.dtype, static_cast<std::int64_t>(i));
+  for (long double& mean : other_means) mean /= static_cast<long double>(count / channels);
   long double signal = 0, other = 0, both = 0, error = 0, largest = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const auto at = static_cast<std::int64_t>(i);
     const long double x = load_as_float(original.data, original.dtype, at) - means[i % channels];
-    const long double y = load_as_float(decoded.data, decoded.dtype, at) - means[i % channels];
+    const long double y = load_as_float(decoded.data, decoded.dtype, at) - other_means[i % channels];
+    const long double difference = x + means[i % channels] - y - other_means[i % channels];
     signal += x * x;
     other += y * y;
     both += x * y;
-    error += (x - y) * (x - y);
-    largest = std::max(largest, std::abs(x - y));
+    error += difference * difference;
+    largest = std::max(largest, std::abs(difference));
   }
   if (error == 0) return {std::numeric_limits<double>::infinity(), 1, 0};
-  return {static_cast<double>(10 * std::log10(signal / error)),
-          static_cast<double>(both / std::sqrt(signal * other)), static_cast<double>(largest)};
+  const long double cosine = other > 1e-12l * signal ? both / std::sqrt(signal * other) : 0;
+  return {static_cast<double>(10 * std::log10(signal / error)), static_cast<double>(cosine),
+          static_cast<double>(largest)};
 }
 
 inline bool same_tensor(const TensorView& a, const TensorView& b) {

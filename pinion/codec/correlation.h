@@ -34,10 +34,27 @@ struct Correlation {
   double best_first(double second) const;
 };
 
-std::vector<Correlation> correlate(const Projection& projection, const Prediction& prediction);
+// Rows whose residuals are of about one size.
+struct RowGroup {
+  double share = 1;  // of all rows
+  double size = 1;   // mean squared length over that of all rows
+};
+
+// Many rows of all components, spread evenly, and what they say of the others: enough to plan a frame by.
+struct ComponentSample {
+  Matrix values;                              // [components, sampled rows]
+  std::array<Matrix, kMaxReferences> before;  // the references in the same units, zeros past their end; empty
+                                              // if there are none
+  std::array<std::vector<double>, kMaxReferences> before_means;  // [components], over all rows
+  std::vector<Correlation> correlations;                         // of each component, about its means
+  std::vector<float> row_weights;    // by which residuals are centred, sum 1; empty: rows are much alike
+  std::vector<RowGroup> row_groups;  // at least one
+};
+
+ComponentSample sample_components(const Projection& projection, const Prediction& prediction);
 
 // What prediction leaves of each component at best: mean squares.
-std::vector<double> predicted_variances(const Projection& projection, const Prediction& prediction);
+std::vector<double> predicted_variances(const ComponentSample& sample);
 
 // The nearest writable coefficient of the first reference.
 std::uint8_t nearest_coefficient(double value);

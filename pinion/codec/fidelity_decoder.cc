@@ -1,6 +1,59 @@
 #include "pinion/codec/fidelity_decoder.h"
 
+#include <algorithm>
+
+#include "pinion/codec/row_offsets.h"
+#include "pinion/codec/vector_loops.h"
+
 namespace pinion::codec {
+
+namespace {
+
+// From residuals in coded order to the components of `state`.
+Result<void> advance_components(const FidelityParams& params, const RowBands& bands,
+                                std::span<const std::int32_t> residuals, const StreamState* previous,
+                                StreamState& state) {
+  const std::size_t rows = state.rows;
+  const Predictor predictor(params, previous);
+  std::array<std::int64_t, kMaxReferences> largest{};
+  for (std::size_t i = 0; i < params.references; ++i) largest[i] = previous->largest(i);
+  if (!predictor.stays_in_range(largest)) {
+    std::vector<std::int64_t> prediction(rows);
+    for (std::size_t k = 0; k < params.component_count(); ++k) {
+      predictor.component(k, std::span(prediction));
+      PINION_TRY_VOID(advance_component({.params = params.components,
+                                         .component = k,
+                                         .bands = bands,
+                                         .prediction = prediction,
+                                         .residuals = residuals.subspan(k * rows, rows)},
+                                        std::span(state.last.components).subspan(k * rows, rows)));
+    }
+    state.last.largest = kMaxState;
+    return {};
+  }
+  const std::vector<std::uint8_t> band_of_row = bands.band_of_row();
+  RowOffsets offsets(params.components, band_of_row, rows);
+  std::vector<std::int32_t> prediction(rows), by_row(rows);
+  std::int32_t most = 0;
+  for (std::size_t k = 0; k < params.component_count(); ++k) {
+    predictor.component(k, std::span(prediction));
+    bands.unsort(residuals.subspan(k * rows, rows), std::span(by_row));
+    const std::int32_t* of_row = offsets.of(k);
+    const Advanced advanced = vector_loops().advance({.exact = nullptr,
+                                                      .prediction = prediction.data(),
+                                                      .residuals = by_row.data(),
+                                                      .ones_offset = of_row,
+                                                      .more_offset = of_row + rows,
+                                                      .count = rows},
+                                                     state.last.components.data() + k * rows);
+    most = std::max(most, advanced.largest);
+  }
+  state.last.largest = most;
+  if (most <= kMaxState) return {};
+  return Error{Errc::kBadFormat, "fidelity frame: a value leaves the range of the state", ""};
+}
+
+}  // namespace
 
 Result<void> check_previous(const FrameHeader& header, const StreamState* previous) {
   if (!header.previous) return {};
@@ -27,7 +80,10 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
   state.last.scales = params.components.scales;
   state.last.means.resize(state.channels);
   state.last.components.resize(params.component_count() * state.rows);
-  if (params.references > 0) state.older = previous->last.components;
+  if (params.references > 0) {
+    state.older = previous->last.components;
+    state.older_largest = previous->last.largest;
+  }
 
   PINION_TRY(const RowBands bands, decode_band_map(body, state.rows, tables));
   std::vector<std::int32_t> residuals(state.last.components.size());
@@ -42,16 +98,7 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
   std::vector<std::int64_t> prediction(state.channels);
   predictor.means(prediction);
   PINION_TRY_VOID(advance_means(prediction, state.last.means, state.last.means));
-  prediction.resize(state.rows);
-  for (std::size_t k = 0; k < params.component_count(); ++k) {
-    predictor.component(k, prediction);
-    PINION_TRY_VOID(advance_component({.params = params.components,
-                                       .component = k,
-                                       .bands = bands,
-                                       .prediction = prediction,
-                                       .residuals = std::span(residuals).subspan(k * state.rows, state.rows)},
-                                      std::span(state.last.components).subspan(k * state.rows, state.rows)));
-  }
+  PINION_TRY_VOID(advance_components(params, bands, residuals, previous, state));
   return state;
 }
 
@@ -69,8 +116,9 @@ Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basi
              parse_fidelity(frame, basis == nullptr ? channels : basis->rows.rows, previous));
   DecodedFrame decoded;
   PINION_TRY(decoded.state, decode_state(frame, body, previous, tables));
-  decoded.tensor =
-      to_tensor(reconstruct(decoded.state, body.params.step, basis), frame.header.dtype, frame.header.shape);
+  decoded.tensor = reconstruct(
+      {.state = decoded.state.last, .rows = decoded.state.rows, .step = body.params.step, .basis = basis},
+      frame.header.dtype, frame.header.shape);
   return decoded;
 }
 

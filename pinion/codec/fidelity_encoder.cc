@@ -4,60 +4,44 @@
 #include <cmath>
 #include <cstring>
 
-#include "pinion/base/float_formats.h"
 #include "pinion/codec/bit_stream.h"
+#include "pinion/codec/frame_quantiser.h"
 #include "pinion/codec/ideal_bits.h"
+#include "pinion/codec/predictor_choice.h"
 #include "pinion/codec/rate_model.h"
 #include "pinion/codec/reconstruct.h"
+#include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
 namespace {
 
-constexpr int kMaxSearchSteps = 8;
-constexpr double kSearchTolerance = 0.008;  // of the error, in the component domain
-constexpr int kMaxCorrections = 3;          // with the whole decoder in the loop,
-constexpr int kMaxAttempts = 12;            // and with lower targets until one is met
-constexpr double kGoodEnough = 0.03;        // see Attempt::badness
-constexpr double kAcceptedRatio = 1.05;     // of the error to the target: a fifth of a decibel
+constexpr double kGoodEnough = 0.008;     // see Attempt::badness
+constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth of a decibel
+constexpr int kMaxPasses = 10;            // two are usual
+constexpr double kLowered = 0.9;
 
-// The step at which the error in the component domain is `target`, by secants
-// of log error over log step.
-std::optional<QuantisedFrame> search(const FrameQuantiser& quantiser, double target, double outside,
-                                     double step) {
-  std::optional<QuantisedFrame> best;
-  double last_step = 0, last_error = 0;
-  for (int i = 0; i < kMaxSearchSteps; ++i) {
-    std::optional<QuantisedFrame> frame = quantiser.quantise(step, best ? &*best : nullptr);
-    if (!frame) return best;
-    const double error = frame->error;
-    if (!best || std::abs(error - target) < std::abs(best->error - target)) best = std::move(frame);
-    if (std::abs(error - target) < kSearchTolerance * target) break;
-    // Near the outside error the step moves little; then only the rest of the
-    // error follows it.
-    double slope = 2 * (error - outside) / error;
-    if (last_step > 0 && last_error != error)
-      slope = std::log(error / last_error) / std::log(step / last_step);
-    slope = std::clamp(slope, 0.3, 3.0);
-    last_step = step;
-    last_error = error;
-    step *= std::exp(std::clamp(std::log(target / error) / slope, -1.5, 1.5));
+Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables) {
+  const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
+  const ComponentParams& components = frame.params.components;
+  const std::size_t band_count = components.band_scales.size();
+  const RowBands bands = band_count > 1 ? RowBands(frame.band_of_row, band_count) : RowBands(rows);
+  std::vector<std::int32_t> coded(components.scales.size() * rows);
+  for (std::size_t begin = 0; begin < coded.size(); begin += rows) {
+    bands.sort(std::span(frame.residuals).subspan(begin, rows), std::span(coded).subspan(begin, rows));
   }
-  return best;
-}
-
-Bytes write(const FidelityRequest& request, QuantisedFrame& frame, IndexTables& tables) {
+  std::vector<std::int32_t> means = frame.mean_residuals;
   ByteWriter body;
   write_fidelity_params(body, frame.params, request.prediction.previous);
-  if (frame.bands.count() > 1) {
+  if (band_count > 1) {
     write_varint(body, frame.band_map.size());
     body.write_bytes(frame.band_map);
   }
-  write_index_chunks(body, choose_grid(frame.params.components, frame.bands.rows(), frame.bits),
-                     {.params = frame.params.components,
-                      .band_ends = frame.bands.ends(),
-                      .values = frame.residuals,
+  write_index_chunks(body, choose_grid(components, rows, frame.bits),
+                     {.params = components,
+                      .band_ends = bands.ends(),
+                      .values = coded,
                       .lead_class = frame.params.mean_class,
-                      .lead = frame.mean_residuals},
+                      .lead = means},
                      tables);
   FrameHeader header{Mode::kFidelity, request.tensor.dtype, request.tensor.shape, std::nullopt, std::nullopt};
   if (request.fit != nullptr) header.basis = request.fit->basis->id;
@@ -70,122 +54,178 @@ void trim(QuantisedFrame& frame, std::size_t rows) {
   ComponentParams& params = frame.params.components;
   const auto silent = [&](std::size_t k) {
     const auto state = std::span(frame.state.components).subspan(k * rows, rows);
-    return params.scales[k] == 0 && std::all_of(state.begin(), state.end(), [](auto s) { return s == 0; });
+    return frame.coded[k] == 0 && std::all_of(state.begin(), state.end(), [](auto s) { return s == 0; });
   };
   while (!params.scales.empty() && silent(params.scales.size() - 1)) {
     params.scales.pop_back();
     if (!params.predictor_of.empty()) params.predictor_of.pop_back();
-    frame.state.components.resize(params.scales.size() * rows);
   }
+  frame.state.components.resize(params.scales.size() * rows);
   frame.residuals.resize(params.scales.size() * rows);
+  frame.state.scales = params.scales;
 }
 
 // A frame as the decoder will see it.
 struct Attempt {
   QuantisedFrame frame;
-  StreamState state;  // without checksum and older components
-  Tensor decoded;
-  double error_ratio = 0;  // of the target
+  FrameStats stats;
+  double error = 0;        // mean squared error of a row,
+  double error_ratio = 0;  // and over the target
 
   // Missing the target is worse than passing it.
-  double badness() const { return error_ratio > 1 ? 2 * (error_ratio - 1) : 1 - error_ratio; }
+  bool is_better_than(const Attempt& other) const {
+    const bool meets = error_ratio <= kAcceptedRatio, other_meets = other.error_ratio <= kAcceptedRatio;
+    return meets != other_meets ? meets : badness() < other.badness();
+  }
+  double badness() const { return error_ratio > 1 ? 1.5 * (error_ratio - 1) : 1 - error_ratio; }
 };
 
 Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame) {
-  const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
-  trim(frame, rows);
-  frame.state.scales = frame.params.components.scales;
-  Attempt attempt;
-  attempt.state.rows = rows;
-  attempt.state.channels = request.centred.means.size();
-  attempt.state.last = std::move(frame.state);
+  const CentredTensor& centred = request.centred;
   const Basis* basis = request.fit != nullptr ? request.fit->basis.get() : nullptr;
-  if (basis != nullptr) attempt.state.basis = basis->id;
-  attempt.decoded = to_tensor(reconstruct(attempt.state, frame.params.step, basis), request.tensor.dtype,
-                              request.tensor.shape);
-  attempt.error_ratio = row_error(request.tensor, attempt.decoded) / request.target_error;
+  Attempt attempt;
+  const Tensor decoded = reconstruct(
+      {.state = frame.state, .rows = centred.values.rows, .step = frame.params.step, .basis = basis},
+      request.tensor.dtype, request.tensor.shape);
+  attempt.stats = measure(centred, decoded);
+  attempt.error = centred.energy * std::pow(10, -attempt.stats.snr_db / 10);
+  attempt.error_ratio = attempt.error / request.target_error;
   attempt.frame = std::move(frame);
   return attempt;
 }
 
+// Where components are centred, in channels.
+std::vector<double> shifted_means(const FidelityRequest& request, std::span<const double> shifts) {
+  std::vector<double> centre = request.centred.means;
+  for (std::size_t k = 0; k < shifts.size(); ++k) {
+    if (shifts[k] == 0) continue;
+    if (request.fit == nullptr) {
+      centre[k] += shifts[k];
+    } else {
+      const auto direction = request.fit->basis->rows.row(k);
+      for (std::size_t c = 0; c < centre.size(); ++c)
+        centre[c] += shifts[k] * static_cast<double>(direction[c]);
+    }
+  }
+  return centre;
+}
+
+// Looks for the step at which the target is met.
+class StepSearch {
+ public:
+  StepSearch(const FidelityRequest& request, const ComponentParams& predictors, double planned_step,
+             IndexTables& tables)
+      : request_(request),
+        mean_error_(mean_share() * request.target_error),
+        model_(request.sample, request.projection.weights, predictors),
+        centre_(shifted_means(request, model_.shifts())),
+        quantiser_({.projection = request.projection,
+                    .centre = centre_,
+                    .shifts = model_.shifts(),
+                    .prediction = request.prediction,
+                    .predictors = predictors,
+                    .mean_error = mean_error_},
+                   tables),
+        step_(planned_step) {}
+
+  int passes() const { return passes_; }
+
+  std::optional<Attempt> run() {
+    double aim = request_.target_error - request_.projection.outside - mean_error_ / 2;
+    if (!(aim > 0)) aim = request_.target_error / 4;
+    std::optional<Attempt> best;
+    std::vector<std::uint8_t> coded;  // the components that attempts after the first keep to
+    for (int i = 0; i < kMaxPasses; ++i) {
+      std::optional<Attempt> next = attempt(aim, coded.empty() ? nullptr : &best->frame);
+      if (!next) return best;
+      if (i == 0) coded = next->frame.coded;
+      const double corrected = corrected_aim(*next);
+      if (!best || next->is_better_than(*best)) best = std::move(next);
+      if (best->badness() < kGoodEnough || (i > 0 && best->error_ratio < kAcceptedRatio)) break;
+      // With the same components coded the error follows the step smoothly. Where that does not lead there,
+      // ever lower targets do.
+      if (i > 0) coded.clear();
+      model_.decide(coded);
+      const double next_aim = std::isfinite(corrected) ? std::clamp(corrected, aim / 4, aim * 4) : aim;
+      aim = i == 0 ? next_aim : kLowered * std::min(aim, next_aim);
+    }
+    return best;
+  }
+
+ private:
+  // Rounding the centre may take about that share of the error at which a bit of it saves as much as one
+  // elsewhere.
+  double mean_share() const {
+    return std::clamp(2 / static_cast<double>(request_.centred.values.rows), 5e-4, 0.02);
+  }
+
+  // What the model does not see: offsets that components share, the rows that it has not looked at, and how
+  // errors along the directions of a basis add up. Apart from that, rounding to the tensor's type.
+  double corrected_aim(const Attempt& last) {
+    model_.decide(last.frame.coded);
+    const double outside = request_.projection.outside;
+    const double inside = last.error - outside;
+    if (request_.fit != nullptr && inside > 0) {
+      return (request_.target_error - outside) * model_.error(step_) / inside;
+    }
+    return (request_.target_error - (last.error - last.frame.error)) * model_.error(step_) / last.frame.error;
+  }
+
+  std::optional<Attempt> attempt(double aim, const QuantisedFrame* near) {
+    step_ = model_.step_for(aim, step_);
+    std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, near);
+    ++passes_;
+    if (!frame) return std::nullopt;
+    return complete(request_, std::move(*frame));
+  }
+
+  const FidelityRequest& request_;
+  double mean_error_;
+  StepModel model_;
+  std::vector<double> centre_;
+  FrameQuantiser quantiser_;
+  double step_;
+  int passes_ = 0;
+};
+
 }  // namespace
 
-Result<CentredTensor> centre(const TensorView& tensor) {
-  const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
-  const auto channels = static_cast<std::size_t>(channels_of(tensor.shape));
-  Matrix values(rows, channels);
-  to_float(tensor.data, tensor.dtype, tensor.elements(), values.values.data());
-  CentredTensor centred;
-  centred.means.resize(channels);
-  for (std::size_t r = 0; r < rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < channels; ++c) centred.means[c] += row[c];
-  }
-  for (double& mean : centred.means) {
-    // A NaN or an infinity anywhere in a channel ends up in its mean.
-    if (!std::isfinite(mean)) {
-      return Error{Errc::kInvalidArgument,
-                   "the tensor holds NaN or infinity, which fidelity mode cannot code",
-                   "use lossless for it"};
-    }
-    mean /= static_cast<double>(rows);
-  }
-  for (std::size_t r = 0; r < rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < channels; ++c) row[c] = static_cast<float>(row[c] - centred.means[c]);
-  }
-  centred.energy = energy(values.values) / static_cast<double>(rows);
-  centred.transposed = transpose(values);
-  return centred;
-}
-
-double row_error(const TensorView& a, const TensorView& b) {
-  const auto count = static_cast<std::size_t>(a.elements());
-  std::vector<float> x(count), y(count);
-  to_float(a.data, a.dtype, a.elements(), x.data());
-  to_float(b.data, b.dtype, b.elements(), y.data());
-  double sum = 0;
-  for (std::size_t i = 0; i < count; ++i)
-    sum += (static_cast<double>(x[i]) - y[i]) * (static_cast<double>(x[i]) - y[i]);
-  return sum / static_cast<double>(rows_of(a.shape));
-}
-
 std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables) {
-  const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
-  const double outside = request.projection.outside;
-  // Rounding the means may take about that share of the error at which a bit of theirs saves as much as one
-  // elsewhere.
-  const double mean_share = std::clamp(2 / static_cast<double>(rows), 5e-4, 0.02);
-  const FrameQuantiser quantiser(
-      {request.projection, request.centred.means, request.prediction, mean_share * request.target_error},
-      tables);
-  const std::vector<double> left = predicted_variances(request.projection, request.prediction);
-  double target = request.target_error;
-  double step = plan_rate({left, outside, target, rows}).step;
-  if (step == 0) return std::nullopt;
-
-  std::optional<Attempt> best;
-  for (int i = 0; i < kMaxAttempts; ++i) {
-    std::optional<QuantisedFrame> frame = search(quantiser, target, outside, step);
-    if (!frame) break;
-    step = frame->params.step;
-    Attempt attempt = complete(request, std::move(*frame));
-    const double error = attempt.error_ratio * request.target_error;
-    if (!best || attempt.badness() < best->badness()) best = std::move(attempt);
-    if (best->badness() < kGoodEnough || (i >= kMaxCorrections && best->error_ratio < kAcceptedRatio)) break;
-    // What the component domain does not see (rounding to the type, a skew basis) comes off the target. Where
-    // the error jumps with the step, only a lower target helps.
-    target = i < kMaxCorrections ? std::max(target + request.target_error - error, target / 4) : target * 0.7;
+  const std::size_t rows = request.centred.values.rows;
+  const std::vector<double> left = predicted_variances(request.sample);
+  const double planned = plan_rate({.variances = left,
+                                    .groups = request.sample.row_groups,
+                                    .outside = request.projection.outside,
+                                    .target = request.target_error,
+                                    .rows = rows})
+                             .step;
+  if (planned == 0) return std::nullopt;
+  ComponentParams predictors;
+  if (request.prediction.previous != nullptr) {
+    choose_predictors(request.sample.correlations, planned, rows, predictors);
   }
-  if (!best) return std::nullopt;
-  CodedFidelity coded{.frame = write(request, best->frame, tables),
-                      .state = std::move(best->state),
-                      .step = best->frame.params.step,
-                      .ideal_index_bits = ideal_bits(best->frame),
-                      .decoded = std::move(best->decoded)};
-  std::memcpy(&coded.state.checksum, coded.frame.data() + coded.frame.size() - kChecksumBytes,
-              kChecksumBytes);
-  if (best->frame.params.references > 0) coded.state.older = request.prediction.previous->last.components;
+  StepSearch search(request, predictors, planned, tables);
+  std::optional<Attempt> found = search.run();
+  if (!found) return std::nullopt;
+  QuantisedFrame& frame = found->frame;
+  trim(frame, rows);
+  CodedFidelity coded{.frame = write(request, frame, tables),
+                      .state = {},
+                      .step = frame.params.step,
+                      .stats = found->stats,
+                      .passes = search.passes()};
+  coded.stats.frame_bytes = coded.frame.size();
+  coded.stats.ideal_index_bits = ideal_bits(frame);
+  StreamState& state = coded.state;
+  std::memcpy(&state.checksum, coded.frame.data() + coded.frame.size() - kChecksumBytes, kChecksumBytes);
+  if (request.fit != nullptr) state.basis = request.fit->basis->id;
+  state.rows = rows;
+  state.channels = request.centred.means.size();
+  state.last = std::move(frame.state);
+  if (frame.params.references > 0) {
+    state.older = request.prediction.previous->last.components;
+    state.older_largest = request.prediction.previous->last.largest;
+  }
   return coded;
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "pinion/codec/class_choice.h"
+#include "pinion/codec/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
@@ -159,6 +161,30 @@ void Predictor::component(std::size_t k, std::span<std::int64_t> out) const {
                out);
   }
   if (params_.references > 0) shift_down(kCoefficientShift + kRatioBits, out);
+}
+
+void Predictor::component(std::size_t k, std::span<std::int32_t> out) const {
+  PredictionTerms terms{.shift = kCoefficientShift + kRatioBits};
+  const std::size_t begin = k * out.size();
+  for (std::size_t i = 0; i < params_.references; ++i) {
+    const std::vector<std::int32_t>& reference = previous_->reference(i);
+    const int coefficient = params_.components.predictors[params_.components.predictor_of[k]].coefficient(i);
+    if (begin >= reference.size() || coefficient == 0) continue;
+    terms.references[i] = reference.data() + begin;
+    terms.factors[i] = coefficient * static_cast<std::int32_t>(params_.ratios[i]);
+  }
+  vector_loops().predict(terms, out.size(), out.data());
+}
+
+bool Predictor::stays_in_range(const std::array<std::int64_t, kMaxReferences>& largest) const {
+  for (const PredictorSet& set : params_.components.predictors) {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < params_.references; ++i) {
+      sum += std::abs(std::int64_t{set.coefficient(i)}) * params_.ratios[i] * largest[i];
+    }
+    if (sum > kMaxState << (kCoefficientShift + kRatioBits)) return false;
+  }
+  return true;
 }
 
 void Predictor::means(std::span<std::int64_t> out) const {

@@ -45,6 +45,7 @@ struct FrameState {
   std::vector<std::int32_t> means;       // [channels], in 1 / kStateOne of the mean step
   std::vector<std::int32_t> components;  // [components, rows], in 1 / kStateOne of the step
   std::vector<std::uint8_t> scales;      // [components]
+  std::int64_t largest = 0;              // size of a component
 };
 
 // After a frame: what both sides know of the stream, and what the next frame
@@ -56,9 +57,11 @@ struct StreamState {
   std::size_t channels = 0;
   FrameState last;
   std::vector<std::int32_t> older;  // components of the frame before the last; empty after a key frame
+  std::int64_t older_largest = 0;   // size of one of those
 
   // Components of the reference, newest first.
   const std::vector<std::int32_t>& reference(std::size_t i) const { return i == 0 ? last.components : older; }
+  std::int64_t largest(std::size_t i) const { return i == 0 ? last.largest : older_largest; }
 };
 
 // `previous` is the state that the frame predicts from, or null.
@@ -80,7 +83,11 @@ class Predictor {
   Predictor(const FidelityParams& params, const StreamState* previous);
 
   void component(std::size_t k, std::span<std::int64_t> out) const;  // [rows]
-  void means(std::span<std::int64_t> out) const;                     // [channels]
+  // The fast way, for when no prediction can leave the range of a state: `largest` is the largest size of a
+  // component in each reference.
+  void component(std::size_t k, std::span<std::int32_t> out) const;
+  bool stays_in_range(const std::array<std::int64_t, kMaxReferences>& largest) const;
+  void means(std::span<std::int64_t> out) const;  // [channels]
 
  private:
   const FidelityParams& params_;
@@ -94,7 +101,7 @@ inline std::int64_t next_state(std::int64_t prediction, std::int32_t residual, B
   return prediction + std::int64_t{residual} * kStateOne - (residual > 0 ? offset : -offset);
 }
 
-// Residuals in coded order to the state in row order. kBadFormat if a state
+// Residuals in coded order to the state in row order, whatever the prediction. kBadFormat if a state
 // leaves its range.
 struct ComponentStep {
   const ComponentParams& params;

@@ -2,69 +2,45 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "pinion/codec/band_choice.h"
 #include "pinion/codec/class_choice.h"
-#include "pinion/codec/predictor_choice.h"
+#include "pinion/codec/row_offsets.h"
 
 namespace pinion::codec {
 namespace {
 
-constexpr double kErrorPerBit =
-    2 * 0.6931471805599453 / 12;  // squared steps that one more bit saves elsewhere
-
-// False if a component's residuals cost more bits than the error they remove is
-// worth.
-bool worth_coding(std::span<const float> exact, std::span<const std::int32_t> residuals) {
-  double ones = 0, more = 0, ones_sum = 0, gain = 0, more_bits = 0;
-  for (std::size_t i = 0; i < residuals.size(); ++i) {
-    const double size = std::abs(exact[i]);
-    const int index = std::abs(residuals[i]);
-    if (index == 1) {
-      ++ones;
-      ones_sum += size;
-    } else if (index > 1) {
-      ++more;
-      gain += size * size - (size - index) * (size - index);
-      more_bits += 2 * std::log2(index);
-    }
-  }
-  if (ones + more == 0) return false;
-  if (ones > 0) gain += ones_sum * ones_sum / ones;
-  const auto total = static_cast<double>(residuals.size());
-  const auto cost = [total](double count) { return count > 0 ? count * std::log2(total / count) : 0; };
-  const double bits = cost(total - ones - more) + cost(ones) + cost(more) + ones + more + more_bits;
-  return gain > kErrorPerBit * bits;
-}
+constexpr float kQuietVariance = 0.05f;       // squared steps: components below hold no news of the rows
+constexpr std::size_t kOffsetSample = 65536;  // residuals from which offsets are taken, about
+constexpr std::size_t kFewRows = 16;          // that one band suits
 
 }  // namespace
 
 FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables)
     : input_(input),
       tables_(tables),
-      rows_(input.projection.components.columns),
-      components_(input.projection.components.rows),
-      correlations_(correlate(input.projection, input.prediction)) {}
+      rows_(input.projection.components->columns),
+      components_(input.projection.components->rows),
+      predictions_(std::make_unique_for_overwrite<std::int32_t[]>(components_ * rows_)),
+      exact_(std::make_unique_for_overwrite<float[]>(components_ * rows_)) {
+  for (std::size_t i = 0; i < input.prediction.references(); ++i) {
+    largest_reference_[i] = input.prediction.previous->largest(i);
+  }
+}
 
-std::optional<QuantisedFrame> FrameQuantiser::quantise(double step, const QuantisedFrame* near) const {
+std::optional<QuantisedFrame> FrameQuantiser::quantise(double step, const QuantisedFrame* near) {
   QuantisedFrame frame;
   frame.params.step = static_cast<float>(step);
-  if (!std::isnormal(frame.params.step) || !set_ratios(frame.params) || !quantise_means(frame))
-    return std::nullopt;
+  if (!std::isnormal(frame.params.step) || !std::isnormal(1 / frame.params.step)) return std::nullopt;
+  if (!set_ratios(frame.params) || !quantise_means(frame)) return std::nullopt;
   if (frame.params.references > 0) {
-    ComponentParams& params = frame.params.components;
-    if (near != nullptr) {
-      params.predictors = near->params.components.predictors;
-      params.predictor_of = near->params.components.predictor_of;
-    } else {
-      choose_predictors(correlations_, frame.params.step, rows_, params);
-    }
+    frame.params.components.predictors = input_.predictors.predictors;
+    frame.params.components.predictor_of = input_.predictors.predictor_of;
   }
-  std::vector<float> exact(components_ * rows_);
-  std::vector<std::int32_t> rounded(components_ * rows_);
-  if (!round_components(frame.params, exact, rounded)) return std::nullopt;
-  choose_classes(exact, rounded, near, frame);
-  set_offsets(exact, frame);
+  if (!round_components(near, frame)) return std::nullopt;
+  choose_classes(near, frame);
+  set_offsets(frame);
   if (!set_state(frame)) return std::nullopt;
   return frame;
 }
@@ -82,10 +58,10 @@ bool FrameQuantiser::set_ratios(FidelityParams& params) const {
 bool FrameQuantiser::quantise_means(QuantisedFrame& frame) const {
   FidelityParams& params = frame.params;
   const StreamState* previous = input_.prediction.previous;
-  const std::size_t channels = input_.means.size();
+  const std::size_t channels = input_.centre.size();
   double step = params.step;
-  while (
-      params.mean_shift<kMaxMeanShift&& static_cast<double>(channels) * step * step / 12> input_.mean_error) {
+  const auto error = [&] { return static_cast<double>(channels) * step * step / 12; };
+  while (params.mean_shift < kMaxMeanShift && error() > input_.mean_error) {
     ++params.mean_shift;
     step /= 2;
   }
@@ -94,7 +70,7 @@ bool FrameQuantiser::quantise_means(QuantisedFrame& frame) const {
     const double unit = std::ldexp(input_.prediction.steps[0] / kStateOne, -previous->last.mean_shift);
     for (std::size_t i = 0; i < channels; ++i) {
       const double before = previous->last.means[i] * unit;
-      c.cross[0] += input_.means[i] * before;
+      c.cross[0] += input_.centre[i] * before;
       c.square[0] += before * before;
     }
     params.mean_coefficient = nearest_coefficient(c.best_first(0));
@@ -103,7 +79,7 @@ bool FrameQuantiser::quantise_means(QuantisedFrame& frame) const {
   Predictor(params, previous).means(prediction);
   frame.mean_residuals.resize(channels);
   for (std::size_t i = 0; i < channels; ++i) {
-    const double residual = input_.means[i] / step - static_cast<double>(prediction[i]) / kStateOne;
+    const double residual = input_.centre[i] / step - static_cast<double>(prediction[i]) / kStateOne;
     if (!(std::abs(residual) < kMaxIndex)) return false;
     frame.mean_residuals[i] = static_cast<std::int32_t>(std::lround(residual));
   }
@@ -115,91 +91,101 @@ bool FrameQuantiser::quantise_means(QuantisedFrame& frame) const {
   return advance_means(prediction, frame.mean_residuals, frame.state.means).ok();
 }
 
-bool FrameQuantiser::round_components(const FidelityParams& params, std::vector<float>& exact,
-                                      std::vector<std::int32_t>& rounded) const {
+bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame& frame) {
+  const FidelityParams& params = frame.params;
+  const VectorLoops& loops = vector_loops();
   const Predictor predictor(params, input_.prediction.previous);
-  const float inverse = 1 / params.step;
-  std::vector<std::int64_t> prediction(rows_);
+  if (!predictor.stays_in_range(largest_reference_)) return false;
+  frame.residuals.resize(components_ * rows_);
+  frame.coded.resize(components_);
+  row_sizes_.assign(rows_, 0);
   for (std::size_t k = 0; k < components_; ++k) {
-    predictor.component(k, prediction);
-    const auto values = input_.projection.components.row(k);
-    const auto before = std::span(exact).subspan(k * rows_, rows_);
-    const auto after = std::span(rounded).subspan(k * rows_, rows_);
-    float largest = 0;
-    for (std::size_t r = 0; r < rows_; ++r) {
-      before[r] = values[r] * inverse - static_cast<float>(prediction[r]) * (1.0f / kStateOne);
-      largest = std::max(largest, std::abs(before[r]));
+    const std::span<std::int32_t> before(predictions_.get() + k * rows_, rows_);
+    predictor.component(k, before);
+    float* const residuals = exact_.get() + k * rows_;
+    std::int32_t* const indices = frame.residuals.data() + k * rows_;
+    const BinSums bins = loops.round({.values = input_.projection.components->row(k).data(),
+                                      .prediction = before.data(),
+                                      .shift = static_cast<float>(input_.shifts[k]),
+                                      .inverse_step = 1 / params.step,
+                                      .count = rows_},
+                                     residuals, indices);
+    if (!(bins.largest < static_cast<float>(kMaxIndex))) return false;
+    frame.coded[k] = near != nullptr ? near->coded[k] : worth_coding(bins, rows_, weight_of(k));
+    if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);
+    const float variance = bins.square / static_cast<float>(rows_);
+    if (near == nullptr && variance >= kQuietVariance) {
+      loops.add_squares(residuals, 0, 1 / variance, rows_, row_sizes_.data());
     }
-    if (!(largest < static_cast<float>(kMaxIndex))) return false;
-    for (std::size_t r = 0; r < rows_; ++r) after[r] = static_cast<std::int32_t>(std::lrint(before[r]));
-    if (!worth_coding(before, after)) std::fill(after.begin(), after.end(), 0);
   }
   return true;
 }
 
-void FrameQuantiser::choose_classes(std::span<const float> exact, std::span<const std::int32_t> rounded,
-                                    const QuantisedFrame* near, QuantisedFrame& frame) const {
-  std::span<const std::uint8_t> expected;
-  if (input_.prediction.previous != nullptr) expected = input_.prediction.previous->last.scales;
-  const ComponentParams* near_params = near == nullptr ? nullptr : &near->params.components;
-  const auto classes = [&](const RowBands& bands, std::vector<std::int32_t>& residuals,
-                           ComponentParams& params) {
-    residuals.resize(rounded.size());
-    for (std::size_t begin = 0; begin < rounded.size(); begin += rows_) {
-      bands.sort(rounded.subspan(begin, rows_), std::span(residuals).subspan(begin, rows_));
-    }
-    return choose_index_classes(
-        {.values = residuals, .band_ends = bands.ends(), .expected = expected, .near = near_params}, tables_,
-        params);
-  };
-  const BandChoice choice = choose_bands(exact, rows_);
-  double banded_bits = std::numeric_limits<double>::infinity();
+void FrameQuantiser::choose_classes(const QuantisedFrame* near, QuantisedFrame& frame) {
+  ClassRequest request;
+  if (input_.prediction.previous != nullptr) request.last_scales = input_.prediction.previous->last.scales;
+  if (near != nullptr) {
+    request.near = &near->params.components;
+    frame.band_of_row = near->band_of_row;
+    frame.band_map = near->band_map;
+    frame.params.band_class = near->params.band_class;
+    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size());
+    frame.bits += choose_index_classes(runs, request, tables_, frame.params.components);
+    return;
+  }
+  const BandChoice choice = rows_ < kFewRows ? BandChoice{} : choose_bands(row_sizes_);
+  RunPrices runs(frame.residuals, rows_, choice.band_of_row, choice.bands);
+  double bits = choose_index_classes(runs, request, tables_, frame.params.components);
   if (choice.bands > 1) {
-    frame.bands = RowBands(choice.band_of_row, choice.bands);
-    banded_bits = classes(frame.bands, frame.residuals, frame.params.components);
-    frame.band_map = encode_band_map(choice.band_of_row, frame.params, tables_);
-    banded_bits += 8 * static_cast<double>(frame.band_map.size());
-  }
-  const bool one_is_out = near_params != nullptr && near_params->band_scales.size() > 1;
-  if (choice.bands == 1 || !one_is_out) {
-    std::vector<std::int32_t> residuals;
+    Bytes map = encode_band_map(choice.band_of_row, frame.params, tables_);
+    bits += 8 * static_cast<double>(map.size());
+    RunPrices merged = runs.merged();
     ComponentParams params = frame.params.components;
-    const double bits = classes(RowBands(rows_), residuals, params);
-    if (bits < banded_bits) {
-      frame.bands = RowBands(rows_);
-      frame.band_map.clear();
-      frame.residuals = std::move(residuals);
+    if (const double merged_bits = choose_index_classes(merged, request, tables_, params);
+        merged_bits < bits) {
       frame.params.components = std::move(params);
-      banded_bits = bits;
+      bits = merged_bits;
+    } else {
+      frame.band_of_row = choice.band_of_row;
+      frame.band_map = std::move(map);
     }
   }
-  frame.bits += banded_bits;
+  frame.bits += bits;
 }
 
 // Where values are rebuilt: at the centroids of the bins, class by class.
-void FrameQuantiser::set_offsets(std::span<const float> exact, QuantisedFrame& frame) const {
+void FrameQuantiser::set_offsets(QuantisedFrame& frame) const {
   ComponentParams& params = frame.params.components;
   struct Bin {
-    double count = 0,
-           distance = 0;  // of the values from their index toward zero
+    double count = 0;
+    double distance = 0;  // of the values from their index toward zero
     std::uint8_t offset() const {
       const double mean = count > 0 ? distance / count : 0;
       return static_cast<std::uint8_t>(std::clamp(std::lround(mean * kStateOne), 0l, long{kMaxOffset}));
     }
   };
   std::array<std::array<Bin, 2>, kOffsetScales + 1> bins{};
-  for (std::size_t k = 0; k < components_; ++k) {
-    std::size_t place = 0;
-    for (std::size_t band = 0; band < frame.bands.count(); ++band) {
+  const std::size_t stride = std::max<std::size_t>(1, components_ * rows_ / kOffsetSample);
+  std::array<std::array<float, 3>, kMaxBands> counts;
+  std::array<std::array<float, 3>, kMaxBands> distances;
+  for (std::size_t k = 0; k < components_; k += stride) {
+    if (params.scales[k] == 0) continue;
+    counts = {};
+    distances = {};
+    const auto values = exact(k);
+    for (std::size_t r = 0; r < rows_; ++r) {
+      const std::size_t band = frame.band_of_row.empty() ? 0 : frame.band_of_row[r];
+      const int size = std::abs(frame.residuals[k * rows_ + r]);
+      const auto bin = static_cast<std::size_t>(std::min(size, 2));
+      counts[band][bin] += 1;
+      distances[band][bin] += static_cast<float>(size) - std::abs(values[r]);
+    }
+    for (std::size_t band = 0; band < params.band_scales.size(); ++band) {
       const std::uint8_t scale = params.index_class(k, band).scale;
-      const std::size_t end = frame.bands.ends()[band];
-      if (scale == 0 || scale > kOffsetScales) place = end;
-      for (; place < end; ++place) {
-        const int size = std::abs(frame.residuals[k * rows_ + place]);
-        if (size == 0) continue;
-        Bin& bin = bins[scale][size > 1];
-        ++bin.count;
-        bin.distance += size - std::abs(exact[k * rows_ + frame.bands.row_at(place)]);
+      if (scale == 0 || scale > kOffsetScales) continue;
+      for (std::size_t bin = 0; bin < 2; ++bin) {
+        bins[scale][bin].count += static_cast<double>(counts[band][bin + 1]);
+        bins[scale][bin].distance += static_cast<double>(distances[band][bin + 1]);
       }
     }
   }
@@ -210,29 +196,24 @@ void FrameQuantiser::set_offsets(std::span<const float> exact, QuantisedFrame& f
 
 bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
   frame.state.components.resize(components_ * rows_);
-  const Predictor predictor(frame.params, input_.prediction.previous);
-  std::vector<std::int64_t> prediction(rows_);
-  const float unit = frame.params.step / kStateOne;
+  RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
   double error = 0;
+  std::int32_t largest = 0;
   for (std::size_t k = 0; k < components_; ++k) {
-    predictor.component(k, prediction);
-    const auto state = std::span(frame.state.components).subspan(k * rows_, rows_);
-    const ComponentStep step{.params = frame.params.components,
-                             .component = k,
-                             .bands = frame.bands,
-                             .prediction = prediction,
-                             .residuals = std::span(frame.residuals).subspan(k * rows_, rows_)};
-    if (!advance_component(step, state).ok()) return false;
-    const auto values = input_.projection.components.row(k);
-    for (std::size_t r = 0; r < rows_; ++r) {
-      const double difference = values[r] - static_cast<float>(state[r]) * unit;
-      error += difference * difference;
-    }
+    const std::int32_t* of_row = offsets.of(k);
+    const Advanced advanced = vector_loops().advance({.exact = exact(k).data(),
+                                                      .prediction = prediction(k).data(),
+                                                      .residuals = frame.residuals.data() + k * rows_,
+                                                      .ones_offset = of_row,
+                                                      .more_offset = of_row + rows_,
+                                                      .count = rows_},
+                                                     frame.state.components.data() + k * rows_);
+    error += weight_of(k) * static_cast<double>(advanced.error);
+    largest = std::max(largest, advanced.largest);
   }
-  const double mean_step = std::ldexp(frame.params.step, -frame.params.mean_shift);
-  frame.error = error / static_cast<double>(rows_) + input_.projection.outside +
-                static_cast<double>(input_.means.size()) * mean_step * mean_step / 12;
-  return true;
+  frame.error = error * frame.params.step * frame.params.step / static_cast<double>(rows_);
+  frame.state.largest = largest;
+  return largest <= kMaxState;
 }
 
 }  // namespace pinion::codec

@@ -4,30 +4,34 @@
 //
 // A FrameQuantiser borrows its inputs and is used by one thread at a time.
 
+#include <memory>
 #include <optional>
 
 #include "pinion/codec/correlation.h"
+#include "pinion/codec/step_model.h"
 
 namespace pinion::codec {
 
 // Everything that one step leads to.
 struct QuantisedFrame {
   FidelityParams params;
-  RowBands bands{0};
+  std::vector<std::uint8_t> band_of_row;  // empty: one band
   Bytes band_map;
   FrameState state;
-  std::vector<std::int32_t> residuals;       // [components, rows in coded order]
+  std::vector<std::int32_t> residuals;       // [components, rows], rows in their own order
   std::vector<std::int32_t> mean_residuals;  // [channels]
+  std::vector<std::uint8_t> coded;           // of each component: whether its residuals are worth coding
   double bits = 0;                           // of the indices, about
-  double error = 0;                          // mean squared error of a row in the component domain, with
-                                             // what lies outside the basis
+  double error = 0;                          // mean squared error of a row, as the components tell it
 };
 
 struct QuantiserInput {
   const Projection& projection;
-  std::span<const double> means;  // [channels]
+  std::span<const double> centre;  // [channels], sent as the means
+  std::span<const double> shifts;  // [components], of the centre from the means
   Prediction prediction;
-  double mean_error = 0;  // mean squared error of a row that rounding the means may take
+  const ComponentParams& predictors;  // of the components, chosen before
+  double mean_error = 0;              // mean squared error of a row that rounding the centre may take
 };
 
 class FrameQuantiser {
@@ -36,26 +40,34 @@ class FrameQuantiser {
 
   // Nothing if a number leaves its range. `near` is the result of a similar
   // step, to start from, or null.
-  std::optional<QuantisedFrame> quantise(double step, const QuantisedFrame* near) const;
+  std::optional<QuantisedFrame> quantise(double step, const QuantisedFrame* near);
 
  private:
   bool set_ratios(FidelityParams& params) const;
   bool quantise_means(QuantisedFrame& frame) const;
-  // Residuals by row: before rounding, and rounded (all 0 where a component is
-  // not worth coding).
-  bool round_components(const FidelityParams& params, std::vector<float>& exact,
-                        std::vector<std::int32_t>& rounded) const;
-  // Bands, classes and coded order for the rounded residuals.
-  void choose_classes(std::span<const float> exact, std::span<const std::int32_t> rounded,
-                      const QuantisedFrame* near, QuantisedFrame& frame) const;
-  void set_offsets(std::span<const float> exact, QuantisedFrame& frame) const;
+  // False if a prediction or a residual leaves its range.
+  bool round_components(const QuantisedFrame* near, QuantisedFrame& frame);
+  void choose_classes(const QuantisedFrame* near, QuantisedFrame& frame);
+  void set_offsets(QuantisedFrame& frame) const;
   bool set_state(QuantisedFrame& frame) const;
+
+  std::span<const std::int32_t> prediction(std::size_t k) const {
+    return {predictions_.get() + k * rows_, rows_};
+  }
+  double weight_of(std::size_t k) const {
+    return input_.projection.weights.empty() ? 1 : input_.projection.weights[k];
+  }
+  std::span<const float> exact(std::size_t k) const { return {exact_.get() + k * rows_, rows_}; }
 
   QuantiserInput input_;
   IndexTables& tables_;
   std::size_t rows_;
   std::size_t components_;
-  std::vector<Correlation> correlations_;
+  std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|
+  // Of the last step:
+  std::unique_ptr<std::int32_t[]> predictions_;  // [components, rows], in state units
+  std::unique_ptr<float[]> exact_;               // [components, rows], residuals before rounding, in steps
+  std::vector<float> row_sizes_;                 // see choose_bands()
 };
 
 }  // namespace pinion::codec

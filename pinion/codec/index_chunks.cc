@@ -7,7 +7,7 @@
 namespace pinion::codec {
 namespace {
 
-constexpr double kBytesPerLane = 256;
+constexpr double kBytesPerLane = 512;     // a lane costs two bytes
 constexpr double kBytesPerChunk = 16384;  // small enough for a GPU to find many of them in a large frame
 
 std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }

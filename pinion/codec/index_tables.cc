@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "pinion/base/assert.h"
 
@@ -109,12 +110,25 @@ IndexTable::IndexTable(const Frequencies& frequencies)
   for (const std::uint16_t frequency : frequencies) {
     cost_bits.push_back(static_cast<float>(symbol_cost_bits(frequency)));
   }
+  for (int n = 0; n < kMagnitudes; ++n) {
+    float& bits = size_cost_bits[static_cast<std::size_t>(n)];
+    if (n <= half) {
+      bits = cost_bits[static_cast<std::size_t>(half + n)];
+      const int share = frequencies[static_cast<std::size_t>(half + n)];
+      mean_size += static_cast<float>((n == 0 ? 1 : 2) * n * share) / kProbabilityScale;
+    } else {
+      const int length = std::bit_width(static_cast<unsigned>(n - half)) - 1;
+      bits = cost_bits.back() + static_cast<float>(kEscapeHeadBits + length);
+    }
+  }
 }
 
 ClassCode IndexTables::get(IndexClass index_class) {
   PINION_ASSERT(index_class.scale >= 1);
   const SplitClass split = split_class(index_class);
-  std::unique_ptr<IndexTable>& table = tables_[split.base];
+  auto& of_shape = tables_[split.base.shape];
+  if (of_shape.empty()) of_shape.resize(static_cast<std::size_t>(base_scales(split.base.shape)) + 1);
+  std::unique_ptr<IndexTable>& table = of_shape[split.base.scale];
   if (!table) table = std::make_unique<IndexTable>(index_frequencies(split.base));
   return {table.get(), split.shift};
 }

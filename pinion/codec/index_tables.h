@@ -6,9 +6,10 @@
 // "all zero" and has no table. Tables are built when first asked for and kept;
 // one IndexTables is used by one thread at a time.
 
+#include <array>
 #include <cstdint>
-#include <map>
 #include <memory>
+#include <vector>
 
 #include "pinion/codec/rans.h"
 
@@ -20,6 +21,9 @@ inline constexpr int kShapes = 4;
 inline constexpr int kMaxShift = 16;
 inline constexpr int kScalesPerOctave = 4;  // of the width, above the rare ones
 inline constexpr int kMaxHalfAlphabet = 126;
+
+inline constexpr int kMagnitudes = kMaxHalfAlphabet + 2;  // that occur in a table or just outside it
+inline constexpr int kEscapeHeadBits = 6;                 // after an escape: sign, then five bits of length
 
 struct IndexClass {
   std::uint8_t shape = 3;  // below kShapes
@@ -57,6 +61,9 @@ struct IndexTable {
   EncodeTable encode;
   DecodeTable decode;
   std::vector<float> cost_bits;  // of each symbol
+  // Of values of each magnitude, with the escape and what follows it where they need that.
+  std::array<float, kMagnitudes> size_cost_bits{};
+  float mean_size = 0;  // expected magnitude
 
   int escape() const { return 2 * half + 1; }
 };
@@ -80,7 +87,7 @@ class IndexTables {
   ClassCode get(IndexClass index_class);
 
  private:
-  std::map<IndexClass, std::unique_ptr<IndexTable>> tables_;
+  std::array<std::vector<std::unique_ptr<IndexTable>>, kShapes> tables_;  // by shape and base scale
 };
 
 // Frequencies of a base class (1 ≤ scale ≤ base_scales(shape)), symbol order as

@@ -1,6 +1,7 @@
 #include "pinion/codec/matrix.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace pinion::codec {
@@ -80,7 +81,7 @@ __attribute__((always_inline)) inline void run_panel(const Panel& panel) {
 void run_portable(const Panel& panel) { run_panel<4, 2, 4>(panel); }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) void run_avx2(const Panel& panel) { run_panel<6, 2, 8>(panel); }
+__attribute__((target("avx2"))) void run_avx2(const Panel& panel) { run_panel<6, 2, 8>(panel); }
 __attribute__((target("avx512f"))) void run_avx512(const Panel& panel) { run_panel<12, 2, 16>(panel); }
 #endif
 
@@ -126,22 +127,29 @@ Matrix transpose(const Matrix& a) {
   return t;
 }
 
-Matrix multiply_transposed(const Matrix& a, const Matrix& b) {
-  PINION_ASSERT(a.rows == b.rows);
+Matrix multiply_transposed(const Matrix& a, const Matrix& b, CpuPath path) {
+  PINION_ASSERT(a.rows == b.rows && has_cpu_path(path));
   Matrix c(a.columns, b.columns);
   if (c.empty() || a.rows == 0) return c;
+  switch (path) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
-    multiply_blocked<12, 32>(a, b, run_avx512, c);
-    return c;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    multiply_blocked<6, 16>(a, b, run_avx2, c);
-    return c;
-  }
+    case CpuPath::kAvx512:
+      multiply_blocked<12, 32>(a, b, run_avx512, c);
+      break;
+    case CpuPath::kAvx2:
+      multiply_blocked<6, 16>(a, b, run_avx2, c);
+      break;
 #endif
-  multiply_blocked<4, 8>(a, b, run_portable, c);
+    default:
+      multiply_blocked<4, 8>(a, b, run_portable, c);
+  }
   return c;
+}
+
+float dot(std::span<const float> a, std::span<const float> b) {
+  std::array<double, 4> sums{};
+  for (std::size_t i = 0; i < a.size(); ++i) sums[i % 4] += static_cast<double>(a[i]) * b[i];
+  return static_cast<float>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
 double energy(std::span<const float> values) {

@@ -2,14 +2,15 @@
 // Small dense matrices of float32 and the one product that the codec needs.
 // Thread-safe, no global state.
 //
-// Results are the same from call to call on one machine; between machines they
-// agree to rounding.
+// Results are the same on every machine: sums are in one order, and no
+// operation is fused.
 
 #include <cstddef>
 #include <span>
 #include <vector>
 
 #include "pinion/base/assert.h"
+#include "pinion/codec/cpu_path.h"
 
 namespace pinion::codec {
 
@@ -32,7 +33,10 @@ Matrix transpose(const Matrix& a);
 
 // a^T b for a [k, m] and b [k, n]: [m, n]. Blocked for the caches, vectorised
 // for the CPU it runs on.
-Matrix multiply_transposed(const Matrix& a, const Matrix& b);
+Matrix multiply_transposed(const Matrix& a, const Matrix& b, CpuPath path = best_cpu_path());
+
+// Their inner product, in four interleaved sums.
+float dot(std::span<const float> a, std::span<const float> b);
 
 // Sum of squares, in double precision.
 double energy(std::span<const float> values);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 
 #include "pinion/codec/symmetric_eigen.h"
 
@@ -11,13 +10,10 @@ namespace pinion::codec {
 namespace {
 
 constexpr int kPowerIterations = 2;
-constexpr double kNoiseFloor = 1e-12;  // of the largest variance: below, float32 sums hold nothing
+constexpr std::size_t kFewComponents = 128;  // all are found at once
+constexpr double kNoiseFloor = 1e-12;        // of the largest variance: below, float32 sums hold nothing
 
 std::vector<double> to_double(const Matrix& m) { return {m.values.begin(), m.values.end()}; }
-
-float dot(std::span<const float> a, std::span<const float> b) {
-  return static_cast<float>(std::inner_product(a.begin(), a.end(), b.begin(), 0.0));
-}
 
 // Subtracts from the rows of `block` what lies in the span of the orthonormal
 // rows of `done`.
@@ -64,8 +60,8 @@ Matrix orthonormal_rows(const Matrix& rows) {
 }
 
 // Orthonormal rows that nearly span the strongest directions of `centred`.
-Matrix strongest_range(const Matrix& centred, const Matrix& centred_transposed) {
-  Matrix range(kMaxComponents, centred.columns);  // random signs to begin with
+Matrix strongest_range(const Matrix& centred, const Matrix& centred_transposed, std::size_t count) {
+  Matrix range(count, centred.columns);  // random signs to begin with
   std::uint64_t state = 0x9e3779b97f4a7c15u;
   for (float& value : range.values) {
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -97,20 +93,20 @@ void keep_significant(PrincipalComponents& found) {
 
 }  // namespace
 
-PrincipalComponents principal_components(const Matrix& centred) {
+PrincipalComponents principal_components(const Matrix& centred, std::size_t most) {
+  PINION_ASSERT(most >= 1 && most <= kMaxComponents);
   const auto rows = static_cast<double>(centred.rows);
   PrincipalComponents found;
   found.total_variance = energy(centred.values) / rows;
-  if (centred.columns <= kMaxComponents) {
+  if (centred.columns <= std::max(most, kFewComponents)) {
     Eigen eigen = symmetric_eigen(to_double(multiply_transposed(centred, centred)), centred.columns);
     found.variances = std::move(eigen.values);
     found.directions = std::move(eigen.vectors);
   } else {
     const Matrix centred_transposed = transpose(centred);
-    if (centred.rows > kMaxComponents) {
-      const Matrix range = strongest_range(centred, centred_transposed);
-      const Matrix small =
-          multiply_transposed(centred_transposed, transpose(range));  // [rows, kMaxComponents]
+    if (centred.rows > most) {
+      const Matrix range = strongest_range(centred, centred_transposed, most);
+      const Matrix small = multiply_transposed(centred_transposed, transpose(range));  // [rows, most]
       Eigen eigen = symmetric_eigen(to_double(multiply_transposed(small, small)), small.columns);
       found.variances = std::move(eigen.values);
       found.directions = multiply_transposed(transpose(eigen.vectors), range);

@@ -18,8 +18,8 @@ struct PrincipalComponents {
   double total_variance = 0;      // mean squared length of a row
 };
 
-// `centred` is [rows, channels] without its mean; not empty. Finds at most
-// kMaxComponents.
-PrincipalComponents principal_components(const Matrix& centred);
+// `centred` is [rows, channels] without its mean; not empty. Finds at most `most`, which is at most
+// kMaxComponents: the fewer, the faster.
+PrincipalComponents principal_components(const Matrix& centred, std::size_t most = kMaxComponents);
 
 }  // namespace pinion::codec

@@ -3,8 +3,7 @@
 // encoder's basis for choosing the step, the number of components and whether a
 // basis pays. Pure functions.
 
-#include <cstddef>
-#include <span>
+#include "pinion/codec/correlation.h"
 
 namespace pinion::codec {
 
@@ -21,6 +20,7 @@ struct RatePlan {
 
 struct RateProblem {
   std::span<const double> variances;  // per component, mean square over the rows
+  std::span<const RowGroup> groups;   // of the rows: each has its own share of every variance
   double outside = 0;                 // mean squared length of what no component reaches
   double target = 0;                  // mean squared error of a row that is allowed
   std::size_t rows = 0;
@@ -39,6 +39,7 @@ struct BasisPlan {
 };
 struct BasisProblem {
   std::span<const double> variances;  // largest first
+  std::span<const RowGroup> groups;
   double total_variance = 0;
   double target = 0;
   std::size_t rows = 0;

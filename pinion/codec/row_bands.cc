@@ -18,4 +18,15 @@ RowBands::RowBands(std::span<const std::uint8_t> band_of_row, std::size_t bands)
   PINION_ASSERT(row_at_.size() == band_of_row.size());
 }
 
+std::vector<std::uint8_t> RowBands::band_of_row() const {
+  std::vector<std::uint8_t> bands(row_at_.size());
+  std::size_t place = 0;
+  for (std::size_t band = 0; band < ends_.size(); ++band) {
+    for (; place < ends_[band] && place < row_at_.size(); ++place) {
+      bands[row_at_[place]] = static_cast<std::uint8_t>(band);
+    }
+  }
+  return bands;
+}
+
 }  // namespace pinion::codec

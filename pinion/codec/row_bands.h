@@ -31,6 +31,9 @@ class RowBands {
   // each.
   std::size_t row_at(std::size_t place) const { return row_at_.empty() ? place : row_at_[place]; }
 
+  // The band of every row; empty if there is one band.
+  std::vector<std::uint8_t> band_of_row() const;
+
   // Between row order and coded order.
   template <class T>
   void sort(std::span<const T> by_row, std::span<T> coded) const {

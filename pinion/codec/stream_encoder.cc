@@ -4,7 +4,6 @@
 #include "pinion/base/sha256.h"
 #include "pinion/codec/basis_choice.h"
 #include "pinion/codec/lossless.h"
-#include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
 namespace {
@@ -88,10 +87,8 @@ class StreamEncoder final : public Encoder {
       const std::string hash = to_hex(chosen->fit->basis->id);
       if (!known_.contains(hash) && sent_.insert(hash).second) encoded.basis = chosen->fit->asset;
     }
-    encoded.stats = measure(tensor, chosen->coded.decoded);
-    encoded.stats.frame_bytes = encoded.frame.size();
+    encoded.stats = chosen->coded.stats;
     encoded.stats.basis_bytes = encoded.basis.size();
-    encoded.stats.ideal_index_bits = chosen->coded.ideal_index_bits;
     encoded.stats.key_frame = chosen->key_frame;
     chooser_.commit(std::move(*chosen));
     return encoded;

@@ -1,43 +1,44 @@
 #include "pinion/codec/tensor_error.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "pinion/base/float_formats.h"
-#include "pinion/codec/frame_format.h"
+#include "pinion/codec/vector_loops.h"
 
 namespace pinion::codec {
+namespace {
 
-FrameStats measure(const TensorView& original, const TensorView& decoded) {
+constexpr double kNothing = 1e-12;  // of the original's energy: what sums in double precision leave of none
+
+}  // namespace
+
+FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
+  const Matrix& values = original.values;
   FrameStats stats;
-  stats.elements = original.elements();
-  stats.tensor_bytes = original.bytes();
-  const auto count = static_cast<std::size_t>(original.elements());
-  const auto channels = static_cast<std::size_t>(channels_of(original.shape));
-  std::vector<float> x(count), y(count);
-  to_float(original.data, original.dtype, original.elements(), x.data());
-  to_float(decoded.data, decoded.dtype, decoded.elements(), y.data());
-  std::vector<double> means(channels);
-  for (std::size_t i = 0; i < count; i += channels) {
-    for (std::size_t c = 0; c < channels; ++c) means[c] += x[i + c];
+  stats.elements = decoded.elements();
+  stats.tensor_bytes = decoded.bytes();
+  RowSums sums;
+  std::vector<double> other_sums(values.columns);  // of each channel, about the original's mean
+  std::vector<float> row(values.columns);
+  const std::size_t row_bytes = decoded.bytes() / values.rows;
+  for (std::size_t r = 0; r < values.rows; ++r) {
+    to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
+             row.data());
+    vector_loops().measure(values.row(r).data(), row.data(), original.means.data(), values.columns, sums,
+                           other_sums.data());
   }
-  for (double& mean : means) mean /= static_cast<double>(rows_of(original.shape));
-  double signal = 0, other = 0, cross = 0, error = 0;
-  for (std::size_t i = 0; i < count; i += channels) {
-    for (std::size_t c = 0; c < channels; ++c) {
-      const double a = x[i + c] - means[c];
-      const double b = y[i + c] - means[c];
-      signal += a * a;
-      other += b * b;
-      cross += a * b;
-      error += (a - b) * (a - b);
-      stats.max_error = std::max(stats.max_error, std::abs(a - b));
-    }
+  stats.max_error = sums.largest;
+  if (sums.error == 0) {
+    stats.snr_db = std::numeric_limits<double>::infinity();
+    stats.cosine = 1;
+    return stats;
   }
-  stats.snr_db = error == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(signal / error);
-  stats.cosine = error == 0 ? 1 : signal * other == 0 ? 0 : cross / std::sqrt(signal * other);
+  double other = sums.other;  // about its own means
+  for (const double sum : other_sums) other -= sum * sum / static_cast<double>(values.rows);
+  stats.snr_db = 10 * std::log10(sums.signal / sums.error);
+  // The original's deviations sum to zero, so the other's means do not show in the product.
+  stats.cosine = other > kNothing * sums.signal ? sums.cross / std::sqrt(sums.signal * other) : 0;
   return stats;
 }
 
