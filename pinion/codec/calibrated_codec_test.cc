@@ -91,7 +91,7 @@ TEST(CalibratedCodec, WhatIsNotHeardAndWhatIsKnownCostNothing) {
 }
 
 TEST(CalibratedCodec, KeepsABudget) {
-  for (const std::size_t budget : {300u, 1200u, 3000u}) {
+  for (const std::size_t budget : {600u, 1200u, 3000u}) {
     SyntheticStream stream({.rows = 1024, .seed = 14});
     const auto calibration = testing::through_bytes(stream.calibration());
     auto encoder = encoder_for(calibration, 0, budget);
