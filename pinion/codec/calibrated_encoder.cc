@@ -178,7 +178,6 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
   if (!quantised) return misfit("the tensor is out of the range of the calibration");
 
   params = quantised->params;
-  params.has_scales = quantised->writes_scales;
   const double signal = static_cast<double>(context.output_rows) * record.output_energy;
   const double error = quantised->error + static_cast<double>(rows) * record.floor;
   result.stats.predicted_output_snr_db = snr_db(signal, error);
@@ -187,7 +186,7 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
   if (state != nullptr) header.previous = state->checksum;
   ByteWriter body;
   write_calibrated_params(body, params, params.uses_history() && calibration.latents() > 0);
-  if (quantised->writes_scales) write_scales(body, record.levels, params, quantised->classes);
+  if (params.has_scales) write_scales(body, record.levels, params, quantised->classes);
   const std::array<std::size_t, 1> band_ends = {rows};
   write_index_chunks(body, choose_grid(quantised->classes, rows, quantised->bits),
                      {.params = quantised->classes, .band_ends = band_ends, .values = quantised->indices},

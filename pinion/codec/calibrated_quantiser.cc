@@ -16,6 +16,7 @@ constexpr int kMaxOffsetTried = 12;  // quarters of an octave by which a frame m
 // frame, as a dead zone does. At this price a component falls silent only if hardly an index of it is not 0.
 constexpr double kBitsPerSquaredStep = 60;
 constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving away from the calibrated one
+constexpr int kPatience = 3;               // scales that may be worse before a search ends
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
 
 // One component's indices as the choice of tables sees them.
@@ -103,16 +104,17 @@ double choose_scales(std::span<const ComponentSpread> components, const Componen
     };
     int best = expected;
     double least = price(expected);
-    const auto try_scale = [&](int scale) {
-      const double cost = price(scale);
-      if (!(cost < least)) return false;
-      least = cost;
-      best = scale;
-      return true;
-    };
-    try_scale(0);
-    for (int scale = expected; scale > 1 && try_scale(scale - 1);) --scale;
-    for (int scale = expected; scale < max_scale(from.shapes.wide) && try_scale(scale + 1);) ++scale;
+    if (const double silent = price(0); silent < least) best = 0, least = silent;
+    // Along the scales the cost has about one valley.
+    for (const int direction : {-1, 1}) {
+      int worse = 0;
+      for (int scale = expected + direction;
+           scale >= 1 && scale <= max_scale(from.shapes.wide) && worse < kPatience; scale += direction) {
+        const double cost = price(scale);
+        worse = cost < least ? 0 : worse + 1;
+        if (cost < least) least = cost, best = scale;
+      }
+    }
     classes.scales[k] = static_cast<std::uint8_t>(best);
     sum += least;
   }
@@ -196,12 +198,24 @@ std::optional<QuantisedComponents> quantise_components(const Matrix& residual, c
     components.push_back(std::move(*spread));
   }
 
-  const double calibrated = choose_offset_and_shapes(components, record.levels, result.params, tables);
+  double least = choose_offset_and_shapes(components, record.levels, result.params, tables);
   result.classes = component_classes(record.levels, result.params);
-  ComponentParams own;
-  if (choose_scales(components, result.classes, own, tables) < calibrated) {
-    result.writes_scales = true;
+  // Shapes that suit wrong scales need not suit the right ones.
+  const CalibratedParams calibrated = result.params;
+  std::vector<Shapes> candidates = {calibrated.shapes};
+  for (std::uint8_t wide = 0; wide < kShapes; ++wide) candidates.push_back({kUsualShapes.rare, wide});
+  for (const Shapes shapes : candidates) {
+    CalibratedParams candidate = calibrated;
+    candidate.shapes = shapes;
+    ComponentParams own;
+    const double cost = choose_scales(components, component_classes(record.levels, candidate), own, tables);
+    if (!(cost < least)) continue;
+    least = cost;
+    result.params = candidate;
+    result.params.has_scales = true;
     result.classes = std::move(own);
+  }
+  if (result.params.has_scales) {
     ByteWriter scales;
     write_scales(scales, record.levels, result.params, result.classes);
     result.scale_bits = 8.0 * static_cast<double>(scales.size());

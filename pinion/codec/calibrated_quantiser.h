@@ -28,9 +28,8 @@ class StepPlanner {
 };
 
 struct QuantisedComponents {
-  CalibratedParams params;            // with step, shapes and scale offset
+  CalibratedParams params;            // with step, shapes, scale offset, and whether scales are written
   ComponentParams classes;            // of the components
-  bool writes_scales = false;         // the classes are not those that params lead to
   std::vector<std::int32_t> indices;  // [components, rows]; 0 where a component has no class
   double error = 0;                   // output error energy of all components and rows, exact
   double bits = 0;                    // of the indices under their tables
