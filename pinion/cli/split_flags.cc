@@ -9,9 +9,13 @@ void SplitFlags::add_to(CLI::App& command) {
       .add_option("--cut", cut,
                   "First block of each worker, such as 3 or 2,5; 0: no block here; all: no worker; auto")
       ->capture_default_str();
-  command.add_option("--codec", codec, "How states cross the wire: raw, lossless, fidelity:DB or cos:C")
+  command
+      .add_option("--codec", codec,
+                  "How states cross the wire: raw, lossless, fidelity:DB, cos:C or calibrated:DB")
       ->envname("PINION_CODEC")
       ->capture_default_str();
+  command.add_option("--calibration", calibration,
+                     "File that `pinion calibrate` made, for --codec calibrated:DB");
   command
       .add_option("--step-timeout", step_timeout_s,
                   "Seconds after which a step that does not come back fails")
@@ -23,6 +27,11 @@ Result<pipeline::SplitOptions> SplitFlags::parse() const {
   pipeline::SplitOptions split;
   split.cut = cut;
   PINION_TRY(split.codec, codec::parse_profile(codec));
+  if ((split.codec.mode == codec::Mode::kCalibrated) == calibration.empty()) {
+    return Error{Errc::kInvalidArgument, "--codec calibrated:DB and --calibration FILE go together",
+                 "make the file with `pinion calibrate`"};
+  }
+  split.calibration = calibration;
   for (const std::string& worker : workers) {
     PINION_TRY(client::WorkerAddress address, client::parse_worker_address(worker));
     split.workers.push_back(std::move(address));

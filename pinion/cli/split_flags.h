@@ -1,7 +1,9 @@
 #pragma once
-// --worker, --cut, --codec and --step-timeout, which every command that can split a model shares.
+// --worker, --cut, --codec, --calibration and --step-timeout, which every command that can split a model
+// shares.
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@ struct SplitFlags {
   std::vector<std::string> workers;
   std::string cut = "auto";
   std::string codec = "raw";
+  std::filesystem::path calibration;
   double step_timeout_s = 600;
 
   // `this` must outlive the parsing.

@@ -17,6 +17,27 @@ constexpr transport::Milliseconds kEndDeadline{5000};
 constexpr transport::Milliseconds kGoodbye{1000};
 constexpr int kClockPings = 3;
 
+struct UsedCalibration {
+  int cut;
+  std::string stream;
+  const codec::CalibrationSet::Entry* entry;
+};
+
+// What a stage codes with: the states that enter and leave it, and the velocity, which every stage gets to
+// know.
+std::vector<UsedCalibration> calibrations_of(const RemotePlan& plan, std::size_t stage) {
+  std::vector<UsedCalibration> used;
+  if (plan.state_profile.mode != codec::Mode::kCalibrated) return used;
+  const bool is_last = stage + 1 == plan.stages.size();
+  plan.calibrations.for_each([&](int cut, const std::string& stream, const auto& entry) {
+    const bool is_needed =
+        stream == "velocity" ? cut == plan.stages.back().begin
+                             : cut == plan.stages[stage].begin || (!is_last && cut == plan.stages[stage].end);
+    if (is_needed) used.push_back({cut, stream, &entry});
+  });
+  return used;
+}
+
 }  // namespace
 
 std::uint64_t clock_us() {
@@ -120,7 +141,7 @@ asio::awaitable<Result<void>> Chain::compare_clocks(Link& link) {
   co_return Result<void>();
 }
 
-Message Chain::begin_message(std::size_t stage, const EncodedConstants& constants) const {
+Message Chain::begin_message(std::size_t stage, const EncodedConstants& constants, bool with_assets) const {
   const RemoteConstants& values = constants.values;
   const bool is_last = stage + 1 == links_.size();
   transport::BeginJob begin;
@@ -142,12 +163,17 @@ Message Chain::begin_message(std::size_t stage, const EncodedConstants& constant
   }
   if (stage > 0) begin.upstream = transport::Upstream{links_[stage - 1].fingerprint};
   std::vector<transport::Blob> blobs;
+  const auto add = [&](const std::optional<transport::Blob>& blob) -> std::optional<std::uint32_t> {
+    if (!blob) return std::nullopt;
+    blobs.push_back(*blob);
+    return static_cast<std::uint32_t>(blobs.size() - 1);
+  };
+  for (const auto& [cut, stream, entry] : calibrations_of(setup_.plan, stage)) {
+    std::optional<transport::Blob> asset;
+    if (with_assets) asset = transport::Blob{entry->asset, *entry->asset};
+    begin.calibrations.push_back({cut, stream, codec::calibration_id(*entry->calibration), add(asset)});
+  }
   if (setup_.plan.stages[stage].begin == 0) {
-    const auto add = [&](const std::optional<transport::Blob>& blob) -> std::optional<std::uint32_t> {
-      if (!blob) return std::nullopt;
-      blobs.push_back(*blob);
-      return static_cast<std::uint32_t>(blobs.size() - 1);
-    };
     begin.context = add(constants.context);
     begin.reference_latents = add(constants.reference_latents);
   }
@@ -161,9 +187,14 @@ asio::awaitable<Result<std::vector<std::string>>> Chain::begin(const EncodedCons
   transport::JobReady ready;
   for (std::size_t stage = links_.size(); stage-- > 0;) {
     if (broken_) co_return *broken_;
-    Message message = begin_message(stage, constants);
-    const Result<Message> reply =
-        co_await links_[stage].caller->request(std::move(message), setup_.options.open_deadline);
+    const auto ask = [&](bool with_assets) {
+      return links_[stage].caller->request(begin_message(stage, constants, with_assets),
+                                           setup_.options.open_deadline);
+    };
+    Result<Message> reply = co_await ask(false);
+    const bool lacks_calibration = !reply.ok() && reply.error().code == Errc::kNotFound &&
+                                   setup_.plan.state_profile.mode == codec::Mode::kCalibrated;
+    if (lacks_calibration) reply = co_await ask(true);
     if (!reply.ok()) co_return at(stage, reply.error());
     if (reply->type() != transport::JobReady::kType) {
       co_return at(stage, Error{Errc::kProtocol, "unexpected answer to begin_job", ""});

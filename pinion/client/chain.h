@@ -73,7 +73,9 @@ class Chain : public std::enable_shared_from_this<Chain> {
 
   asio::awaitable<Result<void>> open_link(std::size_t stage);
   asio::awaitable<Result<void>> compare_clocks(Link& link);
-  transport::Message begin_message(std::size_t stage, const EncodedConstants& constants) const;
+  // `with_assets`: calibrations in full, not by their names alone.
+  transport::Message begin_message(std::size_t stage, const EncodedConstants& constants,
+                                   bool with_assets) const;
   void receive(std::size_t stage, Result<transport::Message> message);
   void take_result(const transport::Message& message);
   void fail(const Error& why);

@@ -35,6 +35,7 @@ StreamStats stream_stats(const transport::TraceStream& trace) {
   stats.frame.ideal_index_bits = trace.ideal_index_bits;
   stats.frame.snr_db = trace.snr_db;
   stats.frame.cosine = trace.cosine;
+  stats.frame.output_snr_db = trace.output_snr_db;
   stats.frame.max_error = trace.max_error;
   stats.frame.key_frame = trace.key_frame;
   return stats;
@@ -74,6 +75,10 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> begin(const RemoteConstants& constants) override {
+    if (plan_.state_profile.mode == codec::Mode::kCalibrated && !constants.references.empty()) {
+      return Error{Errc::kUnsupported, "a job with reference pictures cannot be coded by a calibration yet",
+                   "use --codec fidelity:20"};
+    }
     constants_.values = constants;
     if (plan_.stages.front().begin == 0) {
       PINION_TRY(constants_.context, encode_constant(constants.context));
@@ -126,6 +131,8 @@ class NetworkJob : public RemoteJob {
                                                               .has_middle_stages = plan_.stages.size() > 1,
                                                               .model_hash = plan_.model_hash,
                                                               .cut = plan_.stages.front().begin,
+                                                              .last_cut = plan_.stages.back().begin,
+                                                              .calibrations = plan_.calibrations,
                                                               .known_bases = std::move(known)},
                                              bases_);
     return {};

@@ -11,7 +11,7 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
-#include "pinion/codec/codec.h"
+#include "pinion/codec/calibration_set.h"
 
 namespace pinion::client {
 
@@ -31,11 +31,12 @@ struct RemoteStage {
 };
 
 struct RemotePlan {
-  std::string model_hash;           // content hash of the whole model
-  std::string model_label;          // for error messages: the client's file
-  std::string dtype;                // compute dtype, as in pinion::name(DType)
-  std::vector<RemoteStage> stages;  // contiguous; the last ends the model
-  codec::Profile state_profile;     // for hidden states on every hop
+  std::string model_hash;              // content hash of the whole model
+  std::string model_label;             // for error messages: the client's file
+  std::string dtype;                   // compute dtype, as in pinion::name(DType)
+  std::vector<RemoteStage> stages;     // contiguous; the last ends the model
+  codec::Profile state_profile;        // for hidden states on every hop
+  codec::CalibrationSet calibrations;  // of all cuts, if that is calibrated
   // The stage whose begin is 0 receives latents, always exactly.
 };
 

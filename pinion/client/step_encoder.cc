@@ -1,5 +1,8 @@
 #include "pinion/client/step_encoder.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "pinion/base/crc32c.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/base/stopwatch.h"
@@ -39,15 +42,28 @@ Result<Blob> encode_constant(const Tensor& tensor) {
 }
 
 Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
-                                                      const codec::Profile& profile, const Tensor& tensor) {
-  std::unique_ptr<codec::Encoder>& encoder = encoders_[stream];
-  const codec::BasisPlace place{setup_.model_hash, setup_.cut, stream};
-  if (!encoder) {
-    PINION_TRY(encoder, codec::create_encoder(profile, bases_, place, setup_.known_bases));
+                                                      const codec::Profile& profile, const Tensor& tensor,
+                                                      const codec::StepContext& context) {
+  auto sender = senders_.find(stream);
+  if (sender == senders_.end()) {
+    const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.cut, stream);
+    PINION_TRY(codec::StreamSender made,
+               codec::StreamSender::create({.profile = profile,
+                                            .calibration = entry == nullptr ? nullptr : entry->calibration,
+                                            .place = {setup_.model_hash, setup_.cut, stream},
+                                            .known_bases = setup_.known_bases},
+                                           bases_));
+    sender = senders_.emplace(stream, std::move(made)).first;
   }
-  PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
-  if (!encoded.basis.empty()) bases_.keep(place, encoded.basis);
-  return encoded;
+  return sender->second.encode(tensor, context);
+}
+
+codec::StepContext StepEncoder::context() const {
+  return {.sigma = sigma_,
+          .previous_sigma = previous_sigma_,
+          .latents = latents_,
+          .previous_latents = previous_latents_,
+          .output_rows = rows_};
 }
 
 Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request) {
@@ -66,7 +82,8 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   }
   // A difference that is not small is no gain over the tensor itself; a quarter of its size is far from both.
   const bool is_predicted = can_predict && delta.size() < request.latents.bytes() / 4;
-  latents_ = std::move(latents);
+  previous_latents_ = std::exchange(latents_, std::move(latents));
+  rows_ = request.latents.shape()[0] * request.latents.shape()[1];
   if (is_predicted) {
     result.part.form = "predicted";
     result.part.delta = 0;
@@ -79,7 +96,7 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
     }
     return result;
   }
-  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents));
+  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents, {}));
   result.part.form = "exact";
   result.part.frame = 0;
   result.stats = {"latents", encoded.stats};
@@ -95,6 +112,13 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request) {
   step.attempt = setup_.attempt;
   step.sigma = request.sigma;
   step.delta_sigma = request.delta_sigma;
+  if (setup_.state_profile.mode == codec::Mode::kCalibrated &&
+      std::ranges::any_of(request.sigma, [&](float sigma) { return sigma != request.sigma.front(); })) {
+    return Error{Errc::kUnsupported, "pictures at different noise levels cannot be coded by one calibration",
+                 "use --codec fidelity:20"};
+  }
+  if (!latents_.empty()) previous_sigma_ = sigma_;
+  sigma_ = request.sigma.front();
   PINION_TRY(LatentsBlobs latents, encode_latents(request));
   step.latents = std::move(latents.part);
   std::vector<Blob> blobs = std::move(latents.blobs);
@@ -102,7 +126,8 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request) {
   SentStep sent;
   sent.streams.push_back(std::move(latents.stats));
   for (const NamedTensor& entry : request.state) {
-    PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.state_profile, entry.tensor));
+    PINION_TRY(codec::EncodedFrame encoded,
+               encode_frame(entry.name, setup_.state_profile, entry.tensor, context()));
     sent.streams.push_back({entry.name, encoded.stats});
     transport::StatePart& part = step.state.emplace_back();
     part.name = entry.name;
@@ -126,7 +151,11 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
   // The velocity has the shape of the latents and at most their width.
   const codec::DecodeLimits limits{.max_tensor_bytes = latents_.size() * sizeof(float)};
   ReceivedStep received;
-  PINION_TRY(received.velocity, velocity_decoder_->decode(velocity_frame_.bytes, limits));
+  if (!velocity_receiver_) {
+    const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
+    velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
+  }
+  PINION_TRY(received.velocity, velocity_receiver_->decode(velocity_frame_.bytes, context(), limits));
   if (static_cast<std::size_t>(received.velocity.elements()) != latents_.size() ||
       !is_float(received.velocity.dtype())) {
     return Error{Errc::kProtocol, "the result has another size than the latents", ""};

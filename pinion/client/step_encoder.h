@@ -5,7 +5,7 @@
 #include <map>
 
 #include "pinion/client/remote_job.h"
-#include "pinion/codec/basis_store.h"
+#include "pinion/codec/step_stream.h"
 #include "pinion/transport/step_messages.h"
 
 namespace pinion::client {
@@ -17,6 +17,8 @@ struct StepEncoderSetup {
   bool has_middle_stages = false;  // more than one: all but the last must be sent the velocity
   std::string model_hash;
   int cut = 0;                           // where the states leave this process
+  int last_cut = 0;                      // where the last stage begins, which the velocity is calibrated for
+  codec::CalibrationSet calibrations;    // used if the profile is calibrated
   std::vector<std::string> known_bases;  // that the first stage holds
 };
 
@@ -52,13 +54,18 @@ class StepEncoder {
   };
   Result<LatentsBlobs> encode_latents(const StepRequest& request);
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
-                                           const Tensor& tensor);
+                                           const Tensor& tensor, const codec::StepContext& context);
+  codec::StepContext context() const;
 
   StepEncoderSetup setup_;
   const codec::BasisStore& bases_;
-  std::map<std::string, std::unique_ptr<codec::Encoder>> encoders_;  // by stream
-  std::unique_ptr<codec::Decoder> velocity_decoder_ = codec::Decoder::create();
-  std::vector<float> latents_;      // of the last step
+  std::map<std::string, codec::StreamSender> senders_;  // by stream
+  std::optional<codec::StreamReceiver> velocity_receiver_;
+  std::vector<float> latents_;           // of the last step
+  std::vector<float> previous_latents_;  // of the one before; empty after the first
+  float sigma_ = 0;                      // of the last step
+  std::optional<float> previous_sigma_;
+  std::int64_t rows_ = 0;           // of the latents
   std::vector<float> velocity_;     // of the last step; empty before the first result
   transport::Blob velocity_frame_;  // as it came
 };

@@ -32,11 +32,11 @@ std::string_view name(Mode mode);
 struct Profile {
   Mode mode = Mode::kRaw;
   // kFidelity: target signal-to-noise ratio in dB of the centred tensor (means
-  // removed per channel).
+  // removed per channel). kCalibrated: of the model's output.
   double target_snr_db = 20.0;
 };
 
-// "raw", "lossless", "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995"
+// "raw", "lossless", "calibrated:30" (dB), "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995"
 // (centred cosine of the whole tensor, SNR = -10 log10(1 - cos^2)).
 Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
@@ -56,7 +56,9 @@ struct FrameStats {
   double snr_db = 0;
   double cosine = 0;
   double max_error = 0;
-  bool key_frame = true;  // decodable without an earlier frame
+  double output_snr_db = 0;  // of the model's output as this frame's errors
+                             // change it (calibrated), else 0
+  bool key_frame = true;     // decodable without an earlier frame
 };
 
 struct EncodedFrame {

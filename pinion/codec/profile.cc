@@ -10,8 +10,8 @@ constexpr double kMaxTargetDb = 100;
 
 Error unknown_profile(std::string_view text) {
   return Error{Errc::kInvalidArgument, "unknown codec mode '" + std::string(text) + "'",
-               "use raw, lossless, fidelity:DB (such as fidelity:20) or "
-               "cos:VALUE (such as cos:.995)"};
+               "use raw, lossless, fidelity:DB (such as fidelity:20), "
+               "cos:VALUE (such as cos:.995) or calibrated:DB (such as calibrated:30)"};
 }
 
 std::optional<double> parse_number(std::string_view text) {
@@ -21,8 +21,8 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
-Result<Profile> fidelity_profile(double target_db, std::string_view text) {
-  if (target_db > 0 && target_db <= kMaxTargetDb) return Profile{Mode::kFidelity, target_db};
+Result<Profile> lossy_profile(Mode mode, double target_db, std::string_view text) {
+  if (target_db > 0 && target_db <= kMaxTargetDb) return Profile{mode, target_db};
   return Error{Errc::kInvalidArgument, "the fidelity target in '" + std::string(text) + "' is out of range",
                "choose more than 0 and at most 100 dB"};
 }
@@ -52,24 +52,28 @@ Result<Profile> parse_profile(std::string_view text) {
     rest.remove_prefix(prefix.size());
     return true;
   };
-  const bool fidelity = eat("fidelity:");
-  if (eat("cos:")) {
+  const Mode mode = eat("calibrated:") ? Mode::kCalibrated : Mode::kFidelity;
+  const bool has_name = mode == Mode::kCalibrated || eat("fidelity:");
+  if (mode == Mode::kFidelity && eat("cos:")) {
     const std::optional<double> cosine = parse_number(rest);
     if (!cosine) return unknown_profile(text);
-    return fidelity_profile(*cosine > 0 && *cosine < 1 ? -10 * std::log10(1 - *cosine * *cosine) : 0, text);
+    return lossy_profile(mode, *cosine > 0 && *cosine < 1 ? -10 * std::log10(1 - *cosine * *cosine) : 0,
+                         text);
   }
-  const std::optional<double> decibels = fidelity ? parse_number(rest) : std::nullopt;
+  const std::optional<double> decibels = has_name ? parse_number(rest) : std::nullopt;
   if (!decibels) return unknown_profile(text);
-  return fidelity_profile(*decibels, text);
+  return lossy_profile(mode, *decibels, text);
 }
 
 std::string to_string(const Profile& profile) {
-  if (profile.mode != Mode::kFidelity) return std::string(name(profile.mode));
+  if (profile.mode != Mode::kFidelity && profile.mode != Mode::kCalibrated) {
+    return std::string(name(profile.mode));
+  }
   std::array<char, 32> digits{};
   const auto [end, error] =
       std::to_chars(digits.data(), digits.data() + digits.size(), profile.target_snr_db);
   PINION_ASSERT(error == std::errc{});
-  return "fidelity:" + std::string(digits.data(), end);
+  return std::string(name(profile.mode)) + ":" + std::string(digits.data(), end);
 }
 
 }  // namespace pinion::codec

@@ -15,6 +15,7 @@ struct SplitOptions {
   std::vector<client::WorkerAddress> workers;
   std::string cut = "auto";
   codec::Profile codec;
+  std::filesystem::path calibration;  // file with the calibrations of the cuts, if the codec is calibrated
   client::ConnectOptions connect;
 };
 

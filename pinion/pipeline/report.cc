@@ -27,6 +27,7 @@ Json to_json(const client::StreamStats& stream) {
                                                          static_cast<double>(frame.elements)},
           {"snr_db", finite(frame.snr_db)},
           {"centred_cosine", frame.cosine},
+          {"output_snr_db", frame.output_snr_db},
           {"max_error", frame.max_error},
           {"key_frame", frame.key_frame}};
 }

@@ -43,6 +43,10 @@ class FieldWriter {
   void maybe_blob(const char* key, std::optional<std::uint32_t>& index) {
     if (index) (*object_)[key] = *index;
   }
+  template <class T>
+  void maybe_maps(const char* key, std::vector<T>& values, Bounds count) {
+    if (!values.empty()) maps(key, values, count);
+  }
   void maybe_hexes(const char* key, std::vector<std::string>& values, Bounds, std::size_t) {
     if (!values.empty()) (*object_)[key] = values;
   }

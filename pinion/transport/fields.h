@@ -47,6 +47,10 @@ class FieldReader {
   void maybe_blob(const char* key, std::optional<std::uint32_t>& index) {
     if (has(key)) blob(key, index.emplace());
   }
+  template <class T>
+  void maybe_maps(const char* key, std::vector<T>& values, Bounds count) {
+    if (has(key)) maps(key, values, count);
+  }
   void maybe_hexes(const char* key, std::vector<std::string>& values, Bounds count, std::size_t digits);
   template <class T>
   void maybe_map(const char* key, std::optional<T>& value) {

@@ -64,6 +64,22 @@ struct Upstream {
   }
 };
 
+// A calibration that a stage codes with. Without the asset, one that the stage is believed to hold.
+struct CalibrationPart {
+  int cut = 0;
+  std::string stream;
+  std::string id;
+  std::optional<std::uint32_t> asset;
+
+  template <class V>
+  void fields(V& v) {
+    v.integer("cut", cut, {0, 4096});
+    v.text("stream", stream, {1, 32});
+    v.hex("id", id, 32);
+    v.maybe_blob("asset", asset);
+  }
+};
+
 struct BeginJob {
   static constexpr std::string_view kType = "begin_job";
   std::string job;
@@ -82,6 +98,7 @@ struct BeginJob {
   std::optional<std::uint32_t> reference_latents;
   std::optional<NextHop> next;
   std::optional<Upstream> upstream;
+  std::vector<CalibrationPart> calibrations;
 
   template <class V>
   void fields(V& v) {
@@ -101,6 +118,7 @@ struct BeginJob {
     v.maybe_blob("reference_latents", reference_latents);
     v.maybe_map("next", next);
     v.maybe_map("upstream", upstream);
+    v.maybe_maps("calibrations", calibrations, {0, 32});
   }
 };
 

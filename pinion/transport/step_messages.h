@@ -19,6 +19,7 @@ struct TraceStream {
   double ideal_index_bits = 0;
   double snr_db = 0;
   double cosine = 0;
+  double output_snr_db = 0;
   double max_error = 0;
   bool key_frame = true;
 
@@ -32,6 +33,7 @@ struct TraceStream {
     v.number("ideal_index_bits", ideal_index_bits);
     v.number("snr_db", snr_db);
     v.number("cosine", cosine);
+    v.number("output_snr_db", output_snr_db);
     v.number("max_error", max_error);
     v.boolean("key_frame", key_frame);
   }

@@ -71,6 +71,34 @@ Result<models::JobConstants> Job::constants(const Message& message) const {
   return constants;
 }
 
+Result<codec::CalibrationSet> Job::calibrations(const Message& message) const {
+  codec::CalibrationSet set;
+  for (const transport::CalibrationPart& part : setup_.begin.calibrations) {
+    // Beside the bases of that place, not among them.
+    const codec::BasisPlace place{setup_.stage->model_hash, part.cut, part.stream + "/calibration"};
+    const std::string what = "the calibration of \"" + part.stream + "\" at cut " + std::to_string(part.cut);
+    Bytes asset;
+    if (part.asset) {
+      const ByteSpan sent = message.blobs[*part.asset].bytes;
+      asset.assign(sent.begin(), sent.end());
+    } else {
+      for (Bytes& kept : services_.bases.load(place)) {
+        if (codec::basis_hash(kept) == part.id) asset = std::move(kept);
+      }
+      if (asset.empty()) return Error{Errc::kNotFound, what + " is not here yet", ""};
+    }
+    Result<void> added = set.add(asset);
+    if (!added.ok()) return std::move(added).error().in(what);
+    const codec::CalibrationSet::Entry* entry = set.find(part.cut, part.stream);
+    if (entry == nullptr || codec::calibration_id(*entry->calibration) != part.id ||
+        to_hex(entry->calibration->key.model) != setup_.stage->model_hash) {
+      return Error{Errc::kModelMismatch, what + " is another one than it says, or of another model", ""};
+    }
+    if (part.asset) services_.bases.keep(place, asset);
+  }
+  return set;
+}
+
 StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
   const transport::BeginJob& begin = setup_.begin;
   const models::Stage& stage = *setup_.stage->stage;
@@ -83,6 +111,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .profile = profile,
           .model_hash = setup_.stage->model_hash,
           .blocks = stage.range(),
+          .calibrations = {},
           .stage = begin.stage,
           .stages = begin.stages};
 }
@@ -99,11 +128,13 @@ asio::awaitable<Result<void>> Job::open(const Message& message) {
   }
   if (rows_of(begin) > kMaxRows) co_return Error{Errc::kTooLarge, "the job has too many tokens", ""};
   PINION_CO_TRY(const codec::Profile profile, codec::parse_profile(begin.profile));
-  codec_ = std::make_unique<StageCodec>(codec_setup(profile), services_.bases);
 
   std::optional<Result<models::JobConstants>> read;
   co_await on_pool(services_.codec_threads, [&] {
-    read = guarded<models::JobConstants>([&] {
+    read = guarded<models::JobConstants>([&]() -> Result<models::JobConstants> {
+      StageCodecSetup codec_settings = codec_setup(profile);
+      PINION_TRY(codec_settings.calibrations, calibrations(message));
+      codec_ = std::make_unique<StageCodec>(std::move(codec_settings), services_.bases);
       known_bases_ = codec_->load_bases();
       return constants(message);
     });

@@ -78,6 +78,7 @@ class Job : public std::enable_shared_from_this<Job> {
   Result<models::JobConstants> constants(const transport::Message& message) const;
   Result<Tensor> constant(std::optional<std::uint32_t> blob, const transport::Message& message) const;
   StageCodecSetup codec_setup(const codec::Profile& profile) const;
+  Result<codec::CalibrationSet> calibrations(const transport::Message& message) const;
   asio::awaitable<Result<void>> join_next();
   asio::awaitable<void> run();
   asio::awaitable<Result<void>> advance(const Waiting& waiting);

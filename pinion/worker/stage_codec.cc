@@ -20,10 +20,29 @@ ByteSpan bytes_of(const std::vector<float>& values) { return std::as_bytes(std::
 
 }  // namespace
 
-codec::Decoder& StageCodec::decoder(const std::string& stream) {
-  std::unique_ptr<codec::Decoder>& decoder = decoders_[stream];
-  if (!decoder) decoder = codec::Decoder::create();
-  return *decoder;
+std::shared_ptr<const codec::Calibration> StageCodec::calibration_of(const std::string& stream,
+                                                                     int cut) const {
+  std::shared_ptr<const codec::Calibration> found;
+  setup_.calibrations.for_each([&](int at, const std::string& name, const auto& entry) {
+    // That of the velocity is of the cut where the last stage begins, wherever that is.
+    if (name == stream && (at == cut || stream == "velocity")) found = entry.calibration;
+  });
+  return found;
+}
+
+codec::StreamReceiver& StageCodec::receiver(const std::string& stream) {
+  const auto found = receivers_.find(stream);
+  if (found != receivers_.end()) return found->second;
+  codec::StreamReceiver made(calibration_of(stream, setup_.blocks.begin));
+  return receivers_.emplace(stream, std::move(made)).first->second;
+}
+
+codec::StepContext StageCodec::context() const {
+  return {.sigma = sigma_,
+          .previous_sigma = previous_sigma_,
+          .latents = latents_,
+          .previous_latents = previous_latents_,
+          .output_rows = setup_.batch * setup_.grid.tokens()};
 }
 
 std::vector<std::string> StageCodec::load_bases() {
@@ -31,7 +50,7 @@ std::vector<std::string> StageCodec::load_bases() {
   if (is_first() || setup_.profile.mode != codec::Mode::kFidelity) return hashes;
   for (const models::StateTensorSchema& schema : setup_.state) {
     for (const Bytes& basis : bases_.load(arriving(schema.name))) {
-      if (decoder(schema.name).add_basis(basis).ok()) hashes.push_back(codec::basis_hash(basis));
+      if (receiver(schema.name).add_basis(basis).ok()) hashes.push_back(codec::basis_hash(basis));
     }
   }
   return hashes;
@@ -40,8 +59,8 @@ std::vector<std::string> StageCodec::load_bases() {
 Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels) {
   // Latents are float32 even if the stage is not.
   const auto max_bytes = static_cast<std::size_t>(setup_.rows * channels) * sizeof(float);
-  Result<Tensor> tensor = decoder(stream).decode(
-      frame, {.max_tensor_bytes = max_bytes, .max_channels = static_cast<std::size_t>(channels)});
+  Result<Tensor> tensor = receiver(stream).decode(
+      frame, context(), {.max_tensor_bytes = max_bytes, .max_channels = static_cast<std::size_t>(channels)});
   if (!tensor.ok()) return std::move(tensor).error().in("stream \"" + stream + "\"");
   return tensor;
 }
@@ -63,6 +82,7 @@ Result<void> StageCodec::keep_velocity(const Tensor& velocity) {
 
 Result<void> StageCodec::receive_latents(const transport::Step& step, const Message& message) {
   const transport::LatentsPart& part = step.latents;
+  std::vector<float> before = latents_;
   if (part.form == "exact" && part.frame) {
     PINION_TRY(const Tensor latents,
                decode_frame("latents", message.blobs[*part.frame].bytes, setup_.latent_channels));
@@ -85,6 +105,9 @@ Result<void> StageCodec::receive_latents(const transport::Step& step, const Mess
   if (crc32c(bytes_of(latents_)) != part.crc32c) {
     return Error{Errc::kBadFormat, "step yields other latents here than at the client", ""};
   }
+  if (!before.empty()) previous_sigma_ = sigma_;
+  previous_latents_ = std::move(before);
+  sigma_ = step.sigma.front();
   return {};
 }
 
@@ -92,7 +115,7 @@ Result<Tensor> StageCodec::decode_state(const transport::StatePart& part, const 
                                         const models::StateTensorSchema& schema) {
   if (part.name != schema.name)
     return misfit("brings \"" + part.name + "\" in the place of \"" + schema.name + "\"");
-  if (part.basis) PINION_TRY_VOID(decoder(part.name).add_basis(message.blobs[*part.basis].bytes));
+  if (part.basis) PINION_TRY_VOID(receiver(part.name).add_basis(message.blobs[*part.basis].bytes));
   PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, schema.channels));
   if (part.basis) bases_.keep(arriving(part.name), message.blobs[*part.basis].bytes);
   const Shape& shape = tensor.shape();
@@ -124,12 +147,17 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
 
 Result<codec::EncodedFrame> StageCodec::encode_frame(const std::string& stream, const codec::Profile& profile,
                                                      const Tensor& tensor, transport::TraceHop& hop) {
-  std::unique_ptr<codec::Encoder>& encoder = encoders_[stream];
-  if (!encoder) {
-    PINION_TRY(encoder, codec::create_encoder(profile, bases_, leaving(stream), known_bases_));
+  auto sender = senders_.find(stream);
+  if (sender == senders_.end()) {
+    PINION_TRY(codec::StreamSender made,
+               codec::StreamSender::create({.profile = profile,
+                                            .calibration = calibration_of(stream, setup_.blocks.end),
+                                            .place = leaving(stream),
+                                            .known_bases = known_bases_},
+                                           bases_));
+    sender = senders_.emplace(stream, std::move(made)).first;
   }
-  PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
-  if (!encoded.basis.empty()) bases_.keep(leaving(stream), encoded.basis);
+  PINION_TRY(codec::EncodedFrame encoded, sender->second.encode(tensor, context()));
   const codec::FrameStats& stats = encoded.stats;
   transport::TraceStream& trace = hop.streams.emplace_back();
   trace.name = stream;
@@ -140,8 +168,25 @@ Result<codec::EncodedFrame> StageCodec::encode_frame(const std::string& stream, 
   trace.ideal_index_bits = stats.ideal_index_bits;
   trace.snr_db = stats.snr_db;
   trace.cosine = stats.cosine;
+  trace.output_snr_db = stats.output_snr_db;
   trace.max_error = stats.max_error;
   trace.key_frame = stats.key_frame;
+  return encoded;
+}
+
+Result<codec::EncodedFrame> StageCodec::encode_velocity(const Tensor& velocity, transport::TraceHop& hop) {
+  if (calibration_of("velocity", setup_.blocks.begin) == nullptr) {
+    PINION_TRY_VOID(keep_velocity(velocity));
+    return encode_frame("velocity", kLossless, velocity, hop);
+  }
+  // In float16 what is decoded here and at the client differs hardly ever, although their sums round
+  // otherwise: the next latents are predicted from it at both ends.
+  std::vector<float> values(static_cast<std::size_t>(velocity.elements()));
+  to_float(velocity.view().data, velocity.dtype(), velocity.elements(), values.data());
+  const Tensor half = Tensor::empty(DType::kF16, velocity.shape());
+  from_float(values.data(), velocity.elements(), DType::kF16, half.mutable_data());
+  PINION_TRY(codec::EncodedFrame encoded, encode_frame("velocity", setup_.profile, half, hop));
+  PINION_TRY_VOID(keep_velocity(senders_.at("velocity").decoded()));
   return encoded;
 }
 
@@ -151,8 +196,7 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
     if (output.size() != 1 || output[0].name != "velocity") {
       return Error{Errc::kInternal, "the last stage made no velocity", ""};
     }
-    PINION_TRY_VOID(keep_velocity(output[0].tensor));
-    PINION_TRY(codec::EncodedFrame encoded, encode_frame("velocity", kLossless, output[0].tensor, hop));
+    PINION_TRY(codec::EncodedFrame encoded, encode_velocity(output[0].tensor, hop));
     transport::StepResult result;
     result.job = step.job;
     result.step = step.step;

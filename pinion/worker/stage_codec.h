@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "pinion/codec/basis_store.h"
+#include "pinion/codec/step_stream.h"
 #include "pinion/models/stage.h"
 #include "pinion/transport/step_messages.h"
 
@@ -24,6 +24,7 @@ struct StageCodecSetup {
   codec::Profile profile;
   std::string model_hash;
   models::BlockRange blocks;
+  codec::CalibrationSet calibrations;  // used if the profile is calibrated
   int stage = 0;
   int stages = 1;
 };
@@ -58,7 +59,9 @@ class StageCodec {
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);
   Result<Tensor> decode_state(const transport::StatePart& part, const transport::Message& message,
                               const models::StateTensorSchema& schema);
-  codec::Decoder& decoder(const std::string& stream);
+  codec::StreamReceiver& receiver(const std::string& stream);
+  std::shared_ptr<const codec::Calibration> calibration_of(const std::string& stream, int cut) const;
+  codec::StepContext context() const;
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, transport::TraceHop& hop);
   codec::BasisPlace arriving(const std::string& stream) const {
@@ -67,14 +70,18 @@ class StageCodec {
   codec::BasisPlace leaving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.end, stream};
   }
+  Result<codec::EncodedFrame> encode_velocity(const Tensor& velocity, transport::TraceHop& hop);
   Result<void> keep_velocity(const Tensor& velocity);
 
   StageCodecSetup setup_;
   const codec::BasisStore& bases_;
-  std::vector<std::string> known_bases_;                             // of the next stage
-  std::map<std::string, std::unique_ptr<codec::Decoder>> decoders_;  // by stream
-  std::map<std::string, std::unique_ptr<codec::Encoder>> encoders_;
-  std::vector<float> latents_;   // x of the last step; empty before the first
+  std::vector<std::string> known_bases_;                    // of the next stage
+  std::map<std::string, codec::StreamReceiver> receivers_;  // by stream
+  std::map<std::string, codec::StreamSender> senders_;
+  std::vector<float> latents_;           // x of the last step; empty before the first
+  std::vector<float> previous_latents_;  // of the one before it
+  float sigma_ = 0;                      // of the last step
+  std::optional<float> previous_sigma_;
   std::vector<float> velocity_;  // v of the last step; empty if it is not known
 };
 

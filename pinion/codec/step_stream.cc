@@ -1,0 +1,77 @@
+#include "pinion/codec/step_stream.h"
+
+#include "pinion/codec/tensor_error.h"
+
+namespace pinion::codec {
+namespace {
+
+// A stream without latents is given none.
+StepContext fitted(StepContext context, std::size_t latents) {
+  if (latents == 0) context.latents = context.previous_latents = {};
+  return context;
+}
+
+}  // namespace
+
+Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisStore& bases) {
+  StreamSender sender(std::move(settings), bases);
+  const SenderSettings& own = sender.settings_;
+  if (own.profile.mode != Mode::kCalibrated) {
+    PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases));
+    return sender;
+  }
+  if (own.calibration == nullptr) {
+    return Error{
+        Errc::kInvalidArgument,
+        "there is no calibration of \"" + own.place.stream + "\" at cut " + std::to_string(own.place.cut),
+        "make one with `pinion calibrate --cut " + std::to_string(own.place.cut) +
+            "` and give it with --calibration"};
+  }
+  PINION_TRY(auto encoder,
+             CalibratedEncoder::create(own.calibration, {.output_snr_db = own.profile.target_snr_db}));
+  sender.calibrated_ = std::make_unique<Calibrated>(
+      Calibrated{std::move(encoder), CalibratedDecoder(own.calibration), own.calibration->latents()});
+  return sender;
+}
+
+Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, const Tensor& tensor,
+                                                     const StepContext& context) {
+  const StepContext own = fitted(context, calibrated.latents);
+  PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
+  PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
+  EncodedFrame encoded;
+  PINION_TRY(const CentredTensor original, centre(tensor.view()));
+  encoded.stats = measure(original, decoded_.view());
+  encoded.stats.frame_bytes = coded.frame.size();
+  encoded.stats.tensor_bytes = tensor.bytes();
+  encoded.stats.elements = tensor.elements();
+  encoded.stats.ideal_index_bits = coded.stats.coded_bits;
+  encoded.stats.output_snr_db = coded.stats.predicted_output_snr_db;
+  encoded.stats.key_frame = coded.stats.key_frame;
+  encoded.frame = std::move(coded.frame);
+  return encoded;
+}
+
+Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContext& context) {
+  if (calibrated_) return encode_calibrated(*calibrated_, tensor, context);
+  PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view()));
+  if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis);
+  return encoded;
+}
+
+StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration) {
+  if (calibration == nullptr) return;
+  latents_ = calibration->latents();
+  calibrated_.emplace(std::move(calibration));
+}
+
+Result<Tensor> StreamReceiver::decode(ByteSpan frame, const StepContext& context,
+                                      const DecodeLimits& limits) {
+  if (calibrated_) {
+    PINION_TRY(const FrameInfo info, inspect(frame, limits));
+    if (info.mode == Mode::kCalibrated) return calibrated_->decode(frame, fitted(context, latents_), limits);
+  }
+  return decoder_->decode(frame, limits);
+}
+
+}  // namespace pinion::codec

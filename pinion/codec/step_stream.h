@@ -1,0 +1,63 @@
+#pragma once
+// One stream of a job at the two ends of a link, whatever its mode: frames of mode calibrated need the step's
+// latents, all others need none. One object is used by one thread at a time, steps in order.
+
+#include <variant>
+
+#include "pinion/codec/basis_store.h"
+#include "pinion/codec/calibrated_codec.h"
+#include "pinion/codec/calibration_set.h"
+
+namespace pinion::codec {
+
+// How a stream is sent.
+struct SenderSettings {
+  Profile profile;
+  std::shared_ptr<const Calibration> calibration;  // of mode kCalibrated; else unused
+  BasisPlace place;                                // of bases kept from job to job
+  std::vector<std::string> known_bases;            // that the receiver holds
+};
+
+class StreamSender {
+ public:
+  // kInvalidArgument: mode kCalibrated without a calibration. `bases` outlives the sender.
+  static Result<StreamSender> create(SenderSettings settings, const BasisStore& bases);
+
+  Result<EncodedFrame> encode(const Tensor& tensor, const StepContext& context);
+
+  // What the receiver makes of the last frame; undefined unless the mode is kCalibrated.
+  const Tensor& decoded() const { return decoded_; }
+
+ private:
+  struct Calibrated {
+    CalibratedEncoder encoder;
+    CalibratedDecoder twin;  // measures what arrives
+    std::size_t latents = 0;
+  };
+  StreamSender(SenderSettings settings, const BasisStore& bases)
+      : settings_(std::move(settings)), bases_(&bases) {}
+  Result<EncodedFrame> encode_calibrated(Calibrated& calibrated, const Tensor& tensor,
+                                         const StepContext& context);
+
+  SenderSettings settings_;
+  const BasisStore* bases_;
+  std::unique_ptr<Encoder> encoder_;  // null if calibrated
+  std::unique_ptr<Calibrated> calibrated_;
+  Tensor decoded_;
+};
+
+class StreamReceiver {
+ public:
+  // `calibration` may be null: calibrated frames are then refused.
+  explicit StreamReceiver(std::shared_ptr<const Calibration> calibration);
+
+  Result<void> add_basis(ByteSpan basis) { return decoder_->add_basis(basis); }
+  Result<Tensor> decode(ByteSpan frame, const StepContext& context, const DecodeLimits& limits);
+
+ private:
+  std::unique_ptr<Decoder> decoder_ = Decoder::create();
+  std::optional<CalibratedDecoder> calibrated_;
+  std::size_t latents_ = 0;
+};
+
+}  // namespace pinion::codec

@@ -1,0 +1,151 @@
+// Calibrated coding of the tiny model, from `pinion calibrate` to the picture, as a user runs it.
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/worker_process.h"
+
+namespace pinion {
+namespace {
+
+using test::ProcessResult;
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+const std::string kModel = std::string(PINION_SOURCE_DIR) + "/models/tiny-flux2";
+const std::string kPrompts = std::string(PINION_SOURCE_DIR) + "/models/tiny-flux2/prompts.txt";
+
+class Calibrated : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    home_ = test::scratch_folder("Calibrated");
+    const ProcessResult made = run({"calibrate", "--model", kModel, "--cut", "2,3", "--size", "128", "--jobs",
+                                    "20", "--prompts", kPrompts, "--out", calibration()});
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+  }
+
+  static std::string calibration() { return home_ + "/cuts.pnf"; }
+
+  static ProcessResult run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), test::pinion_program());
+    return test::run_process(arguments, test::settings_in(home_ + "/client"), 300s);
+  }
+
+  static std::unique_ptr<test::WorkerProcess> worker(const std::string& name) {
+    auto started = std::make_unique<test::WorkerProcess>(test::WorkerSettings{
+        .home = home_ + "/" + name, .models = kModel, .device = test::test_device(), .more_arguments = {}});
+    started->pair(home_ + "/client");
+    return started;
+  }
+
+  static std::vector<std::string> job(const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"generate",
+                                       "--model",
+                                       kModel,
+                                       "--prompt",
+                                       "a large blue star on a pale yellow background",
+                                       "--size",
+                                       "128x128",
+                                       "--seed",
+                                       "5",
+                                       "--out",
+                                       home_ + "/picture.png",
+                                       "--report",
+                                       home_ + "/report.json",
+                                       "--compare-local"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  struct Outcome {
+    double state_bytes = 0, velocity_bytes = 0, message_bytes = 0, psnr_db = 0;
+    double least_output_snr_db = 1e9;
+  };
+  static Outcome outcome() {
+    std::ifstream file(home_ + "/report.json");
+    const auto report = nlohmann::json::parse(file);
+    Outcome sums;
+    for (const auto& step : report.at("per_step")) {
+      for (const auto& hop : step.at("hops")) {
+        sums.message_bytes += hop.at("message_bytes").get<double>();
+        for (const auto& stream : hop.at("streams")) {
+          const std::string name = stream.at("name");
+          if (name == "latents") continue;
+          (name == "velocity" ? sums.velocity_bytes : sums.state_bytes) +=
+              stream.at("bytes").get<double>();
+          sums.least_output_snr_db =
+              std::min(sums.least_output_snr_db, stream.at("output_snr_db").get<double>());
+        }
+      }
+    }
+    sums.psnr_db = report.at("comparison").at("pictures").at(0).at("psnr_db").get<double>();
+    return sums;
+  }
+
+  static inline std::string home_;
+};
+
+TEST_F(Calibrated, SendsLessForThePictureThanFidelityDoes) {
+  const auto there = worker("worker");
+  const std::vector<std::string> split{"--worker", there->address(), "--cut", "3"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.end(), split.begin(), split.end());
+    const ProcessResult result = run(job(more));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return outcome();
+  };
+  const Outcome fidelity = with({"--codec", "fidelity:20"});
+  const Outcome calibrated = with({"--codec", "calibrated:36", "--calibration", calibration()});
+  EXPECT_GE(calibrated.psnr_db, 30);
+  EXPECT_GE(calibrated.least_output_snr_db, 35);
+  EXPECT_LT(calibrated.state_bytes, 0.7 * fidelity.state_bytes);
+  EXPECT_LT(calibrated.velocity_bytes, 0.4 * fidelity.velocity_bytes);
+  RecordProperty("calibrated", std::to_string(calibrated.state_bytes) + " bytes of states, " +
+                                   std::to_string(calibrated.psnr_db) + " dB");
+  // The worker keeps the calibration: the second job sends it no more, and says the same.
+  const Outcome again = with({"--codec", "calibrated:36", "--calibration", calibration()});
+  EXPECT_EQ(again.psnr_db, calibrated.psnr_db);
+  EXPECT_EQ(again.state_bytes, calibrated.state_bytes);
+  // A finer target is nearer.
+  EXPECT_GT(with({"--codec", "calibrated:46", "--calibration", calibration()}).psnr_db,
+            calibrated.psnr_db + 3);
+}
+
+TEST_F(Calibrated, WorksAcrossAChain) {
+  const auto a = worker("a"), b = worker("b");
+  const ProcessResult result = run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3",
+                                        "--codec", "calibrated:40", "--calibration", calibration()}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_GE(outcome().psnr_db, 30);
+}
+
+TEST_F(Calibrated, SaysWhatIsMissing) {
+  const auto there = worker("strict");
+  const auto fails = [&](std::vector<std::string> more, const std::string& text, int exit_code) {
+    more.insert(more.end(), {"--worker", there->address()});
+    const ProcessResult result = run(job(more));
+    EXPECT_EQ(result.exit_code, exit_code) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(text));
+  };
+  fails({"--cut", "3", "--codec", "calibrated:30"}, "--calibration FILE", 2);
+  fails({"--cut", "3", "--codec", "raw", "--calibration", calibration()}, "go together", 2);
+  fails({"--cut", "4", "--codec", "calibrated:30", "--calibration", calibration()}, "cut 4", 2);
+  fails({"--cut", "3", "--codec", "calibrated:30", "--calibration", kPrompts}, "prompts.txt", 1);
+  fails({"--cut", "3", "--codec", "calibrated:0", "--calibration", calibration()}, "out of range", 2);
+  const auto calibrate = [&](std::vector<std::string> more, const std::string& text) {
+    more.insert(more.begin(), {"calibrate", "--model", kModel, "--out", home_ + "/none.pnf"});
+    const ProcessResult result = run(more);
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(text));
+  };
+  calibrate({"--cut", "0"}, "cut 0");
+  calibrate({"--cut", "6"}, "cut 6");
+  calibrate({"--cut", "3", "--size", "100"}, "multiple of 16");
+  calibrate({"--cut", "3", "--size", "64", "--jobs", "2"}, "too few");
+}
+
+}  // namespace
+}  // namespace pinion
