@@ -183,7 +183,7 @@ Result<codec::EncodedFrame> StageCodec::encode_velocity(const Tensor& velocity, 
   // otherwise: the next latents are predicted from it at both ends.
   std::vector<float> values(static_cast<std::size_t>(velocity.elements()));
   to_float(velocity.view().data, velocity.dtype(), velocity.elements(), values.data());
-  const Tensor half = Tensor::empty(DType::kF16, velocity.shape());
+  Tensor half = Tensor::empty(DType::kF16, velocity.shape());
   from_float(values.data(), velocity.elements(), DType::kF16, half.mutable_data());
   PINION_TRY(codec::EncodedFrame encoded, encode_frame("velocity", setup_.profile, half, hop));
   PINION_TRY_VOID(keep_velocity(senders_.at("velocity").decoded()));
