@@ -33,47 +33,13 @@ Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::Mode
   for (const int cut : settings_.cuts) {
     CutSums& sums = sums_.emplace_back(CutSums{cut, {}});
     for (const models::StateTensorSchema& schema : info.state) {
-      sums.streams.push_back({schema, std::vector<Moments>(steps), {}});
+      sums.streams.push_back({schema, std::vector<Moments>(steps), std::vector<Gram>(steps)});
     }
   }
 }
 
-void Gatherer::add_moments(std::size_t step, const ChainStep& now, const at::Tensor& latents,
-                           const Before& before) {
-  const bool is_first = !before.latents.defined();
-  for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
-    for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
-      StreamSums& stream = sums_[cut].streams[i];
-      const at::Tensor state = rows_of(now.states[cut][i].tensor);
-      std::vector<at::Tensor> parts{state};
-      if (!is_first) parts.push_back(rows_of(before.step.states[cut][i].tensor));
-      if (stream.schema.has_latent_rows) {
-        parts.push_back(latents);
-        if (!is_first) parts.push_back((latents - before.latents) / before.delta_sigma);
-        parts.push_back(rows_of(now.velocity));
-      }
-      for (at::Tensor& part : parts) part = part.to(state.device());
-      stream.steps[step].add(at::cat(parts, 1));
-    }
-  }
-}
-
-Result<void> Gatherer::add_sensitivity(const Tensor& velocity, std::uint64_t seed) {
-  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  TensorList probes;
-  for (int i = 0; i < settings_.probes; ++i) {
-    const at::Tensor probe = at::randn(to_torch(velocity).sizes(), generator, at::TensorOptions(at::kFloat));
-    probes.push_back({"probe", from_torch(probe)});
-  }
-  return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
-    for (std::size_t i = 0; i < gradient.size(); ++i)
-      sums_[cut].streams[i].sensitivity.add(rows_of(gradient[i].tensor));
-    return {};
-  });
-}
-
-Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
-                               const std::function<Result<void>(int step)>& after_step) {
+Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tensor& noise, const Visit& visit,
+                               const AfterStep& after_step) {
   PINION_ASSERT(constants.batch == 1 && constants.references.empty());
   return models::caught([&]() -> Result<void> {
     const c10::NoGradGuard no_grad;
@@ -83,8 +49,7 @@ Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tens
     for (std::size_t step = 0; step + 1 < settings_.sigmas.size(); ++step) {
       const double sigma = settings_.sigmas[step];
       PINION_TRY(ChainStep now, chain_.step({static_cast<float>(sigma)}, from_torch(latents.unsqueeze(0))));
-      add_moments(step, now, latents, before);
-      PINION_TRY_VOID(add_sensitivity(now.velocity, seed + step));
+      PINION_TRY_VOID(visit(step, now, latents, before));
       const double delta_sigma = settings_.sigmas[step + 1] - sigma;
       const at::Tensor velocity = rows_of(now.velocity).cpu();
       before = {std::move(now), latents, delta_sigma};
@@ -93,6 +58,69 @@ Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tens
     }
     return {};
   });
+}
+
+Result<void> Gatherer::add_moments(const models::JobConstants& constants, const Tensor& noise,
+                                   const AfterStep& after_step) {
+  const Visit visit = [this](std::size_t step, const ChainStep& now, const at::Tensor& latents,
+                             const Before& before) -> Result<void> {
+    for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
+      for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
+        StreamSums& stream = sums_[cut].streams[i];
+        const at::Tensor state = rows_of(now.states[cut][i].tensor);
+        std::vector<at::Tensor> parts{state};
+        if (step > 0) parts.push_back(rows_of(before.step.states[cut][i].tensor));
+        if (stream.schema.has_latent_rows) {
+          parts.push_back(latents);
+          if (step > 0) parts.push_back((latents - before.latents) / before.delta_sigma);
+          parts.push_back(rows_of(now.velocity));
+        }
+        for (at::Tensor& part : parts) part = part.to(state.device());
+        stream.steps[step].add(at::cat(parts, 1));
+      }
+    }
+    return {};
+  };
+  return run_job(constants, noise, visit, after_step);
+}
+
+Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, const Tensor& noise,
+                                       std::uint64_t seed, const AfterStep& after_step) {
+  if (weights_.empty()) {
+    PINION_TRY_VOID(models::caught([&]() -> Result<void> {
+      for (const CutSums& cut : sums_) {
+        auto& streams = weights_.emplace_back();
+        for (const StreamSums& stream : cut.streams) {
+          const bool is_weighted = !stream.schema.has_latent_rows;
+          streams.emplace_back(is_weighted ? stream.steps : std::vector<Moments>(), stream.schema.channels);
+        }
+      }
+      return {};
+    }));
+  }
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  const Visit visit = [&](std::size_t step, const ChainStep& now, const at::Tensor&,
+                          const Before& before) -> Result<void> {
+    TensorList probes;
+    for (int i = 0; i < settings_.probes; ++i) {
+      const at::Tensor probe =
+          at::randn(to_torch(now.velocity).sizes(), generator, at::TensorOptions(at::kFloat));
+      probes.push_back({"probe", from_torch(probe)});
+    }
+    return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
+      for (std::size_t i = 0; i < gradient.size(); ++i) {
+        StreamSums& stream = sums_[cut].streams[i];
+        at::Tensor rows = rows_of(gradient[i].tensor);
+        if (!stream.schema.has_latent_rows) {
+          const at::Tensor last = step > 0 ? rows_of(before.step.states[cut][i].tensor) : at::Tensor();
+          rows = rows * weights_[cut][i].of(step, rows_of(now.states[cut][i].tensor), last);
+        }
+        stream.sensitivity[step].add(rows);
+      }
+      return {};
+    });
+  };
+  return run_job(constants, noise, visit, after_step);
 }
 
 }  // namespace pinion::calibration

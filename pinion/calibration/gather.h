@@ -1,10 +1,12 @@
 #pragma once
-// Runs jobs through a model and sums what a calibration is solved from: per cut, state tensor and step the
-// second moments of the rows, and how the velocity changes with them (sensitivity).
+// Runs jobs through a model and sums what a calibration is solved from, in two passes: first the second
+// moments of the rows per cut, state tensor and step; then, on some of the same jobs, how the velocity
+// changes with the rows (sensitivity).
 //
 // One object is used by one thread at a time.
 
 #include "pinion/calibration/moments.h"
+#include "pinion/calibration/row_weights.h"
 #include "pinion/calibration/stage_chain.h"
 
 namespace pinion::calibration {
@@ -18,10 +20,10 @@ struct StreamSums {
   // v_t.
   std::vector<Moments> steps;
 
-  // g g^T over all rows, steps and probes, where g is a row of J^T u, u standard normal, and J the derivative
-  // of the velocity with respect to the state: its mean S makes e^T S e the energy that an error e of a row
-  // adds to the velocity.
-  Gram sensitivity;
+  // Per step, g g^T over all rows and probes, where g is a row of J^T u, u standard normal, and J the
+  // derivative of the velocity with respect to the state: its mean S makes e^T S e the energy that an error e
+  // of a row adds to the velocity. Rows without latents are weighted (row_weights.h).
+  std::vector<Gram> sensitivity;
 };
 
 struct CutSums {
@@ -32,7 +34,7 @@ struct CutSums {
 struct GatherSettings {
   std::vector<int> cuts;
   std::vector<double> sigmas;  // steps + 1 noise levels
-  int probes = 2;              // a step
+  int probes = 1;              // a step and job
   int max_stage_blocks = 8;    // whose activations are held at a time
   models::StageOptions stage;
 };
@@ -41,10 +43,15 @@ class Gatherer {
  public:
   static Result<Gatherer> create(models::Model& model, GatherSettings settings);
 
-  // One whole job with the Euler sampler. `noise` is float32 [1, grid tokens, latent channels] on the CPU;
-  // `seed` draws the probes. `after_step` may end it early by an error.
-  Result<void> run_job(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
-                       const std::function<Result<void>(int step)>& after_step);
+  // One whole job with the Euler sampler. `noise` is float32 [1, grid tokens, latent channels] on the CPU.
+  // `after_step` may end it early by an error.
+  using AfterStep = std::function<Result<void>(int step)>;
+  Result<void> add_moments(const models::JobConstants& constants, const Tensor& noise,
+                           const AfterStep& after_step);
+
+  // The same for the sensitivity, after all moments; `seed` draws the probes.
+  Result<void> add_sensitivity(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
+                               const AfterStep& after_step);
 
   const std::vector<CutSums>& sums() const { return sums_; }
 
@@ -52,12 +59,15 @@ class Gatherer {
   Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info);
 
   struct Before;  // the step before
-  void add_moments(std::size_t step, const ChainStep& now, const at::Tensor& latents, const Before& before);
-  Result<void> add_sensitivity(const Tensor& velocity, std::uint64_t seed);
+  using Visit = std::function<Result<void>(std::size_t step, const ChainStep& now, const at::Tensor& latents,
+                                           const Before& before)>;
+  Result<void> run_job(const models::JobConstants& constants, const Tensor& noise, const Visit& visit,
+                       const AfterStep& after_step);
 
   StageChain chain_;
   GatherSettings settings_;
   std::vector<CutSums> sums_;
+  std::vector<std::vector<RowWeights>> weights_;  // by cut and stream; none for rows with latents
 };
 
 }  // namespace pinion::calibration

@@ -72,14 +72,15 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   GatherSettings settings{.cuts = {3}, .sigmas = {0.7, 0}, .probes = 64, .stage = {}};
   Gatherer gatherer = must(Gatherer::create(*model_, settings));
   const auto go_on = [](int) { return Result<void>(); };
-  ASSERT_TRUE(gatherer.run_job(constants_, noise_, 1, go_on).ok());
+  ASSERT_TRUE(gatherer.add_moments(constants_, noise_, go_on).ok());
+  ASSERT_TRUE(gatherer.add_sensitivity(constants_, noise_, 1, go_on).ok());
 
   StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));
   ASSERT_TRUE(chain.begin_job(constants_).ok());
   const ChainStep step = must(chain.step({0.7f}, noise_));
   const auto tail = must(model_->load_stage({3, model_->block_count()}, {}));
   const auto job = must(tail->begin_job(constants_));
-  const auto s = [&](std::size_t stream) { return gatherer.sums()[0].streams[stream].sensitivity.mean(); };
+  const auto s = [&](std::size_t stream) { return gatherer.sums()[0].streams[stream].sensitivity[0].mean(); };
   const at::Tensor clean = to_torch(step.states[0][0].tensor);
   constexpr double kScale = 2e-2;
   constexpr int kTrials = 24;
@@ -109,7 +110,7 @@ TEST_F(GatherTest, JoinedRowsHoldWhatTheyPromise) {
     ++steps;
     return Result<void>();
   };
-  ASSERT_TRUE(gatherer.run_job(constants_, noise_, 1, count).ok());
+  ASSERT_TRUE(gatherer.add_moments(constants_, noise_, count).ok());
   EXPECT_EQ(steps, 2);
   const std::int64_t d = model_->info().state[0].channels, n = model_->info().latent_channels;
   const StreamSums& image = gatherer.sums()[0].streams[0];

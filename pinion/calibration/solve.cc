@@ -129,12 +129,13 @@ Result<void> check(const StreamSums& sums) {
 // One stream to solve: which part of the joined rows it is, and what its errors cost.
 class StreamSolver {
  public:
+  // `costs` [d, d], one a step: e cost e^T is what an error e of a row adds to the velocity's energy.
   StreamSolver(const StreamSums& sums, std::int64_t latent_channels, const SolveSettings& settings,
-               bool is_velocity, Tensor cost)
+               bool is_velocity, std::vector<Tensor> costs)
       : settings_(settings),
         noise_(settings.reference_step * settings.reference_step / 12),
         is_velocity_(is_velocity),
-        cost_(std::move(cost)) {
+        costs_(std::move(costs)) {
     for (std::size_t t = 0; t < sums.steps.size(); ++t) steps_.emplace_back(sums, t, latent_channels);
   }
 
@@ -153,9 +154,16 @@ class StreamSolver {
     }
     model.projection = root.matmul(principal_columns(heard, count));
     model.reconstruction = reconstruction(model.projection);
-    const Tensor rebuilt = model.reconstruction.narrow(0, 0, count);
-    model.gain = rebuilt.matmul(cost_).mul(rebuilt).sum(1);
-    for (const Joined& step : steps_) model.steps.push_back(solve_step(step, model));
+    double ridge = settings_.ridge;
+    do {
+      model.steps.clear();
+      for (std::size_t t = 0; t < steps_.size(); ++t) model.steps.push_back(solve_step(t, model, ridge));
+      ridge *= 10;
+    } while (model.has_history && drift(model) > kMaxDrift && ridge <= 10);
+    if (model.steps.size() > 1) {
+      model.steps[0].history = model.steps[1].history;
+      model.steps[0].change_mean = model.steps[1].change_mean;
+    }
     return model;
   }
 
@@ -182,33 +190,52 @@ class StreamSolver {
     return at::linalg_solve(inputs + lift * at::eye(inputs.size(0), inputs.options()), cross);
   }
 
-  StepModel solve_step(const Joined& step, const StreamModel& model) const {
+  StepModel solve_step(std::size_t t, const StreamModel& model, double ridge) const {
+    const Joined& step = steps_[t];
     const Tensor& p = model.projection;
     const Input y = own(step, p);
+    const std::int64_t carried = model.has_history ? p.size(1) : 0;
     StepModel solved;
     solved.mean = step.mean(own(step, {}).range);
     solved.latent_mean = step.mean(step.latent);
     solved.change_mean = step.change.size > 0 ? step.mean(step.change) : at::zeros_like(solved.latent_mean);
-    solved.alone = prediction(problem_of(step, {{step.latent, {}}}, y), settings_.ridge);
+    solved.alone = prediction(problem_of(step, {{step.latent, {}}}, y), ridge);
     if (step.before.size > 0) {
-      solved.history = prediction(
-          problem_of(step, {history(step, p), {step.latent, {}}, {step.change, {}}}, y), settings_.ridge);
-    } else {  // nothing came before the first step: whoever asks is told what the latents tell
-      const std::int64_t carried = model.has_history ? p.size(1) : 0;
+      solved.history =
+          prediction(problem_of(step, {history(step, p), {step.latent, {}}, {step.change, {}}}, y), ridge);
+      const Tensor stretched = solved.history.matrix.narrow(0, 0, carried).pow(2).sum(0) * noise_;
+      solved.history.deviations = (solved.history.deviations.pow(2) + stretched).sqrt();
+    } else {  // nothing comes before the only step
       solved.history = {at::cat({at::zeros({carried, p.size(1)}, p.options()), solved.alone.matrix,
                                  at::zeros({step.latent.size, p.size(1)}, p.options())},
                                 0),
                         solved.alone.deviations};
     }
+    const Tensor rebuilt = model.reconstruction.narrow(0, 0, p.size(1));
+    solved.gain = rebuilt.matmul(costs_[t]).mul(rebuilt).sum(1);
     const Problem rebuild = problem_of(step, {y, {step.latent, {}}}, own(step, {}));
-    solved.floor = std::max(0.0, left_by(rebuild, model.reconstruction).mul(cost_).sum().item<double>());
+    solved.floor = std::max(0.0, left_by(rebuild, model.reconstruction).mul(costs_[t]).sum().item<double>());
     return solved;
+  }
+
+  // The largest norm of a product of successive predictors' parts for y.
+  static double drift(const StreamModel& model) {
+    double largest = 0;
+    const std::int64_t k = model.projection.size(1);
+    for (std::size_t first = 1; first < model.steps.size(); ++first) {
+      Tensor product = at::eye(k, model.projection.options());
+      for (std::size_t t = first; t < model.steps.size(); ++t) {
+        product = product.matmul(model.steps[t].history.matrix.narrow(0, 0, k));
+        largest = std::max(largest, at::linalg_matrix_norm(product, 2).item<double>());
+      }
+    }
+    return largest;
   }
 
   SolveSettings settings_;
   double noise_;
   bool is_velocity_;
-  Tensor cost_;  // [d, d]: e cost e^T is what an error e of a row adds to the velocity's energy
+  std::vector<Tensor> costs_;
   std::vector<Joined> steps_;
 };
 
@@ -227,11 +254,14 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
   PINION_TRY_VOID(check(sums));
   PINION_TRY_VOID(check(output));
   return models::caught([&]() -> Result<StreamModel> {
-    const Tensor sensitivity = sums.sensitivity.mean();
+    std::vector<Tensor> costs;
+    for (const Gram& step : sums.sensitivity) costs.push_back(step.mean());
+    Tensor sensitivity = at::zeros_like(costs.front());
+    for (const Tensor& cost : costs) sensitivity += cost / static_cast<double>(costs.size());
     const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
                                             at::eye(sensitivity.size(0), sensitivity.options());
     const auto count = std::min<std::int64_t>(settings.components, sums.schema.channels);
-    const StreamSolver solver(sums, latent_channels, settings, false, sensitivity);
+    const StreamSolver solver(sums, latent_channels, settings, false, std::move(costs));
     StreamModel model = solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), count);
     set_output_energy(output, latent_channels, model);
     return model;
@@ -244,7 +274,8 @@ Result<StreamModel> solve_velocity(const StreamSums& output, std::int64_t latent
   PINION_TRY_VOID(check(output));
   return models::caught([&]() -> Result<StreamModel> {
     const Tensor identity = at::eye(latent_channels, at::kDouble);
-    const StreamSolver solver(output, latent_channels, settings, true, identity);
+    const StreamSolver solver(output, latent_channels, settings, true,
+                              std::vector<Tensor>(output.steps.size(), identity));
     StreamModel model = solver.solve(identity, identity.diagonal(), latent_channels);
     set_output_energy(output, latent_channels, model);
     return model;

@@ -11,15 +11,13 @@
 
 #include "pinion/base/result.h"
 #include "pinion/calibration/gather.h"
+#include "pinion/calibration/solve_settings.h"
 
 namespace pinion::calibration {
 
-struct SolveSettings {
-  int components = 256;          // K, at most the channels
-  double regularisation = 0.02;  // of the sensitivity: times its mean eigenvalue is added to all
-  double ridge = 1e-4;           // of the predictors, times the mean variance of their inputs
-  double reference_step = 0.12;  // the quantiser step whose noise the predictors expect, in y's units
-};
+// Most that the predictors of a schedule may stretch a difference between the two ends (docs/calibration.md,
+// section Drift).
+inline constexpr double kMaxDrift = 32;
 
 struct Prediction {
   at::Tensor matrix;      // [features, K]
@@ -32,7 +30,9 @@ struct StepModel {
   at::Tensor latent_mean;    // [L]
   at::Tensor change_mean;    // [L]; zeros at the first step
   Prediction alone;          // from u
-  Prediction history;        // from [y_{t-1} | u | w], without y where the stream has no history
+  Prediction history;        // from [y_{t-1} | u | w], without y where the stream has no history; at the
+                             // first step that of the second
+  at::Tensor gain;           // [K] velocity energy per squared error of y
   double floor = 0;          // velocity energy of a row's error that stays when y is exact
   double output_energy = 0;  // of a row of the velocity about its mean
 };
@@ -41,7 +41,6 @@ struct StreamModel {
   bool has_history = true;
   at::Tensor projection;      // P, [d, K]: components by falling variance of what prediction leaves
   at::Tensor reconstruction;  // R, [K + L, d]
-  at::Tensor gain;            // [K] velocity energy per squared error of y
   std::vector<StepModel> steps;
 };
 

@@ -48,7 +48,8 @@ struct Made {
     const Tensor h1 = x1.matmul(from_latents) + h0.matmul(from_before) + innovation * normal(rows, d);
     sums.steps[0].add(at::cat({h0, x0, h0.matmul(hears)}, 1));
     sums.steps[1].add(at::cat({h1, h0, x1, (x1 - x0) / -0.5, h1.matmul(hears)}, 1));
-    sums.sensitivity.add(hears.t().contiguous());
+    sums.sensitivity.resize(2);
+    for (Gram& step : sums.sensitivity) step.add(hears.t().contiguous());
     states = {h0, h1};
     latents = {x0, at::cat({x1, (x1 - x0) / -0.5}, 1)};
   }
@@ -67,7 +68,7 @@ TEST(SolveStream, FindsWhatTheTailHearsAndLatentsDoNotTell) {
   // The innovation is white: heard, it has the energy of M's columns. S was given as M M^T / n.
   const double expected =
       Made::innovation * Made::innovation * made.hears.pow(2).sum().item<double>() / Made::n;
-  const double first = model->steps[0].history.deviations.pow(2).sum().item<double>();
+  const double first = model->steps[0].alone.deviations.pow(2).sum().item<double>();
   EXPECT_NEAR(first / expected, 1, 0.05);
   // After it the state is known only in what was heard, so a little more is left.
   EXPECT_GE(model->steps[1].history.deviations.pow(2).sum().item<double>(), 0.95 * expected);
@@ -90,7 +91,7 @@ TEST(SolveStream, NoiseOfTheComponentsIsTheErrorOfTheVelocity) {
   // S was given as M M^T / n.
   const double heard = error.pow(2).sum().item<double>() / Made::n;
   EXPECT_NEAR(heard / noise.pow(2).sum().item<double>(), 1, 0.03);
-  EXPECT_NEAR(heard / noise.pow(2).matmul(model.gain).sum().item<double>(), 1, 1e-3);
+  EXPECT_NEAR(heard / noise.pow(2).matmul(model.steps[0].gain).sum().item<double>(), 1, 1e-3);
 }
 
 TEST(SolveVelocity, IsWhatTheLatentsDoNotTell) {
@@ -102,7 +103,7 @@ TEST(SolveVelocity, IsWhatTheLatentsDoNotTell) {
                            at::eye(Made::n, at::kDouble), 0, 1e-9));
   const double heard = made.hears.pow(2).sum().item<double>() * Made::innovation * Made::innovation;
   EXPECT_NEAR(velocity->steps[0].alone.deviations.pow(2).sum().item<double>() / heard, 1, 0.05);
-  EXPECT_TRUE(at::allclose(velocity->gain, at::ones({Made::n}, at::kDouble), 1e-3, 0));
+  EXPECT_TRUE(at::allclose(velocity->steps[0].gain, at::ones({Made::n}, at::kDouble), 1e-3, 0));
   EXPECT_LE(velocity->steps[0].floor, 1e-4 * velocity->steps[0].output_energy);
 }
 
@@ -113,7 +114,8 @@ TEST(SolveStream, SaysWhenThereWereTooFewRows) {
   sums.schema.channels = 24;
   sums.steps.resize(1);
   sums.steps[0].add(at::ones({20, 24}));
-  sums.sensitivity.add(at::ones({20, 24}));
+  sums.sensitivity.resize(1);
+  sums.sensitivity[0].add(at::ones({20, 24}));
   const Result<StreamModel> model = solve_state(sums, sums, 4, {});
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.error().code, Errc::kInvalidArgument);

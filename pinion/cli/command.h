@@ -18,6 +18,7 @@ enum ExitCode { kDone = 0, kJobFailed = 1, kWrongUsage = 2, kInterrupted = 130 }
 int report(const Error& error);
 
 // Sub-commands, one file each: x_command.cc.
+void add_calibrate_command(CLI::App& app, Action& action);
 void add_codec_command(CLI::App& app, Action& action);
 void add_doctor_command(CLI::App& app, Action& action);
 void add_forward_command(CLI::App& app, Action& action);

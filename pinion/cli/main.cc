@@ -21,6 +21,7 @@ void add_commands(CLI::App& app, Action& action) {
   pinion::cli::add_models_command(app, action);
   pinion::cli::add_forward_command(app, action);
   pinion::cli::add_codec_command(app, action);
+  pinion::cli::add_calibrate_command(app, action);
   pinion::cli::add_doctor_command(app, action);
 }
 

@@ -34,7 +34,8 @@ struct StepContext {
 struct CalibratedTarget {
   // Predicted signal-to-noise ratio of the model's output in dB, as far as this stream's errors go.
   double output_snr_db = 30;
-  // If not 0, a budget for the frame instead. One correction comes near it: from 30 % below to 6 % above.
+  // If not 0, a budget for the frame instead. One correction comes near budgets above 500
+  // bytes: from 30 % below to 6 % above.
   std::size_t frame_bytes = 0;
 };
 

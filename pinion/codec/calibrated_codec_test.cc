@@ -91,7 +91,7 @@ TEST(CalibratedCodec, WhatIsNotHeardAndWhatIsKnownCostNothing) {
 }
 
 TEST(CalibratedCodec, KeepsABudget) {
-  for (const std::size_t budget : {300u, 1200u, 3000u}) {
+  for (const std::size_t budget : {600u, 1200u, 3000u}) {
     SyntheticStream stream({.rows = 1024, .seed = 14});
     const auto calibration = testing::through_bytes(stream.calibration());
     auto encoder = encoder_for(calibration, 0, budget);
@@ -122,6 +122,25 @@ TEST(CalibratedCodec, MeetsTheTargetWhereTheCalibrationIsWrong) {
     const auto best = right.encode(step.tensor, step.context()).value().stats;
     EXPECT_LT(stats.coded_bits, 1.04 * best.coded_bits);
   }
+}
+
+TEST(CalibratedCodec, ScalesAreWrittenWhereTheCalibratedOnesAreFarOff) {
+  SyntheticStream stream({.seed = 25});
+  Calibration made = stream.calibration();
+  for (CalibrationRecord& record : made.records) {
+    for (std::size_t k = 0; k < record.levels.size(); ++k) {
+      record.levels[k] =
+          static_cast<std::uint8_t>(k % 2 == 0 ? record.levels[k] + 16 : record.levels[k] - 16);
+    }
+  }
+  const auto wrong = testing::through_bytes(made);
+  auto encoder = encoder_for(wrong, 25), best = encoder_for(testing::through_bytes(stream.calibration()), 25);
+  const auto step = stream.next();
+  const auto coded = encoder.encode(step.tensor, step.context()).value();
+  const Tensor decoded = CalibratedDecoder(wrong).decode(coded.frame, step.context(), kGenerous).value();
+  EXPECT_NEAR(stream.measured_output_snr_db(step.tensor, decoded), 25, 0.3);
+  // Eight scales at up to two bytes each.
+  EXPECT_LT(coded.frame.size(), best.encode(step.tensor, step.context())->frame.size() + 16);
 }
 
 TEST(CalibratedCodec, ALostFrameIsNoticedAndARestartRepairsIt) {

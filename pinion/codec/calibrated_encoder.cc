@@ -89,7 +89,9 @@ struct Goal {
   bool is_bits = false;
   double value = 0;
 
-  double of(const QuantisedComponents& quantised) const { return is_bits ? quantised.bits : quantised.error; }
+  double of(const QuantisedComponents& quantised) const {
+    return is_bits ? quantised.bits + quantised.scale_bits : quantised.error;
+  }
 };
 
 Goal goal_of(const CalibratedTarget& target, const RecordAt& record, double rows, double output_rows) {
@@ -102,10 +104,11 @@ Goal goal_of(const CalibratedTarget& target, const RecordAt& record, double rows
   return {false, std::max(allowed - outside, kLeastShareOfFloor * std::min(allowed, outside))};
 }
 
-// Planned by the calibrated statistics, and corrected at most once by how far the tensor is from them.
+// Planned by the deviations of the components, and corrected at most once by how far the indices are from
+// that plan.
 std::optional<QuantisedComponents> meet(const Goal& goal, const Matrix& residual, const RecordAt& record,
                                         CalibratedParams params, IndexTables& tables) {
-  const StepPlanner planner(record, residual.columns);
+  const StepPlanner planner(residual, record.gain);
   const auto quantise_at = [&](int step_log2) {
     params.step_log2 = static_cast<std::int16_t>(std::clamp(step_log2, kMinStepLog2, kMaxStepLog2));
     return quantise_components(residual, record, params, tables);
@@ -117,8 +120,8 @@ std::optional<QuantisedComponents> meet(const Goal& goal, const Matrix& residual
   if (std::abs(reached - goal.value) <= kCloseEnough * goal.value) return quantised;
   int corrected = planner.coarsest();
   if (goal.is_bits) {
-    // Bits depend on the deviations over the step: what these bits would have been expected at tells how much
-    // larger than calibrated the deviations are.
+    // Bits depend on the deviations over the step: what these bits would have been expected at tells by how
+    // much the deviations are as good as larger.
     corrected = planned + planned - planner.step_for_bits(reached);
   } else if (reached > 0) {
     corrected = planner.step_for_error(goal.value * planner.error(planned) / reached);
@@ -183,10 +186,11 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
   if (state != nullptr) header.previous = state->checksum;
   ByteWriter body;
   write_calibrated_params(body, params, params.uses_history() && calibration.latents() > 0);
+  if (params.has_scales) write_scales(body, record.levels, params, quantised->classes);
   const std::array<std::size_t, 1> band_ends = {rows};
-  const ComponentParams classes = component_classes(record.levels, params);
-  write_index_chunks(body, choose_grid(classes, rows, quantised->bits),
-                     {.params = classes, .band_ends = band_ends, .values = quantised->indices}, tables_);
+  write_index_chunks(body, choose_grid(quantised->classes, rows, quantised->bits),
+                     {.params = quantised->classes, .band_ends = band_ends, .values = quantised->indices},
+                     tables_);
   result.frame = write_frame(header, body.view());
 
   CalibratedState next;

@@ -7,6 +7,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr int kShapeBits = 2;
+constexpr int kHasScales = 16;    // in the byte of the shapes
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
 
@@ -63,6 +64,19 @@ void append_rows(const Matrix& rows, Matrix& matrix) {
   PINION_ASSERT(rows.columns == matrix.columns);
   matrix.values.insert(matrix.values.end(), rows.values.begin(), rows.values.end());
   matrix.rows += rows.rows;
+}
+
+// On top of the scales that are there.
+Result<void> read_scales(ByteReader& in, ComponentParams& components) {
+  PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
+  const ByteSpan packed = in.take(size);
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  BitReader bits(packed);
+  const std::vector<std::uint8_t> expected = components.scales;
+  PINION_TRY(components.scales,
+             read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
+  if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
+  return broken("its scales do not end cleanly");
 }
 
 std::uint64_t last_position(const Calibration& calibration) {
@@ -152,9 +166,19 @@ void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bo
   out.write(params.position);
   out.write(params.step_log2);
   out.write(params.output_snr);
-  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits));
+  const int scales = params.has_scales ? kHasScales : 0;
+  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | scales));
   out.write(params.scale_offset);
   if (change) out.write(params.delta_sigma);
+}
+
+void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
+                  const ComponentParams& classes) {
+  BitWriter bits;
+  write_differences(bits, classes.scales, component_classes(levels, params).scales);
+  const Bytes packed = std::move(bits).finish();
+  write_varint(out, packed.size());
+  out.write_bytes(packed);
 }
 
 Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
@@ -170,10 +194,11 @@ Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
     return broken("unknown predictor");
   }
   if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2) return broken("impossible step");
-  if (shapes >> (2 * kShapeBits) != 0) return broken("reserved bits are set");
+  if (shapes >= 2 * kHasScales) return broken("reserved bits are set");
   params.predictor = static_cast<CalibratedPredictor>(predictor);
   params.shapes.rare = shapes & (kShapes - 1);
-  params.shapes.wide = static_cast<std::uint8_t>(shapes >> kShapeBits);
+  params.shapes.wide = shapes >> kShapeBits & (kShapes - 1);
+  params.has_scales = (shapes & kHasScales) != 0;
   return params;
 }
 
@@ -195,6 +220,7 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   }
   body.components =
       component_classes(record_at(calibration, params.position, params.predictor).levels, params);
+  if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
   PINION_TRY(body.chunks,
              parse_index_chunks(in, body.components, static_cast<std::size_t>(rows_of(frame.header.shape))));
   return body;

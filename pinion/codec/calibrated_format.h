@@ -23,6 +23,7 @@ struct CalibratedParams {
   float delta_sigma = 0;        // if the predictor uses the latents' change
   Shapes shapes;
   std::int8_t scale_offset = 0;
+  bool has_scales = false;  // the frame writes the components' scales
 
   bool uses_history() const { return predictor == CalibratedPredictor::kHistory; }
   float step() const;
@@ -66,6 +67,10 @@ void advance_components(float step, std::span<const std::int32_t> indices, Matri
 
 // `change` says whether delta_sigma is written.
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);
+
+// The scales of `classes`, as differences from those that levels and params lead to.
+void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
+                  const ComponentParams& classes);
 
 // All but delta_sigma, whose presence depends on the calibration.
 Result<CalibratedParams> read_calibrated_params(ByteReader& in);

@@ -11,55 +11,139 @@ namespace pinion::codec {
 namespace {
 
 constexpr int kMaxOffsetTried = 12;  // quarters of an octave by which a frame may differ from its calibration
-// At a fine step s, one bit more takes an error of s^2/12 to a quarter: what a bit is worth in error.
-constexpr double kBitsPerSquaredStep = 8.66;
+// What a squared error of one step is worth in bits when a component falls silent. By rate and distortion of
+// one frame it would be 8.66; but what is left out pulls every value toward its prediction, frame after
+// frame, as a dead zone does. At this price a component falls silent only if hardly an index of it is not 0.
+constexpr double kBitsPerSquaredStep = 60;
+constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving away from the calibrated one
+constexpr int kPatience = 3;               // scales that may be worse before a search ends
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
-
-double deviation_of(std::uint8_t level, int step_log2) {
-  return std::exp2(static_cast<double>(level - kLevelZero) / kLevelsPerOctave -
-                   static_cast<double>(step_log2) / kStepsPerOctave);
-}
 
 // One component's indices as the choice of tables sees them.
 struct ComponentSpread {
-  Spread spread;
   std::span<const std::int32_t> indices;
+  Spread spread;
+  double error = 0;    // squared, in steps
   double silence = 0;  // squared error, in steps, that saying nothing adds
+
+  // Bits in a class, or what silence is worth in bits.
+  double cost(IndexClass index_class, IndexTables& tables) const {
+    if (index_class.scale == 0) return kBitsPerSquaredStep * silence;
+    const ClassCode code = tables.get(index_class);
+    if (code.shift == spread.shift) return class_cost(spread, *code.table);
+    return class_cost(Spread(indices, code.shift), *code.table);
+  }
 };
 
-// The cost of all components in one choice of tables, bits and what silence is worth in bits.
 double cost_of(std::span<const ComponentSpread> components, const ComponentParams& classes,
                IndexTables& tables) {
   double bits = 0;
   for (std::size_t k = 0; k < components.size(); ++k) {
-    const IndexClass index_class = classes.index_class(k, 0);
-    if (index_class.scale == 0) {
-      bits += kBitsPerSquaredStep * components[k].silence;
-      continue;
-    }
-    const ClassCode code = tables.get(index_class);
-    bits += code.shift == components[k].spread.shift
-                ? class_cost(components[k].spread, *code.table)
-                : class_cost(Spread(components[k].indices, code.shift), *code.table);
+    bits += components[k].cost(classes.index_class(k, 0), tables);
   }
   return bits;
 }
 
+// Indices of a step, as the reciprocal `per_step`; nothing if one is out of range.
+std::optional<ComponentSpread> spread_of(std::span<const float> values, float per_step,
+                                         std::span<std::int32_t> indices) {
+  float largest = 0;
+  double error = 0, energy = 0;
+  for (std::size_t r = 0; r < values.size(); ++r) {
+    const float value = values[r] * per_step;
+    largest = std::max(largest, std::abs(value));
+    const float rounded = std::round(std::clamp(value, -0x1p26f, 0x1p26f));
+    indices[r] = static_cast<std::int32_t>(rounded);
+    const double left = value - rounded;
+    error += left * left;
+    energy += static_cast<double>(value) * value;
+  }
+  if (!(largest < static_cast<float>(kMaxIndex))) return std::nullopt;
+  return ComponentSpread{indices, Spread(indices, 0), error, energy - error};
+}
+
+// The calibrated scales, with the offset and shapes that suit this frame. Returns the cost.
+double choose_offset_and_shapes(std::span<const ComponentSpread> components,
+                                std::span<const std::uint8_t> levels, CalibratedParams& params,
+                                IndexTables& tables) {
+  double least = cost_of(components, component_classes(levels, params), tables);
+  const auto try_params = [&](const CalibratedParams& candidate) {
+    const double cost = cost_of(components, component_classes(levels, candidate), tables);
+    if (!(cost < least)) return false;
+    least = cost;
+    params = candidate;
+    return true;
+  };
+  // Along the offsets the cost has one valley.
+  for (const int direction : {-1, 1}) {
+    CalibratedParams candidate = params;
+    do {
+      candidate.scale_offset = static_cast<std::int8_t>(candidate.scale_offset + direction);
+    } while (std::abs(candidate.scale_offset) <= kMaxOffsetTried && try_params(candidate));
+  }
+  for (const auto part : {&Shapes::wide, &Shapes::rare}) {
+    for (std::uint8_t shape = 0; shape < kShapes; ++shape) {
+      CalibratedParams candidate = params;
+      candidate.shapes.*part = shape;
+      try_params(candidate);
+    }
+  }
+  return least;
+}
+
+// Each component's best scale near `from`, priced with the bits that it takes to write. Returns the cost.
+double choose_scales(std::span<const ComponentSpread> components, const ComponentParams& from,
+                     ComponentParams& classes, IndexTables& tables) {
+  classes = from;
+  double sum = 0;
+  for (std::size_t k = 0; k < components.size(); ++k) {
+    const int expected = from.scales[k];
+    const auto price = [&](int scale) {
+      const IndexClass index_class = scale == 0 ? IndexClass{} : from.shapes.at(scale);
+      return components[k].cost(index_class, tables) + 1 + kBitsPerScaleStep * std::abs(scale - expected);
+    };
+    int best = expected;
+    double least = price(expected);
+    if (const double silent = price(0); silent < least) best = 0, least = silent;
+    // Along the scales the cost has about one valley.
+    for (const int direction : {-1, 1}) {
+      int worse = 0;
+      for (int scale = expected + direction;
+           scale >= 1 && scale <= max_scale(from.shapes.wide) && worse < kPatience; scale += direction) {
+        const double cost = price(scale);
+        worse = cost < least ? 0 : worse + 1;
+        if (cost < least) least = cost, best = scale;
+      }
+    }
+    classes.scales[k] = static_cast<std::uint8_t>(best);
+    sum += least;
+  }
+  return sum;
+}
+
 }  // namespace
+
+StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain)
+    : gain_(gain), rows_(static_cast<double>(residual.columns)) {
+  for (std::size_t k = 0; k < residual.rows; ++k) {
+    deviations_.push_back(std::sqrt(energy(residual.row(k)) / rows_));
+  }
+}
 
 double StepPlanner::error(int step_log2) const {
   const double step = std::exp2(static_cast<double>(step_log2) / kStepsPerOctave);
   double sum = 0;
-  for (std::size_t k = 0; k < record_.levels.size(); ++k) {
-    sum += record_.gain[k] * laplace_error(deviation_of(record_.levels[k], step_log2));
+  for (std::size_t k = 0; k < deviations_.size(); ++k) {
+    sum += gain_[k] * laplace_error(deviations_[k] / step);
   }
-  return sum * step * step * static_cast<double>(rows_);
+  return sum * step * step * rows_;
 }
 
 double StepPlanner::bits(int step_log2) const {
+  const double step = std::exp2(static_cast<double>(step_log2) / kStepsPerOctave);
   double sum = 0;
-  for (const std::uint8_t level : record_.levels) sum += laplace_bits(deviation_of(level, step_log2));
-  return sum * static_cast<double>(rows_);
+  for (const double deviation : deviations_) sum += laplace_bits(deviation / step);
+  return sum * rows_;
 }
 
 int StepPlanner::step_for_error(double error_energy) const {
@@ -89,82 +173,65 @@ int StepPlanner::step_for_bits(double index_bits) const {
 }
 
 int StepPlanner::coarsest() const {
-  constexpr int kSilentOctaves = 5;
-  const int widest = *std::max_element(record_.levels.begin(), record_.levels.end()) - kLevelZero;
-  return std::clamp(widest * (kStepsPerOctave / kLevelsPerOctave) + kSilentOctaves * kStepsPerOctave,
-                    kMinStepLog2, kMaxStepLog2);
+  constexpr double kSilentOctaves = 4;
+  const double widest = *std::max_element(deviations_.begin(), deviations_.end());
+  if (widest == 0) return 0;
+  const double step_log2 = kStepsPerOctave * (std::log2(widest) + kSilentOctaves);
+  return static_cast<int>(
+      std::clamp(step_log2, static_cast<double>(kMinStepLog2), static_cast<double>(kMaxStepLog2)));
 }
 
 std::optional<QuantisedComponents> quantise_components(const Matrix& residual, const RecordAt& record,
                                                        const CalibratedParams& params, IndexTables& tables) {
   const std::size_t rows = residual.columns;
-  const float step = params.step(), per_step = 1 / step;
+  const float step = params.step();
   QuantisedComponents result;
   result.params = params;
   result.params.shapes = kUsualShapes;
   result.params.scale_offset = 0;
   result.indices.resize(residual.values.size());
   std::vector<ComponentSpread> components;
-  std::vector<double> errors;  // squared, in steps
   for (std::size_t k = 0; k < residual.rows; ++k) {
-    const auto values = residual.row(k);
     const auto indices = std::span(result.indices).subspan(k * rows, rows);
-    float largest = 0;
-    double error = 0, energy = 0;
-    for (std::size_t r = 0; r < rows; ++r) {
-      const float value = values[r] * per_step;
-      largest = std::max(largest, std::abs(value));
-      const float rounded = std::round(std::clamp(value, -0x1p26f, 0x1p26f));
-      indices[r] = static_cast<std::int32_t>(rounded);
-      const double left = value - rounded;
-      error += left * left;
-      energy += static_cast<double>(value) * value;
-    }
-    if (!(largest < static_cast<float>(kMaxIndex))) return std::nullopt;
-    errors.push_back(error);
-    components.push_back({Spread(indices, 0), indices, energy - error});
+    std::optional<ComponentSpread> spread = spread_of(residual.row(k), 1 / step, indices);
+    if (!spread) return std::nullopt;
+    components.push_back(std::move(*spread));
   }
 
-  ComponentParams classes = component_classes(record.levels, result.params);
-  double least = cost_of(components, classes, tables);
-  const auto try_params = [&](const CalibratedParams& candidate) {
-    ComponentParams its_classes = component_classes(record.levels, candidate);
-    const double cost = cost_of(components, its_classes, tables);
-    if (!(cost < least)) return false;
+  double least = choose_offset_and_shapes(components, record.levels, result.params, tables);
+  result.classes = component_classes(record.levels, result.params);
+  // Shapes that suit wrong scales need not suit the right ones.
+  const CalibratedParams calibrated = result.params;
+  std::vector<Shapes> candidates = {calibrated.shapes};
+  for (std::uint8_t wide = 0; wide < kShapes; ++wide) candidates.push_back({kUsualShapes.rare, wide});
+  for (const Shapes shapes : candidates) {
+    CalibratedParams candidate = calibrated;
+    candidate.shapes = shapes;
+    ComponentParams own;
+    const double cost = choose_scales(components, component_classes(record.levels, candidate), own, tables);
+    if (!(cost < least)) continue;
     least = cost;
     result.params = candidate;
-    classes = std::move(its_classes);
-    return true;
-  };
-  // Along the offsets the cost has one valley.
-  for (const int direction : {-1, 1}) {
-    CalibratedParams candidate = result.params;
-    do {
-      candidate.scale_offset = static_cast<std::int8_t>(candidate.scale_offset + direction);
-    } while (std::abs(candidate.scale_offset) <= kMaxOffsetTried && try_params(candidate));
+    result.params.has_scales = true;
+    result.classes = std::move(own);
   }
-  for (std::uint8_t shape = 0; shape < kShapes; ++shape) {
-    CalibratedParams candidate = result.params;
-    candidate.shapes.wide = shape;
-    try_params(candidate);
+  if (result.params.has_scales) {
+    ByteWriter scales;
+    write_scales(scales, record.levels, result.params, result.classes);
+    result.scale_bits = 8.0 * static_cast<double>(scales.size());
   }
-  for (std::uint8_t shape = 0; shape < kShapes; ++shape) {
-    CalibratedParams candidate = result.params;
-    candidate.shapes.rare = shape;
-    try_params(candidate);
-  }
-
-  result.bits = least;
-  const double squared_step = static_cast<double>(step) * step;
   for (std::size_t k = 0; k < components.size(); ++k) {
-    double error = errors[k];
-    if (classes.scales[k] == 0) {
+    const ComponentSpread& component = components[k];
+    double error = component.error;
+    const IndexClass index_class = result.classes.index_class(k, 0);
+    if (index_class.scale == 0) {
       const auto indices = std::span(result.indices).subspan(k * rows, rows);
       std::fill(indices.begin(), indices.end(), 0);
-      result.bits -= kBitsPerSquaredStep * components[k].silence;
-      error += components[k].silence;
+      error += component.silence;
+    } else {
+      result.bits += component.cost(index_class, tables);
     }
-    result.error += record.gain[k] * error * squared_step;
+    result.error += record.gain[k] * error * step * step;
   }
   return result;
 }

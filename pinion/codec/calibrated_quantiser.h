@@ -1,14 +1,15 @@
 #pragma once
-// The encoder's side of mode 6: plans a step from the calibrated statistics, and quantises at it.
+// The encoder's side of mode 6: plans a step for residuals, and quantises them at it.
 
 #include "pinion/codec/calibrated_format.h"
 
 namespace pinion::codec {
 
-// What the calibration says will happen at a step. Steps are in log2, kStepsPerOctave to the octave.
+// What the components' deviations make expect at a step. Steps are in log2, kStepsPerOctave to the octave.
 class StepPlanner {
  public:
-  StepPlanner(const RecordAt& record, std::size_t rows) : record_(record), rows_(rows) {}
+  // `residual` is [components, rows].
+  StepPlanner(const Matrix& residual, std::span<const float> gain);
 
   double error(int step_log2) const;  // output error energy of all components and rows
   double bits(int step_log2) const;   // of all indices
@@ -21,15 +22,18 @@ class StepPlanner {
   int coarsest() const;
 
  private:
-  const RecordAt& record_;
-  std::size_t rows_;
+  std::vector<double> deviations_;  // root mean square of each component
+  std::span<const float> gain_;
+  double rows_;
 };
 
 struct QuantisedComponents {
-  CalibratedParams params;            // with step, shapes and scale offset
+  CalibratedParams params;            // with step, shapes, scale offset, and whether scales are written
+  ComponentParams classes;            // of the components
   std::vector<std::int32_t> indices;  // [components, rows]; 0 where a component has no class
   double error = 0;                   // output error energy of all components and rows, exact
   double bits = 0;                    // of the indices under their tables
+  double scale_bits = 0;              // of the scales, if they are written
 };
 
 // Quantises residuals [components, rows] at params.step_log2 and chooses the tables. Nothing if an index is

@@ -39,8 +39,9 @@ inline Matrix orthonormal_rows(std::size_t count, std::size_t channels, Dice& di
   return rows;
 }
 
-// The output's energy of a row; each component adds its squared error to the output's.
+// The output's energy of a row, and what a squared error of a component adds to it.
 inline constexpr float kSyntheticOutputEnergy = 4;
+inline float synthetic_gain(std::size_t component) { return 1 / (1 + 0.25f * static_cast<float>(component)); }
 
 inline double synthetic_deviation(std::size_t component) {
   return std::exp2(-static_cast<double>(component) / 2);
@@ -97,7 +98,7 @@ class SyntheticStream {
         record.levels.push_back(level_of(synthetic_deviation(i)));
         record.history_levels.push_back(level_of(fresh * synthetic_deviation(i)));
       }
-      record.gain.assign(k, 1);
+      for (std::size_t i = 0; i < k; ++i) record.gain.push_back(synthetic_gain(i));
       record.output_energy = kSyntheticOutputEnergy;
       calibration.records.push_back(std::move(record));
     }
@@ -162,7 +163,7 @@ class SyntheticStream {
                     load_as_float(decoded.data, decoded.dtype, at)) *
                    directions_.row(i)[c];
         }
-        error += along * along;
+        error += synthetic_gain(i) * along * along;
       }
     }
     return 10 * std::log10(static_cast<double>(form_.rows) * kSyntheticOutputEnergy / error);

@@ -14,7 +14,7 @@ constexpr std::array<std::uint8_t, 4> kContainerMagic = {'P', 'N', 'F', 'C'};
 constexpr std::uint8_t kContainerVersion = 1;
 constexpr std::uint64_t kMaxNameBytes = 4096;
 
-enum class Record : std::uint8_t { kEnd = 0, kBasis = 1, kFrame = 2 };
+enum class Record : std::uint8_t { kEnd = 0, kBasis = 1, kFrame = 2, kCalibration = 3 };
 
 Error broken(std::string_view what, const ByteReader& in) {
   return Error{Errc::kBadFormat,
@@ -49,10 +49,14 @@ Bytes write_container(const Container& container) {
     write_varint(out, blob.size());
     out.write_bytes(blob);
   };
-  for (const ByteSpan basis : container.bases) {
-    out.write(static_cast<std::uint8_t>(Record::kBasis));
-    write_blob(basis);
-  }
+  const auto write_assets = [&](Record kind, const std::vector<ByteSpan>& assets) {
+    for (const ByteSpan asset : assets) {
+      out.write(static_cast<std::uint8_t>(kind));
+      write_blob(asset);
+    }
+  };
+  write_assets(Record::kCalibration, container.calibrations);
+  write_assets(Record::kBasis, container.bases);
   for (const ContainerFrame& frame : container.frames) {
     PINION_ASSERT(!frame.name.empty() && frame.name.size() <= kMaxNameBytes);
     out.write(static_cast<std::uint8_t>(Record::kFrame));
@@ -87,6 +91,9 @@ Result<Container> parse_container(ByteSpan file) {
     if (kind == static_cast<std::uint8_t>(Record::kBasis)) {
       PINION_TRY(const ByteSpan basis, read_blob(in));
       container.bases.push_back(basis);
+    } else if (kind == static_cast<std::uint8_t>(Record::kCalibration)) {
+      PINION_TRY(const ByteSpan calibration, read_blob(in));
+      container.calibrations.push_back(calibration);
     } else if (kind == static_cast<std::uint8_t>(Record::kFrame)) {
       PINION_TRY(ContainerFrame frame, read_frame(in));
       container.frames.push_back(std::move(frame));

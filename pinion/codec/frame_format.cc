@@ -150,7 +150,7 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};
   }
-  if (parsed.header.shape.elements() == 0 && may_depend) {
+  if (parsed.header.shape.elements() == 0 && parsed.header.mode == Mode::kFidelity) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a mode that needs elements", ""};
   }
   return parsed;

@@ -60,7 +60,7 @@ class CheckTree(unittest.TestCase):
         for include in ("<ATen/ATen.h>", "<torch/torch.h>", "<c10/core/InferenceMode.h>"):
             self.expect(
                 {"pinion/worker/stage_host.cc": f"#include {include}\n"},
-                "pinion/worker/stage_host.cc:1: only models may include libtorch, not pinion/worker")
+                "pinion/worker/stage_host.cc:1: only calibration, models may include libtorch, not pinion/worker")
 
     def test_sockets_only_where_they_belong(self):
         for include in ("<boost/asio.hpp>", "<boost/beast/core.hpp>"):

@@ -130,7 +130,7 @@ TEST_P(Flux2Derivatives, RefuseWhatIsNotTheirOutput) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, Flux2Derivatives, ::testing::ValuesIn(all_cases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& tested) { return tested.param.name; });
 
 }  // namespace
 }  // namespace pinion::models::flux2

@@ -1,0 +1,14 @@
+#pragma once
+// How a calibration is solved (docs/calibration.md, section The algorithm). No libtorch here.
+
+namespace pinion::calibration {
+
+struct SolveSettings {
+  int components = 256;          // K, at most the channels
+  double regularisation = 0.02;  // of the sensitivity: times its mean eigenvalue is added to all
+  double ridge = 1e-3;           // of the predictors, times the mean variance of their inputs; raised
+                                 // until they drift no more than kMaxDrift
+  double reference_step = 0.12;  // the quantiser step whose noise the predictors expect, in y's units
+};
+
+}  // namespace pinion::calibration

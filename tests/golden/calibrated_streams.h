@@ -1,0 +1,29 @@
+#pragma once
+// The calibrated stream of which the golden files and the fuzzer's corpus are made. Pure functions.
+
+#include "pinion/codec/calibration_testing.h"
+
+namespace pinion::codec::testing {
+
+// Two steps of a stream, with what is needed to decode them.
+struct GoldenCalibrated {
+  Bytes asset;
+  std::vector<SyntheticStream::Step> steps;
+  std::vector<Bytes> frames;  // the second predicts from the first
+};
+
+inline GoldenCalibrated golden_calibrated() {
+  SyntheticStream stream({.rows = 24, .channels = 10, .components = 4, .latents = 3, .deaf = 2, .seed = 45});
+  GoldenCalibrated golden;
+  golden.asset = write_calibration(stream.calibration());
+  auto encoder =
+      CalibratedEncoder::create(parse_calibration(golden.asset).value(), {.output_snr_db = 35}).value();
+  for (int i = 0; i < 2; ++i) {
+    const SyntheticStream::Step step = stream.next(DType::kBF16);
+    golden.frames.push_back(encoder.encode(step.tensor, step.context())->frame);
+    golden.steps.push_back(step);
+  }
+  return golden;
+}
+
+}  // namespace pinion::codec::testing
