@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -86,13 +87,24 @@ std::size_t promising_components(const CentredTensor& centred, std::span<const R
   for (double& variance : seen.variances) variance *= centred.energy / seen.total_variance;
   const RatePlan plan = plan_rate(
       {.variances = seen.variances, .groups = groups, .outside = 0, .target = target, .rows = rows});
-  if (plan.step == 0 || kOptimism * plan.bits > allowed_bits) return 0;
+  if (plan.step == 0) return 0;
   double largest_group = 1;
   for (const RowGroup& group : groups) largest_group = std::max(largest_group, group.size);
   const double floor = kHeardVariance * plan.step * plan.step / largest_group;
+  std::sort(seen.variances.begin(), seen.variances.end(), std::greater<>());
   const auto heard = static_cast<std::size_t>(
       std::count_if(seen.variances.begin(), seen.variances.end(), [&](double v) { return v > floor; }));
-  return heard > kMostPromising ? 0 : heard;
+  if (heard == 0 || heard > kMostPromising) return 0;
+  const BasisPlan basis = plan_basis_of({.variances = seen.variances,
+                                         .groups = groups,
+                                         .total_variance = centred.energy,
+                                         .target = target,
+                                         .rows = rows,
+                                         .channels = channels},
+                                        heard);
+  const bool promises =
+      basis.components > 0 && kOptimism * (basis.basis_bits + basis.rate.bits) < allowed_bits;
+  return promises ? heard : 0;
 }
 
 }  // namespace
