@@ -83,7 +83,6 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t 
   PINION_TRY_VOID(verify_checksum(asset));
   PINION_TRY(const std::uint64_t channels, read_varint(in, "codec basis"));
   PINION_TRY(const std::uint64_t components, read_varint(in, "codec basis"));
-  PINION_TRY(const std::uint64_t head_size, read_varint(in, "codec basis"));
   if (components == 0 || components > channels || channels > kMaxExtent) return broken("impossible size");
   if (channels * components > max_coefficients) {
     return Error{Errc::kTooLarge,
@@ -91,6 +90,7 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t 
                      " coefficients is larger than accepted",
                  ""};
   }
+  PINION_TRY(const std::uint64_t head_size, read_varint(in, "codec basis"));
   const ByteSpan head_bytes = in.take(head_size);
   PINION_TRY_VOID(in.check("codec basis"));
   if (components > head_bytes.size() * 8) return broken("its parameters are cut short");
