@@ -16,7 +16,7 @@
 #include "pinion/codec/bit_stream.h"
 #include "pinion/codec/container.h"
 #include "pinion/codec/frame_format.h"
-#include "pinion/codec/twin_decoders.h"
+#include "pinion/codec/reference/twin_decoders.h"
 #include "tests/golden/golden_streams.h"
 
 namespace {

@@ -12,7 +12,7 @@
 #include "pinion/base/file_io.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/container.h"
-#include "pinion/codec/reference_decoder.h"
+#include "pinion/codec/reference/reference_decoder.h"
 
 namespace pinion::codec {
 namespace {

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "pinion/codec/codec.h"
-#include "pinion/codec/reference_coding.h"
+#include "pinion/codec/reference/reference_coding.h"
 
 namespace pinion::codec {
 

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "pinion/base/float_formats.h"
-#include "pinion/codec/reference_parts.h"
+#include "pinion/codec/reference/reference_parts.h"
 
 namespace pinion::codec {
 namespace {

@@ -6,8 +6,8 @@
 #include "pinion/base/crc32c.h"
 #include "pinion/base/file_io.h"
 #include "pinion/codec/container.h"
-#include "pinion/codec/random_frames.h"
-#include "pinion/codec/twin_decoders.h"
+#include "pinion/codec/reference/random_frames.h"
+#include "pinion/codec/reference/twin_decoders.h"
 
 namespace pinion::codec {
 namespace {

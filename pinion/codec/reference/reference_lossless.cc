@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include "pinion/codec/reference_parts.h"
+#include "pinion/codec/reference/reference_parts.h"
 
 namespace pinion::codec {
 namespace {

@@ -11,7 +11,7 @@
 #include "pinion/base/float_formats.h"
 #include "pinion/base/sha256.h"
 #include "pinion/codec/fidelity_decoder.h"
-#include "pinion/codec/reference_decoder.h"
+#include "pinion/codec/reference/reference_decoder.h"
 
 namespace pinion::codec::testing {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "pinion/codec/reference_reader.h"
+#include "pinion/codec/reference/reference_reader.h"
 
 namespace pinion::codec {
 

@@ -1,4 +1,4 @@
-#include "pinion/codec/reference_coding.h"
+#include "pinion/codec/reference/reference_coding.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "pinion/codec/reference_reader.h"
+#include "pinion/codec/reference/reference_reader.h"
 
 #include <cstdio>
 

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "pinion/base/crc32c.h"
-#include "pinion/codec/reference_parts.h"
+#include "pinion/codec/reference/reference_parts.h"
 
 namespace pinion::codec {
 namespace {

@@ -1,11 +1,11 @@
-#include "pinion/codec/reference_decoder.h"
+#include "pinion/codec/reference/reference_decoder.h"
 
 #include <algorithm>
 
 #include "pinion/base/checked.h"
 #include "pinion/base/crc32c.h"
 #include "pinion/base/sha256.h"
-#include "pinion/codec/reference_parts.h"
+#include "pinion/codec/reference/reference_parts.h"
 
 namespace pinion::codec {
 namespace {

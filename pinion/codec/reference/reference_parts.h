@@ -1,9 +1,9 @@
 #pragma once
 // The parts of the reference decoder, by section of docs/format.md: what a frame's header says, the three
-// modes, the basis asset. For pinion/codec/reference_decoder.cc only.
+// modes, the basis asset. For pinion/codec/reference/reference_decoder.cc only.
 
-#include "pinion/codec/reference_coding.h"
-#include "pinion/codec/reference_decoder.h"
+#include "pinion/codec/reference/reference_coding.h"
+#include "pinion/codec/reference/reference_decoder.h"
 
 namespace pinion::codec {
 
