@@ -55,6 +55,8 @@ def measure(options: argparse.Namespace, environment: dict, address: str, prompt
     command = [options.program, "generate", "--model", options.model, "--prompt", prompt, "--seed", str(options.seed),
                "--worker", address, "--cut", options.cut, "--codec", codec, "--device", options.device,
                "--compare-local", "--out", home / "picture.png", "--report", report]
+    if codec.startswith("calibrated"):
+        command += ["--calibration", options.calibration]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     job = json.loads(report.read_text())
     picture = job["comparison"]["pictures"][0]
@@ -77,11 +79,14 @@ def main() -> int:
     parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=Path("models/tiny-flux2"))
     parser.add_argument("--codec", action="append", help="repeat for more; default raw, lossless and fidelity:20")
+    parser.add_argument("--calibration", type=Path, help="file of `pinion calibrate`, for codecs calibrated:DB")
     parser.add_argument("--cut", default="3")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if any(codec.startswith("calibrated") for codec in options.codec or []) and options.calibration is None:
+        parser.error("codec calibrated:DB needs --calibration")
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -107,10 +112,10 @@ def main() -> int:
     else:
         for codec in dict.fromkeys(row["codec"] for row in rows):
             of_codec = [row for row in rows if row["codec"] == codec]
-            mean = {key: sum(row[key] for row in of_codec) / len(of_codec) for key in ("psnr_db", "state_bytes", "bits_per_element")}
+            mean = {key: sum(row[key] for row in of_codec) / len(of_codec) for key in ("psnr_db", "state_bytes", "bits_per_element", "job_bytes")}
             worst = min(row["psnr_db"] for row in of_codec)
             print(f"{codec:<14} mean PSNR {mean['psnr_db']:.2f} dB, worst {worst:.2f} dB, mean {mean['state_bytes']:.0f} B of states, "
-                  f"{mean['bits_per_element']:.3f} bit/element")
+                  f"{mean['bits_per_element']:.3f} bit/element; {mean['job_bytes']:.0f} B of the whole job")
     return 0
 
 
