@@ -88,7 +88,7 @@ Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const Ba
     return std::ranges::find(known, basis_hash(basis)) != known.end();
   };
   std::vector<Bytes> bases = store.load(place);
-  std::ranges::stable_partition(bases, is_known);
+  std::stable_partition(bases.begin(), bases.end(), is_known);
   if (bases.empty()) return encoder;
   if (is_known(bases.front())) encoder->assume_known_basis(basis_hash(bases.front()));
   const Result<void> offered = encoder->offer_basis(bases.front());

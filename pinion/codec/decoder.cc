@@ -36,7 +36,7 @@ class StreamDecoder final : public Decoder {
   }
 
   Result<Tensor> decode(ByteSpan bytes, const DecodeLimits& limits) override {
-    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits));
+    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits, /*with_calibrated=*/false));
     PINION_TRY_VOID(verify_checksum(bytes));
     switch (frame.header.mode) {
       case Mode::kRaw:
@@ -46,8 +46,7 @@ class StreamDecoder final : public Decoder {
       case Mode::kFidelity:
         return decode_inter(frame);
       case Mode::kCalibrated:
-        return Error{Errc::kUnsupported, "calibrated frame outside its stream",
-                     "only a job that holds its calibration and latents can decode it"};
+        break;  // parse_frame refused it
     }
     return Error{Errc::kInternal, "coded frame of a mode that was not checked", ""};
   }

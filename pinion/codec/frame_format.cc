@@ -98,7 +98,7 @@ Bytes write_frame(const FrameHeader& header, ByteSpan body) {
   return std::move(out).take();
 }
 
-Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated) {
   ByteReader in(frame);
   const ByteSpan magic = in.take(kFrameMagic.size());
   PINION_TRY_VOID(in.check("coded frame"));
@@ -118,6 +118,10 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits) {
   }
   ParsedFrame parsed{};
   PINION_TRY(parsed.header.mode, mode_from_code(mode));
+  if (parsed.header.mode == Mode::kCalibrated && !with_calibrated) {
+    return Error{Errc::kUnsupported, "calibrated frame outside its stream",
+                 "only a job that holds its calibration and latents can decode it"};
+  }
   const std::optional<DType> known = dtype_from_code(dtype);
   if (!known || !mode_allows(parsed.header.mode, *known)) {
     return Error{Errc::kBadFormat,

@@ -51,8 +51,10 @@ struct ParsedFrame {
 };
 
 // Checks everything but the checksum and the body's content. kNeedMoreBytes if
-// the frame is cut short, kTooLarge if its tensor passes the limits.
-Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits);
+// the frame is cut short, kTooLarge if its tensor passes the limits. Without
+// `with_calibrated` a frame of that mode is kUnsupported, as an unknown one is:
+// it cannot be decoded outside its stream.
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated = true);
 
 // kBadFormat unless the stored checksum is right. `frame` is the whole frame
 // that was parsed.
