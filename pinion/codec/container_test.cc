@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "pinion/base/crc32c.h"
 #include "pinion/codec/codec_testing.h"
 
@@ -59,9 +61,14 @@ TEST(Container, EmptyFileOfTheSpecification) {
 }
 
 TEST(Container, EveryTruncationAndEveryFlippedBitIsNoticed) {
-  const Bytes basis = bytes_of("basis"), frame = bytes_of("frame");
-  const Bytes file =
-      write_container({.bases = {basis}, .frames = {{.name = "n", .stream = 3, .frame = frame}}});
+  const Bytes basis = bytes_of("basis"), frame = bytes_of("frame"), calibration = bytes_of("calibration");
+  const Bytes file = write_container({.bases = {basis},
+                                      .calibrations = {calibration},
+                                      .frames = {{.name = "n", .stream = 3, .frame = frame}}});
+  const Result<Container> whole = parse_container(file);
+  ASSERT_TRUE(whole.ok());
+  ASSERT_EQ(whole->calibrations.size(), 1u);
+  EXPECT_TRUE(std::ranges::equal(whole->calibrations[0], calibration));
   for (std::size_t size = 0; size < file.size(); ++size)
     EXPECT_NE(verdict(ByteSpan(file).first(size)), "ok") << size;
   for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
