@@ -11,18 +11,22 @@ count() { # ok|failed NAME
 
 # Runs ctest in a build folder and adds its verdicts. Arguments after the preset go to ctest.
 run_ctest() { # PRESET [ARGS...]
-  local preset=$1 log=build/$1/ctest.log summary bad total
+  local preset=$1 log=build/$1/ctest.log verdicts=$PWD/build/$1/ctest.xml total good status
   shift
-  ctest --test-dir "build/$preset" --output-on-failure -j "$(parallel_jobs)" "$@" 2>&1 | tee "$log" || true
-  summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$log" | tail -n 1 || true)
-  if [ -z "$summary" ]; then
+  rm -f "$verdicts"
+  ctest --test-dir "build/$preset" --output-on-failure -j "$(parallel_jobs)" --output-junit "$verdicts" "$@" 2>&1 |
+    tee "$log" && status=0 || status=$?
+  # ctest's own words change between its versions; its JUnit file does not.
+  if [ ! -f "$verdicts" ]; then
     count failed "$preset tests: ctest did not finish"
     return
   fi
-  read -r bad total < <(sed -E 's/^[0-9]+% tests passed, ([0-9]+) tests? failed out of ([0-9]+).*/\1 \2/' <<< "$summary")
-  passed=$((passed + total - bad))
-  failed=$((failed + bad))
-  [ "$bad" = 0 ] || stage_failed "$bad of $total $preset tests (build/$preset/ctest.log)"
+  total=$(grep -c '<testcase ' "$verdicts" || true)
+  good=$(grep -c '<testcase .*status="run"' "$verdicts" || true)
+  passed=$((passed + good))
+  failed=$((failed + total - good))
+  [ "$good" = "$total" ] || stage_failed "$((total - good)) of $total $preset tests (build/$preset/ctest.log)"
+  [ "$status" = 0 ] || [ "$good" != "$total" ] || count failed "$preset tests: ctest ended with $status"
 }
 
 build_and_ctest() { # PRESET TARGETS [CTEST ARGS...]

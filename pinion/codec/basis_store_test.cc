@@ -114,7 +114,8 @@ TEST_F(BasisStoreTest, OnlyTheFirstJobPaysForABasis) {
   EXPECT_GT(learned.bases, 0u);
   const JobCost known = run_job(sender, receiver, second);
   EXPECT_EQ(known.bases, 0u);
-  // It was made from other tensors, so it may suit these a little less; what counts is that it is not paid again.
+  // It was made from other tensors, so it may suit these a little less; what counts is that it is not paid
+  // again.
   EXPECT_LT(known.frames, learned.frames * 103 / 100);
   // Another receiver has to be sent it, and is sent what is known to fit.
   const JobCost elsewhere = run_job(sender, BasisStore(folder_ / "other"), second);

@@ -2,6 +2,7 @@
 
 import pathlib
 import subprocess
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,6 +41,26 @@ class DevScript(unittest.TestCase):
 
     def test_output_is_plain_where_nobody_looks(self):
         self.assertNotIn("\x1b", dev("setup", "--no-packages", "--python", "/nonexistent/python").stdout)
+
+    def test_counts_what_ctest_says(self):
+        for tests, passed, failed in (
+            ({"good": "/bin/true", "fine": "/bin/true"}, 2, 0),
+            ({"good": "/bin/true", "bad": "/bin/false"}, 1, 1),
+            ({"good": "/bin/true", "unbuilt": "/nonexistent/program"}, 1, 1),
+            ({}, 0, 0),
+        ):
+            with tempfile.TemporaryDirectory() as folder:
+                build = pathlib.Path(folder) / "build" / "toy"
+                build.mkdir(parents=True)
+                lines = [f'add_test({name} "{program}")\n' for name, program in tests.items()]
+                (build / "CTestTestfile.cmake").write_text("".join(lines))
+                script = (
+                    f"source {ROOT}/scripts/stages.sh; source {ROOT}/scripts/cmd_test.sh;"
+                    "parallel_jobs() { echo 1; }; run_ctest toy > /dev/null; echo $passed $failed"
+                )
+                result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder,
+                                        capture_output=True, text=True, timeout=60)
+                self.assertEqual(result.stdout, f"{passed} {failed}\n", result.stderr)
 
 
 if __name__ == "__main__":
