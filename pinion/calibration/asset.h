@@ -2,7 +2,7 @@
 // From a solved model to the asset that the codec applies (docs/format.md, section 13).
 
 #include "pinion/calibration/solve.h"
-#include "pinion/codec/calibration.h"
+#include "pinion/codec/calibrated/calibration.h"
 
 namespace pinion::calibration {
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "pinion/calibration/solve_settings.h"
-#include "pinion/codec/calibration.h"
+#include "pinion/codec/calibrated/calibration.h"
 #include "pinion/models/stage.h"
 
 namespace pinion::calibration {

@@ -11,7 +11,7 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
-#include "pinion/codec/calibration_set.h"
+#include "pinion/codec/calibrated/calibration_set.h"
 
 namespace pinion::client {
 

@@ -7,7 +7,7 @@
 #include "pinion/base/safetensors.h"
 #include "pinion/codec/codec.h"
 #include "pinion/codec/codec_testing.h"
-#include "pinion/codec/fidelity_encoder.h"
+#include "pinion/codec/fidelity/fidelity_encoder.h"
 
 namespace pinion::codec {
 namespace {

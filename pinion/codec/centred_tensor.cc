@@ -5,7 +5,7 @@
 
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/frame_format.h"
-#include "pinion/codec/vector_loops.h"
+#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
-#include "pinion/codec/matrix.h"
+#include "pinion/codec/math/matrix.h"
 
 namespace pinion::codec {
 

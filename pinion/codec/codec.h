@@ -23,7 +23,7 @@ enum class Mode : std::uint8_t {
   kRaw = 0,
   kLossless = 1,
   kFidelity = 2,
-  kCalibrated = 6,  // has classes of its own: pinion/codec/calibrated_codec.h
+  kCalibrated = 6,  // has classes of its own: pinion/codec/calibrated/calibrated_codec.h
 };
 
 std::string_view name(Mode mode);

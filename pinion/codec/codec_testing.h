@@ -11,8 +11,8 @@
 
 #include "pinion/base/float_formats.h"
 #include "pinion/base/tensor.h"
-#include "pinion/codec/basis.h"
 #include "pinion/codec/codec.h"
+#include "pinion/codec/fidelity/basis.h"
 
 namespace pinion::codec::testing {
 

@@ -5,7 +5,7 @@
 
 #include "pinion/base/crc32c.h"
 #include "pinion/base/utf8.h"
-#include "pinion/codec/bit_stream.h"
+#include "pinion/codec/entropy/bit_stream.h"
 
 namespace pinion::codec {
 namespace {

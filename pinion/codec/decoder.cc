@@ -2,11 +2,11 @@
 #include <map>
 
 #include "pinion/base/sha256.h"
-#include "pinion/codec/basis.h"
-#include "pinion/codec/bit_stream.h"
-#include "pinion/codec/calibrated_format.h"
-#include "pinion/codec/fidelity_decoder.h"
-#include "pinion/codec/lossless.h"
+#include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/entropy/bit_stream.h"
+#include "pinion/codec/fidelity/basis.h"
+#include "pinion/codec/fidelity/fidelity_decoder.h"
+#include "pinion/codec/lossless/lossless.h"
 
 namespace pinion::codec {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "pinion/base/checked.h"
 #include "pinion/base/crc32c.h"
-#include "pinion/codec/bit_stream.h"
+#include "pinion/codec/entropy/bit_stream.h"
 
 namespace pinion::codec {
 namespace {

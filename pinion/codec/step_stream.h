@@ -5,8 +5,8 @@
 #include <variant>
 
 #include "pinion/codec/basis_store.h"
-#include "pinion/codec/calibrated_codec.h"
-#include "pinion/codec/calibration_set.h"
+#include "pinion/codec/calibrated/calibrated_codec.h"
+#include "pinion/codec/calibrated/calibration_set.h"
 
 namespace pinion::codec {
 

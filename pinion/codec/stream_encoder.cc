@@ -2,8 +2,8 @@
 #include <set>
 
 #include "pinion/base/sha256.h"
-#include "pinion/codec/basis_choice.h"
-#include "pinion/codec/lossless.h"
+#include "pinion/codec/fidelity/basis_choice.h"
+#include "pinion/codec/lossless/lossless.h"
 
 namespace pinion::codec {
 namespace {

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "pinion/base/float_formats.h"
-#include "pinion/codec/vector_loops.h"
+#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {

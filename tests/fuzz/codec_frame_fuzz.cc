@@ -12,9 +12,9 @@
 
 #include "pinion/base/assert.h"
 #include "pinion/base/crc32c.h"
-#include "pinion/codec/basis.h"
-#include "pinion/codec/bit_stream.h"
 #include "pinion/codec/container.h"
+#include "pinion/codec/entropy/bit_stream.h"
+#include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/frame_format.h"
 #include "pinion/codec/reference/twin_decoders.h"
 #include "tests/golden/golden_streams.h"

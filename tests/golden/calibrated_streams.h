@@ -1,7 +1,7 @@
 #pragma once
 // The calibrated stream of which the golden files and the fuzzer's corpus are made. Pure functions.
 
-#include "pinion/codec/calibration_testing.h"
+#include "pinion/codec/calibrated/calibration_testing.h"
 
 namespace pinion::codec::testing {
 

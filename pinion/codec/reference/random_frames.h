@@ -8,9 +8,9 @@
 #include <cmath>
 
 #include "pinion/codec/codec_testing.h"
-#include "pinion/codec/fidelity_format.h"
-#include "pinion/codec/frequency_coding.h"
-#include "pinion/codec/lossless.h"
+#include "pinion/codec/fidelity/fidelity_format.h"
+#include "pinion/codec/lossless/frequency_coding.h"
+#include "pinion/codec/lossless/lossless.h"
 
 namespace pinion::codec::testing {
 

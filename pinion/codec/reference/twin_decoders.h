@@ -10,7 +10,7 @@
 
 #include "pinion/base/float_formats.h"
 #include "pinion/base/sha256.h"
-#include "pinion/codec/fidelity_decoder.h"
+#include "pinion/codec/fidelity/fidelity_decoder.h"
 #include "pinion/codec/reference/reference_decoder.h"
 
 namespace pinion::codec::testing {

@@ -1,0 +1,102 @@
+#pragma once
+// Calibrated fidelity (docs/format.md §12, docs/calibration.md): a stream coded by statistics that encoder
+// and decoder were given beforehand, with a target for the model's output instead of the state.
+//
+// These are classes of their own, not an Encoder and a Decoder, since they cannot do without two things that
+// no other mode has: a calibration, and each step's latents. One object is used by one thread at a time;
+// calibrations are shared. Tensors are on the CPU, [.., rows, channels], float32, float16 or bfloat16.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "pinion/codec/calibrated/calibration.h"
+#include "pinion/codec/codec.h"
+#include "pinion/codec/indices/index_tables.h"
+
+namespace pinion::codec {
+
+// What both ends know of a step besides the frame. All spans are borrowed for the call.
+struct StepContext {
+  // Noise levels of this step and of the one that previous_latents belong to.
+  float sigma = 0;
+  std::optional<float> previous_sigma;
+  // [rows, latents of the calibration], finite, the same on both sides to the last bit; empty for streams
+  // without latents. Rows that are no part of the picture (references) bring their constant latents. A batch
+  // is more rows.
+  std::span<const float> latents;
+  std::span<const float> previous_latents;  // empty where they are not known: at a job's first step
+  // Rows of the model's output (latent tokens, all of a batch), which the target is about.
+  std::int64_t output_rows = 0;
+};
+
+struct CalibratedTarget {
+  // Predicted signal-to-noise ratio of the model's output in dB, as far as this stream's errors go.
+  double output_snr_db = 30;
+  // If not 0, a budget for the frame instead. One correction comes near budgets above 500
+  // bytes: from 30 % below to 6 % above.
+  std::size_t frame_bytes = 0;
+};
+
+struct CalibratedStats {
+  std::size_t frame_bytes = 0;
+  std::size_t tensor_bytes = 0;
+  std::int64_t elements = 0;
+  double coded_bits = 0;               // of the indices under their tables
+  double predicted_output_snr_db = 0;  // reached, from the real quantisation error
+  double step = 0;
+  bool key_frame = true;  // predicted from the latents alone
+};
+
+struct CalibratedFrame {
+  Bytes frame;
+  CalibratedStats stats;
+};
+
+// What the frames of a stream leave behind for the next. The transposed layout is that of the products.
+struct CalibratedState {
+  std::uint32_t checksum = 0;
+  Matrix components;  // y, [components, rows]
+};
+
+class CalibratedEncoder {
+ public:
+  // kInvalidArgument for a target that cannot be: SNR outside (0, 200] dB.
+  static Result<CalibratedEncoder> create(std::shared_ptr<const Calibration> calibration,
+                                          const CalibratedTarget& target);
+
+  // Encodes the stream's next tensor. kInvalidArgument if the tensor or the context does not fit the
+  // calibration, or holds values that are not finite; the stream is then as before.
+  Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
+
+  // The next frame is a key frame (after a lost frame or a reconnect).
+  void restart() { state_.reset(); }
+
+ private:
+  CalibratedEncoder(std::shared_ptr<const Calibration> calibration, const CalibratedTarget& target)
+      : calibration_(std::move(calibration)), target_(target) {}
+
+  std::shared_ptr<const Calibration> calibration_;
+  CalibratedTarget target_;
+  std::optional<CalibratedState> state_;
+  IndexTables tables_;
+};
+
+class CalibratedDecoder {
+ public:
+  explicit CalibratedDecoder(std::shared_ptr<const Calibration> calibration)
+      : calibration_(std::move(calibration)) {}
+
+  // Decodes the stream's next frame, which is of mode 6. kNotFound: it needs another calibration, or an
+  // earlier frame or earlier latents that are not here; the sender must restart the stream. kInvalidArgument:
+  // the context does not fit. After an error the stream is as before.
+  Result<Tensor> decode(ByteSpan frame, const StepContext& context, const DecodeLimits& limits);
+
+ private:
+  std::shared_ptr<const Calibration> calibration_;
+  std::optional<CalibratedState> state_;
+  IndexTables tables_;
+};
+
+}  // namespace pinion::codec

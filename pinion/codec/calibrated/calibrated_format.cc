@@ -1,0 +1,229 @@
+#include "pinion/codec/calibrated/calibrated_format.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pinion::codec {
+namespace {
+
+constexpr int kShapeBits = 2;
+constexpr int kHasScales = 16;    // in the byte of the shapes
+constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
+constexpr float kMaxComponent = 0x1p60f;
+
+Error broken(std::string_view what) {
+  return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
+}
+
+// Two records and the way between them.
+struct Blend {
+  const CalibrationRecord& from;
+  const CalibrationRecord& to;
+  int part;  // of kBlendOne
+
+  float operator()(float a, float b) const {
+    return part == 0 ? a : a + (b - a) * static_cast<float>(part) / kBlendOne;
+  }
+  std::vector<float> operator()(const std::vector<float>& a, const std::vector<float>& b) const {
+    std::vector<float> mixed(a.size());
+    for (std::size_t i = 0; i < a.size(); ++i) mixed[i] = (*this)(a[i], b[i]);
+    return mixed;
+  }
+  Matrix operator()(const Matrix& a, const Matrix& b) const {
+    Matrix mixed(a.rows, a.columns);
+    mixed.values = (*this)(a.values, b.values);
+    return mixed;
+  }
+  std::vector<std::uint8_t> operator()(const std::vector<std::uint8_t>& a,
+                                       const std::vector<std::uint8_t>& b) const {
+    std::vector<std::uint8_t> mixed(a.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      mixed[i] = static_cast<std::uint8_t>((a[i] * (kBlendOne - part) + b[i] * part + kBlendOne / 2) >> 8);
+    }
+    return mixed;
+  }
+};
+
+// Of the latents per change of sigma, [latents, rows].
+Matrix centred_change(const RecordAt& record, float delta_sigma, const StepContext& context) {
+  const std::size_t width = record.change_mean.size();
+  const float per_sigma = 1 / delta_sigma;
+  Matrix change(context.latents.size() / width, width);
+  for (std::size_t r = 0; r < change.rows; ++r) {
+    for (std::size_t c = 0; c < width; ++c) {
+      const std::size_t i = r * width + c;
+      change.values[i] =
+          (context.latents[i] - context.previous_latents[i]) * per_sigma - record.change_mean[c];
+    }
+  }
+  return transpose(change);
+}
+
+void append_rows(const Matrix& rows, Matrix& matrix) {
+  if (rows.rows == 0) return;
+  PINION_ASSERT(rows.columns == matrix.columns);
+  matrix.values.insert(matrix.values.end(), rows.values.begin(), rows.values.end());
+  matrix.rows += rows.rows;
+}
+
+// On top of the scales that are there.
+Result<void> read_scales(ByteReader& in, ComponentParams& components) {
+  PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
+  const ByteSpan packed = in.take(size);
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  BitReader bits(packed);
+  const std::vector<std::uint8_t> expected = components.scales;
+  PINION_TRY(components.scales,
+             read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
+  if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
+  return broken("its scales do not end cleanly");
+}
+
+std::uint64_t last_position(const Calibration& calibration) {
+  return (calibration.records.size() - 1) * kBlendOne;
+}
+
+}  // namespace
+
+float CalibratedParams::step() const {
+  return static_cast<float>(std::exp2(static_cast<double>(step_log2) / kStepsPerOctave));
+}
+
+std::uint16_t schedule_position(const Calibration& calibration, float sigma) {
+  const auto& records = calibration.records;
+  if (!(sigma < records.front().sigma)) return 0;
+  std::size_t next = 1;
+  while (next < records.size() && records[next].sigma > sigma) ++next;
+  if (next == records.size()) return static_cast<std::uint16_t>(last_position(calibration));
+  const double from = records[next - 1].sigma, to = records[next].sigma;
+  const long part = std::lround((from - sigma) / (from - to) * kBlendOne);
+  return static_cast<std::uint16_t>(static_cast<long>(next - 1) * kBlendOne + part);
+}
+
+RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor) {
+  PINION_ASSERT(position <= last_position(calibration));
+  const std::size_t index = position / kBlendOne;
+  const int part = position % kBlendOne;
+  const Blend blend{calibration.records[index], calibration.records[index + (part == 0 ? 0 : 1)], part};
+  const bool history = predictor == CalibratedPredictor::kHistory;
+  const auto prediction = history ? &CalibrationRecord::history : &CalibrationRecord::latents_alone;
+  const auto levels = history ? &CalibrationRecord::history_levels : &CalibrationRecord::levels;
+  return {.mean = blend(blend.from.mean, blend.to.mean),
+          .latent_mean = blend(blend.from.latent_mean, blend.to.latent_mean),
+          .change_mean = blend(blend.from.change_mean, blend.to.change_mean),
+          .prediction = blend(blend.from.*prediction, blend.to.*prediction),
+          .levels = blend(blend.from.*levels, blend.to.*levels),
+          .gain = blend(blend.from.gain, blend.to.gain),
+          .floor = blend(blend.from.floor, blend.to.floor),
+          .output_energy = blend(blend.from.output_energy, blend.to.output_energy)};
+}
+
+ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params) {
+  ComponentParams components;
+  components.shapes = params.shapes;
+  for (const std::uint8_t level : levels) {
+    const int deviation = kStepsPerOctave / kLevelsPerOctave * (level - kLevelZero) - params.step_log2;
+    const int scale = ((kScalesPerOctave * deviation + kScaleOfOne) >> 6) + params.scale_offset;
+    components.scales.push_back(
+        static_cast<std::uint8_t>(std::clamp(scale, 0, max_scale(params.shapes.wide))));
+  }
+  return components;
+}
+
+Matrix centred_latents(const RecordAt& record, std::span<const float> latents) {
+  const std::size_t width = record.latent_mean.size();
+  if (width == 0) return {};
+  Matrix centred(latents.size() / width, width);
+  for (std::size_t r = 0; r < centred.rows; ++r) {
+    for (std::size_t c = 0; c < width; ++c) {
+      centred.row(r)[c] = latents[r * width + c] - record.latent_mean[c];
+    }
+  }
+  return transpose(centred);
+}
+
+Matrix predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
+               const Matrix& centred, const CalibratedState* state, std::size_t rows) {
+  Matrix features(0, rows);
+  if (state != nullptr) append_rows(state->components, features);
+  append_rows(centred, features);
+  if (params.uses_history() && centred.rows > 0) {
+    append_rows(centred_change(record, params.delta_sigma, context), features);
+  }
+  PINION_ASSERT(features.rows == record.prediction.rows);
+  return multiply_transposed(record.prediction, features);
+}
+
+void advance_components(float step, std::span<const std::int32_t> indices, Matrix& prediction) {
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const float value = prediction.values[i] + step * static_cast<float>(indices[i]);
+    prediction.values[i] = std::isnan(value) ? 0.0f : std::clamp(value, -kMaxComponent, kMaxComponent);
+  }
+}
+
+void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change) {
+  out.write(static_cast<std::uint8_t>(params.predictor));
+  out.write(params.position);
+  out.write(params.step_log2);
+  out.write(params.output_snr);
+  const int scales = params.has_scales ? kHasScales : 0;
+  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | scales));
+  out.write(params.scale_offset);
+  if (change) out.write(params.delta_sigma);
+}
+
+void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
+                  const ComponentParams& classes) {
+  BitWriter bits;
+  write_differences(bits, classes.scales, component_classes(levels, params).scales);
+  const Bytes packed = std::move(bits).finish();
+  write_varint(out, packed.size());
+  out.write_bytes(packed);
+}
+
+Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
+  CalibratedParams params;
+  const auto predictor = in.read<std::uint8_t>();
+  params.position = in.read<std::uint16_t>();
+  params.step_log2 = in.read<std::int16_t>();
+  params.output_snr = in.read<std::int16_t>();
+  const auto shapes = in.read<std::uint8_t>();
+  params.scale_offset = in.read<std::int8_t>();
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  if (predictor > static_cast<std::uint8_t>(CalibratedPredictor::kHistory)) {
+    return broken("unknown predictor");
+  }
+  if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2) return broken("impossible step");
+  if (shapes >= 2 * kHasScales) return broken("reserved bits are set");
+  params.predictor = static_cast<CalibratedPredictor>(predictor);
+  params.shapes.rare = shapes & (kShapes - 1);
+  params.shapes.wide = shapes >> kShapeBits & (kShapes - 1);
+  params.has_scales = (shapes & kHasScales) != 0;
+  return params;
+}
+
+Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibration& calibration) {
+  ByteReader in(frame.body);
+  CalibratedBody body;
+  CalibratedParams& params = body.params;
+  PINION_TRY(params, read_calibrated_params(in));
+  if (params.position > last_position(calibration)) return broken("it is beyond the calibrated schedule");
+  if (params.uses_history() && calibration.latents() > 0) {
+    params.delta_sigma = in.read<float>();
+    PINION_TRY_VOID(in.check("calibrated frame"));
+    if (!(std::isfinite(params.delta_sigma) && std::abs(params.delta_sigma) >= kMinDeltaSigma)) {
+      return broken("impossible change of sigma");
+    }
+  }
+  if (frame.header.previous.has_value() != (params.uses_history() && calibration.has_history)) {
+    return broken("its predictor and its flags differ");
+  }
+  body.components =
+      component_classes(record_at(calibration, params.position, params.predictor).levels, params);
+  if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
+  PINION_TRY(body.chunks,
+             parse_index_chunks(in, body.components, static_cast<std::size_t>(rows_of(frame.header.shape))));
+  return body;
+}
+
+}  // namespace pinion::codec

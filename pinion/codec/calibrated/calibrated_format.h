@@ -1,0 +1,80 @@
+#pragma once
+// The body of a frame of mode 6 and the arithmetic that encoder and decoder share (docs/format.md §12).
+// Matrices are transposed, [components or features, rows]. Pure functions.
+
+#include "pinion/codec/calibrated/calibrated_codec.h"
+#include "pinion/codec/indices/index_chunks.h"
+
+namespace pinion::codec {
+
+inline constexpr int kStepsPerOctave = 64;
+inline constexpr int kMaxStepLog2 = 2047;
+inline constexpr int kMinStepLog2 = -2048;
+inline constexpr int kBlendOne = 256;
+inline constexpr float kMinDeltaSigma = 0x1p-20f;
+
+enum class CalibratedPredictor : std::uint8_t { kLatentsAlone = 0, kHistory = 1 };
+
+struct CalibratedParams {
+  CalibratedPredictor predictor = CalibratedPredictor::kLatentsAlone;
+  std::uint16_t position = 0;   // kBlendOne * record + blend
+  std::int16_t step_log2 = 0;   // in 1 / kStepsPerOctave octaves
+  std::int16_t output_snr = 0;  // hundredths of a dB
+  float delta_sigma = 0;        // if the predictor uses the latents' change
+  Shapes shapes;
+  std::int8_t scale_offset = 0;
+  bool has_scales = false;  // the frame writes the components' scales
+
+  bool uses_history() const { return predictor == CalibratedPredictor::kHistory; }
+  float step() const;
+};
+
+struct CalibratedBody {
+  CalibratedParams params;
+  ComponentParams components;  // the table class of each
+  IndexChunks chunks;
+};
+
+// The place of a sigma in the schedule; beyond its ends, the end.
+std::uint16_t schedule_position(const Calibration& calibration, float sigma);
+
+// The record of a position, with the parts of one predictor only.
+struct RecordAt {
+  std::vector<float> mean;
+  std::vector<float> latent_mean;
+  std::vector<float> change_mean;
+  Matrix prediction;  // [features, K]
+  std::vector<std::uint8_t> levels;
+  std::vector<float> gain;
+  double floor = 0;
+  double output_energy = 0;
+};
+RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor);
+
+// The scales that levels, step, shapes and offset lead to.
+ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);
+
+// [latents, rows] without their means, or [0, 0].
+Matrix centred_latents(const RecordAt& record, std::span<const float> latents);
+
+// The prediction of y, [K, rows]. `state` is that of the frame before where the streams have history and the
+// predictor uses it, else null.
+Matrix predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
+               const Matrix& centred, const CalibratedState* state, std::size_t rows);
+
+// y, in place of its prediction: adds step * index and keeps it in range.
+void advance_components(float step, std::span<const std::int32_t> indices, Matrix& prediction);
+
+// `change` says whether delta_sigma is written.
+void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);
+
+// The scales of `classes`, as differences from those that levels and params lead to.
+void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
+                  const ComponentParams& classes);
+
+// All but delta_sigma, whose presence depends on the calibration.
+Result<CalibratedParams> read_calibrated_params(ByteReader& in);
+
+Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibration& calibration);
+
+}  // namespace pinion::codec

@@ -1,0 +1,43 @@
+#pragma once
+// The calibrations of a model's cuts, by cut and stream, with the bytes that they were read from. Immutable
+// once filled; copies share what they hold.
+
+#include <map>
+#include <memory>
+
+#include "pinion/codec/calibrated/calibration.h"
+
+namespace pinion::codec {
+
+class CalibrationSet {
+ public:
+  struct Entry {
+    std::shared_ptr<const Calibration> calibration;
+    std::shared_ptr<const Bytes> asset;
+  };
+
+  // The calibrations of a .pnf file. kModelMismatch if one is of another model than `model_hash` (hex),
+  // kBadFormat, kInvalidArgument if there are none.
+  static Result<CalibrationSet> from_file(ByteSpan file, std::string_view model_hash);
+
+  // Adds an asset, in the place of one of the same cut and stream.
+  Result<void> add(ByteSpan asset);
+
+  // Null if there is none.
+  const Entry* find(int cut, const std::string& stream) const;
+  bool empty() const { return entries_.empty(); }
+
+  // Calls visit(cut, stream, entry) for each.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (const auto& [place, entry] : entries_) visit(place.first, place.second, entry);
+  }
+
+ private:
+  std::map<std::pair<int, std::string>, Entry> entries_;
+};
+
+// The hash that names an asset, as hex: the first 16 bytes of its SHA-256.
+std::string calibration_id(const Calibration& calibration);
+
+}  // namespace pinion::codec

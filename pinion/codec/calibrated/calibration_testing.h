@@ -1,0 +1,186 @@
+#pragma once
+// A synthetic stream whose optimum is known, with its calibration. Latents are white; a state is latents
+// times a fixed matrix plus a few slow components plus components that nothing hears. Pure functions, but
+// SyntheticStream, which is used by one thread.
+
+#include "pinion/codec/calibrated/calibrated_codec.h"
+#include "pinion/codec/codec_testing.h"
+
+namespace pinion::codec::testing {
+
+struct SyntheticForm {
+  std::size_t rows = 256;
+  std::size_t channels = 96;
+  std::size_t components = 8;  // heard by the output, deviation 2^(-k/2)
+  std::size_t latents = 16;    // 0: a stream without them
+  std::size_t deaf = 8;        // further directions that are not
+  double kept = 0.9;           // correlation of a component with itself one step before
+  bool has_history = true;
+  std::uint32_t seed = 1;
+};
+
+inline constexpr std::size_t kSyntheticSteps = 4;
+
+inline float synthetic_sigma(std::size_t step) { return 1.0f - 0.25f * static_cast<float>(step); }
+
+// Orthonormal rows [count, channels].
+inline Matrix orthonormal_rows(std::size_t count, std::size_t channels, Dice& dice) {
+  Matrix rows(count, channels);
+  for (float& value : rows.values) value = static_cast<float>(dice.normal());
+  for (std::size_t k = 0; k < count; ++k) {
+    for (std::size_t before = 0; before <= k; ++before) {
+      const auto row = rows.row(k), other = rows.row(before);
+      const float along = std::inner_product(row.begin(), row.end(), other.begin(), 0.0f);
+      for (std::size_t c = 0; c < channels; ++c) {
+        row[c] = before == k ? row[c] / std::sqrt(along) : row[c] - along * other[c];
+      }
+    }
+  }
+  return rows;
+}
+
+// The output's energy of a row, and what a squared error of a component adds to it.
+inline constexpr float kSyntheticOutputEnergy = 4;
+inline float synthetic_gain(std::size_t component) { return 1 / (1 + 0.25f * static_cast<float>(component)); }
+
+inline double synthetic_deviation(std::size_t component) {
+  return std::exp2(-static_cast<double>(component) / 2);
+}
+
+class SyntheticStream {
+ public:
+  explicit SyntheticStream(const SyntheticForm& form) : form_(form), dice_(form.seed) {
+    directions_ = orthonormal_rows(form.components + form.deaf, form.channels, dice_);
+    mixing_ = Matrix(form.latents, form.components);
+    for (float& value : mixing_.values) value = static_cast<float>(0.5 * dice_.normal());
+    means_.resize(form.channels);
+    for (float& mean : means_) mean = static_cast<float>(3 * dice_.normal());
+    carried_.resize(form.rows * form.components);
+    for (std::size_t i = 0; i < carried_.size(); ++i) {
+      carried_[i] = synthetic_deviation(i % form.components) * dice_.normal();
+    }
+  }
+
+  // What a maker with infinitely many jobs would find.
+  Calibration calibration() const {
+    const std::size_t k = form_.components, latents = form_.latents;
+    Calibration calibration;
+    calibration.key = {Digest{std::byte{7}}, 3, "image"};
+    calibration.has_history = form_.has_history;
+    calibration.projection = Matrix(form_.channels, k);
+    calibration.reconstruction = Matrix(k + latents, form_.channels);
+    for (std::size_t i = 0; i < k; ++i) {
+      for (std::size_t c = 0; c < form_.channels; ++c) {
+        calibration.projection.row(c)[i] = calibration.reconstruction.row(i)[c] = directions_.row(i)[c];
+      }
+    }
+    for (std::size_t step = 0; step < kSyntheticSteps; ++step) {
+      CalibrationRecord record;
+      record.sigma = synthetic_sigma(step);
+      record.mean = means_;
+      record.latent_mean.resize(latents);
+      record.change_mean.resize(latents);
+      record.latents_alone = mixing_;
+      record.history = Matrix((form_.has_history ? k : 0) + 2 * latents, k);
+      const std::size_t of_latents = form_.has_history ? k : 0;
+      const auto kept = static_cast<float>(form_.kept);
+      for (std::size_t i = 0; form_.has_history && i < k; ++i) record.history.row(i)[i] = kept;
+      // y - kept y' = (x - kept x') mixing + noise, and x' = x - delta_sigma w with delta_sigma = -1/4.
+      for (std::size_t l = 0; l < latents; ++l) {
+        for (std::size_t i = 0; i < k; ++i) {
+          const float lost = form_.has_history ? kept : 0;
+          record.history.row(of_latents + l)[i] = (1 - lost) * mixing_.row(l)[i];
+          record.history.row(of_latents + latents + l)[i] = lost * -0.25f * mixing_.row(l)[i];
+        }
+      }
+      const double fresh = form_.has_history ? std::sqrt(1 - form_.kept * form_.kept) : 1;
+      for (std::size_t i = 0; i < k; ++i) {
+        record.levels.push_back(level_of(synthetic_deviation(i)));
+        record.history_levels.push_back(level_of(fresh * synthetic_deviation(i)));
+      }
+      for (std::size_t i = 0; i < k; ++i) record.gain.push_back(synthetic_gain(i));
+      record.output_energy = kSyntheticOutputEnergy;
+      calibration.records.push_back(std::move(record));
+    }
+    return calibration;
+  }
+
+  struct Step {
+    Tensor tensor;
+    std::vector<float> latents, previous_latents;
+    float sigma = 0;
+    std::optional<float> previous_sigma;
+
+    StepContext context() const {
+      return {sigma, previous_sigma, latents, previous_latents,
+              tensor.shape().rank() == 0 ? 1 : tensor.shape()[0]};
+    }
+  };
+
+  Step next(DType dtype = DType::kF32) {
+    Step step;
+    step.sigma = synthetic_sigma(count_);
+    if (count_ > 0) step.previous_sigma = synthetic_sigma(count_ - 1), step.previous_latents = last_latents_;
+    step.latents.resize(form_.rows * form_.latents);
+    for (float& value : step.latents) value = static_cast<float>(dice_.normal());
+    std::vector<float> values(form_.rows * form_.channels);
+    for (std::size_t r = 0; r < form_.rows; ++r) {
+      std::vector<double> along(form_.components + form_.deaf);
+      for (std::size_t i = 0; i < along.size(); ++i) {
+        along[i] = i < form_.components ? carried_[r * form_.components + i] : dice_.normal();
+      }
+      for (std::size_t l = 0; l < form_.latents; ++l) {
+        for (std::size_t i = 0; i < form_.components; ++i) {
+          along[i] += static_cast<double>(step.latents[r * form_.latents + l]) * mixing_.row(l)[i];
+        }
+      }
+      for (std::size_t c = 0; c < form_.channels; ++c) {
+        double value = means_[c];
+        for (std::size_t i = 0; i < along.size(); ++i) value += along[i] * directions_.row(i)[c];
+        values[r * form_.channels + c] = static_cast<float>(value);
+      }
+    }
+    step.tensor = tensor_of(
+        dtype, {static_cast<std::int64_t>(form_.rows), static_cast<std::int64_t>(form_.channels)}, values);
+    last_latents_ = step.latents;
+    for (std::size_t i = 0; i < carried_.size(); ++i) {
+      carried_[i] = form_.kept * carried_[i] + std::sqrt(1 - form_.kept * form_.kept) *
+                                                   synthetic_deviation(i % form_.components) * dice_.normal();
+    }
+    ++count_;
+    return step;
+  }
+
+  // What the output hears of a difference, as an SNR: the components' squared error, summed over rows.
+  double measured_output_snr_db(const TensorView& original, const TensorView& decoded) const {
+    double error = 0;
+    for (std::size_t r = 0; r < form_.rows; ++r) {
+      for (std::size_t i = 0; i < form_.components; ++i) {
+        double along = 0;
+        for (std::size_t c = 0; c < form_.channels; ++c) {
+          const auto at = static_cast<std::int64_t>(r * form_.channels + c);
+          along += (static_cast<double>(load_as_float(original.data, original.dtype, at)) -
+                    load_as_float(decoded.data, decoded.dtype, at)) *
+                   directions_.row(i)[c];
+        }
+        error += synthetic_gain(i) * along * along;
+      }
+    }
+    return 10 * std::log10(static_cast<double>(form_.rows) * kSyntheticOutputEnergy / error);
+  }
+
+ private:
+  SyntheticForm form_;
+  Dice dice_;
+  Matrix directions_, mixing_;
+  std::vector<float> means_, last_latents_;
+  std::vector<double> carried_;
+  std::size_t count_ = 0;
+};
+
+// As it is after it was written and read.
+inline std::shared_ptr<const Calibration> through_bytes(const Calibration& calibration) {
+  return parse_calibration(write_calibration(calibration)).value();
+}
+
+}  // namespace pinion::codec::testing

@@ -1,0 +1,58 @@
+#pragma once
+// Which basis a stream's next frame uses: the one it has, a new one computed
+// from the frame, or none.
+//
+// Keeps the encoder's side of a stream. Used by one thread at a time.
+
+#include "pinion/codec/fidelity/fidelity_encoder.h"
+#include "pinion/codec/fidelity/rate_model.h"
+
+namespace pinion::codec {
+
+struct ChosenFrame {
+  CodedFidelity coded;
+  std::shared_ptr<const BasisFit> fit;  // null: none
+  bool key_frame = true;
+  bool compared = false;  // with a new basis
+  double planned_bits = 0;
+};
+
+class BasisChooser {
+ public:
+  // Nothing if the target is out of reach. The stream's state changes only with
+  // commit().
+  std::optional<ChosenFrame> encode(const TensorView& tensor, const CentredTensor& centred,
+                                    double target_snr_db);
+
+  void commit(ChosenFrame&& chosen);
+
+  // The next frame is a key frame.
+  void forget_state() { state_.reset(); }
+
+  Result<void> offer(ByteSpan asset);
+
+ private:
+  struct Candidate {
+    std::shared_ptr<const BasisFit> fit;
+    Projection projection;
+    Prediction prediction;
+    ComponentSample sample;
+    RatePlan plan;  // step 0: it cannot meet the target
+  };
+
+  Candidate evaluate(std::shared_ptr<const BasisFit> fit, const CentredTensor& centred, double target) const;
+  std::optional<Candidate> try_new_basis(const CentredTensor& centred, double target,
+                                         const Candidate* current);
+  bool should_try_new(const Candidate* current) const;
+
+  std::shared_ptr<const BasisFit> fit_;
+  bool fit_is_tested_ = false;  // a frame has used it
+  std::optional<StreamState> state_;
+  std::array<double, kMaxReferences> steps_{};  // of the last frames, newest first
+  double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
+  std::size_t frames_ = 0;     // committed so far
+  std::size_t next_try_ = 0;   // frames before which no other basis is computed
+  IndexTables tables_;
+};
+
+}  // namespace pinion::codec

@@ -1,0 +1,33 @@
+#pragma once
+// One tensor to one frame of mode 2 at a target, in a given basis and from a
+// given previous state.
+//
+// Pure functions but for the tables they fill.
+
+#include "pinion/codec/centred_tensor.h"
+#include "pinion/codec/fidelity/correlation.h"
+
+namespace pinion::codec {
+
+struct FidelityRequest {
+  const TensorView& tensor;
+  const CentredTensor& centred;
+  const Projection& projection;
+  const ComponentSample& sample;  // of the projection and the prediction
+  const BasisFit* fit = nullptr;  // null: components are channels
+  Prediction prediction;
+  double target_error = 0;  // mean squared error of a row that is allowed
+};
+
+struct CodedFidelity {
+  Bytes frame;
+  StreamState state;
+  double step = 0;
+  FrameStats stats;  // but for what depends on the stream: bytes of a basis, key frame
+  int passes = 0;    // quantisations of the whole tensor that it took
+};
+
+// Nothing if the target cannot be met this way.
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables);
+
+}  // namespace pinion::codec

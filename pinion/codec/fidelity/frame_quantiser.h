@@ -1,0 +1,73 @@
+#pragma once
+// Components to integers at one step: prediction, rounding, row bands, table
+// classes, the state that results.
+//
+// A FrameQuantiser borrows its inputs and is used by one thread at a time.
+
+#include <memory>
+#include <optional>
+
+#include "pinion/codec/fidelity/correlation.h"
+#include "pinion/codec/fidelity/step_model.h"
+
+namespace pinion::codec {
+
+// Everything that one step leads to.
+struct QuantisedFrame {
+  FidelityParams params;
+  std::vector<std::uint8_t> band_of_row;  // empty: one band
+  Bytes band_map;
+  FrameState state;
+  std::vector<std::int32_t> residuals;       // [components, rows], rows in their own order
+  std::vector<std::int32_t> mean_residuals;  // [channels]
+  std::vector<std::uint8_t> coded;           // of each component: whether its residuals are worth coding
+  double bits = 0;                           // of the indices, about
+  double error = 0;                          // mean squared error of a row, as the components tell it
+};
+
+struct QuantiserInput {
+  const Projection& projection;
+  std::span<const double> centre;  // [channels], sent as the means
+  std::span<const double> shifts;  // [components], of the centre from the means
+  Prediction prediction;
+  const ComponentParams& predictors;  // of the components, chosen before
+  double mean_error = 0;              // mean squared error of a row that rounding the centre may take
+};
+
+class FrameQuantiser {
+ public:
+  FrameQuantiser(const QuantiserInput& input, IndexTables& tables);
+
+  // Nothing if a number leaves its range. `near` is the result of a similar
+  // step, to start from, or null.
+  std::optional<QuantisedFrame> quantise(double step, const QuantisedFrame* near);
+
+ private:
+  bool set_ratios(FidelityParams& params) const;
+  bool quantise_means(QuantisedFrame& frame) const;
+  // False if a prediction or a residual leaves its range.
+  bool round_components(const QuantisedFrame* near, QuantisedFrame& frame);
+  void choose_classes(const QuantisedFrame* near, QuantisedFrame& frame);
+  void set_offsets(QuantisedFrame& frame) const;
+  bool set_state(QuantisedFrame& frame) const;
+
+  std::span<const std::int32_t> prediction(std::size_t k) const {
+    return {predictions_.get() + k * rows_, rows_};
+  }
+  double weight_of(std::size_t k) const {
+    return input_.projection.weights.empty() ? 1 : input_.projection.weights[k];
+  }
+  std::span<const float> exact(std::size_t k) const { return {exact_.get() + k * rows_, rows_}; }
+
+  QuantiserInput input_;
+  IndexTables& tables_;
+  std::size_t rows_;
+  std::size_t components_;
+  std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|
+  // Of the last step:
+  std::unique_ptr<std::int32_t[]> predictions_;  // [components, rows], in state units
+  std::unique_ptr<float[]> exact_;               // [components, rows], residuals before rounding, in steps
+  std::vector<float> row_sizes_;                 // see choose_bands()
+};
+
+}  // namespace pinion::codec

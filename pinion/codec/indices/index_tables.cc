@@ -1,0 +1,136 @@
+#include "pinion/codec/indices/index_tables.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "pinion/base/assert.h"
+
+namespace pinion::codec {
+namespace {
+
+constexpr int kWeightBits = 30;
+
+// round(2^30 * 2^(-1/2^j)), j = 1 .. 16.
+constexpr std::array<std::uint32_t, 16> kRoots = {
+    759250125,  902905651,  984625594,  1028218693, 1050733751, 1062175491, 1067942999, 1070838486,
+    1072289173, 1073015252, 1073378477, 1073560135, 1073650976, 1073696399, 1073719111, 1073730468};
+
+// round(2^16 * 2^(j/8)), j = 0 .. 7.
+constexpr std::array<std::uint32_t, 8> kEighths = {65536, 71468, 77936, 84990, 92682, 101070, 110218, 120194};
+
+constexpr int kZeroEighths = 30;  // log2 of the lambda of scale 0, in eighths
+
+// 2^(-x / 2^16) as a fraction of 2^30.
+std::uint64_t power_of_half(std::uint64_t x) {
+  if (x >= (std::uint64_t{kWeightBits + 1} << 16)) return 0;
+  std::uint64_t value = std::uint64_t{1} << kWeightBits;
+  for (int j = 1; j <= 16; ++j) {
+    if (x & (std::uint64_t{1} << (16 - j))) {
+      value = (value * kRoots[static_cast<std::size_t>(j - 1)] + (1u << (kWeightBits - 1))) >> kWeightBits;
+    }
+  }
+  return value >> (x >> 16);
+}
+
+std::uint64_t integer_root(std::uint64_t value) {
+  std::uint64_t root = 0;
+  for (std::uint64_t bit = std::uint64_t{1} << 31; bit != 0; bit >>= 1) {
+    if ((root | bit) * (root | bit) <= value) root |= bit;
+  }
+  return root;
+}
+
+// As a fraction of 2^16.
+std::uint64_t lambda_of(IndexClass base) {
+  const int rare = std::min<int>(base.scale, kRareScales);
+  const int eighths = kZeroEighths - 2 * rare - (base.shape + 1) * (base.scale - rare);
+  const int octave = eighths >> 3;
+  const std::uint64_t mantissa = kEighths[static_cast<std::size_t>(eighths & 7)];
+  return octave >= 0 ? mantissa << octave : mantissa >> -octave;
+}
+
+std::uint64_t weight(IndexClass base, std::uint64_t n) {
+  std::uint64_t power = std::uint64_t{1} << 16;
+  for (int i = 0; i <= base.shape; ++i) power *= n;
+  return power_of_half((lambda_of(base) * integer_root(power)) >> 8);
+}
+
+}  // namespace
+
+int base_scales(int shape) {
+  constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
+  return kBaseScales[static_cast<std::size_t>(shape)];
+}
+
+int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
+
+SplitClass split_class(IndexClass index_class) {
+  const int over = index_class.scale - base_scales(index_class.shape);
+  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
+  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
+          shift};
+}
+
+IndexClass Shapes::at(int scale) const {
+  const int clamped = std::clamp(scale, 0, max_scale(wide));
+  return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
+}
+
+Frequencies index_frequencies(IndexClass base) {
+  PINION_ASSERT(base.scale >= 1 && base.scale <= base_scales(base.shape));
+  std::array<std::uint64_t, kMaxHalfAlphabet + 2> weights{};
+  std::uint64_t total = 0;
+  for (std::size_t n = 0; n < weights.size(); ++n) {
+    weights[n] = weight(base, n);
+    total += n == 0 ? weights[n] : 2 * weights[n];
+  }
+  const auto scaled = [total](std::uint64_t w) { return (w * kProbabilityScale + total / 2) / total; };
+  std::size_t half = 1;
+  while (half < kMaxHalfAlphabet && scaled(weights[half + 1]) >= 1) ++half;
+  std::uint64_t tail = 0;
+  for (std::size_t n = half + 1; n < weights.size(); ++n) tail += 2 * weights[n];
+
+  Frequencies frequencies(2 * half + 2);
+  std::uint64_t sum = 0;
+  for (std::size_t n = 1; n <= half; ++n) {
+    const std::uint64_t frequency = std::max<std::uint64_t>(scaled(weights[n]), 1);
+    frequencies[half - n] = frequencies[half + n] = static_cast<std::uint16_t>(frequency);
+    sum += 2 * frequency;
+  }
+  const std::uint64_t escape = std::max<std::uint64_t>(scaled(tail), 1);
+  frequencies.back() = static_cast<std::uint16_t>(escape);
+  PINION_ASSERT(sum + escape < kProbabilityScale);
+  frequencies[half] = static_cast<std::uint16_t>(kProbabilityScale - sum - escape);
+  return frequencies;
+}
+
+IndexTable::IndexTable(const Frequencies& frequencies)
+    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies), decode(frequencies) {
+  for (const std::uint16_t frequency : frequencies) {
+    cost_bits.push_back(static_cast<float>(symbol_cost_bits(frequency)));
+  }
+  for (int n = 0; n < kMagnitudes; ++n) {
+    float& bits = size_cost_bits[static_cast<std::size_t>(n)];
+    if (n <= half) {
+      bits = cost_bits[static_cast<std::size_t>(half + n)];
+      const int share = frequencies[static_cast<std::size_t>(half + n)];
+      mean_size += static_cast<float>((n == 0 ? 1 : 2) * n * share) / kProbabilityScale;
+    } else {
+      const int length = std::bit_width(static_cast<unsigned>(n - half)) - 1;
+      bits = cost_bits.back() + static_cast<float>(kEscapeHeadBits + length);
+    }
+  }
+}
+
+ClassCode IndexTables::get(IndexClass index_class) {
+  PINION_ASSERT(index_class.scale >= 1);
+  const SplitClass split = split_class(index_class);
+  auto& of_shape = tables_[split.base.shape];
+  if (of_shape.empty()) of_shape.resize(static_cast<std::size_t>(base_scales(split.base.shape)) + 1);
+  std::unique_ptr<IndexTable>& table = of_shape[split.base.scale];
+  if (!table) table = std::make_unique<IndexTable>(index_frequencies(split.base));
+  return {table.get(), split.shift};
+}
+
+}  // namespace pinion::codec
