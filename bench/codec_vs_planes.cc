@@ -15,6 +15,7 @@
 
 #include "bench/planes_rate.h"
 #include "bench/state_streams.h"
+#include "pinion/base/float_formats.h"
 #include "pinion/codec/codec.h"
 
 namespace pinion::bench {

@@ -88,10 +88,4 @@ double centred_cosine(std::span<const float> original, std::span<const float> ot
 
 double snr_db_of_cosine(double cosine) { return -10 * std::log10(1 - cosine * cosine); }
 
-std::vector<float> floats_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
-  return values;
-}
-
 }  // namespace pinion::bench

@@ -36,7 +36,4 @@ double centred_cosine(std::span<const float> original, std::span<const float> ot
 // The signal-to-noise ratio in dB that goes with a cosine below 1, for the best gain: -10 log10(1 - cos^2).
 double snr_db_of_cosine(double cosine);
 
-// Elements of a float tensor as float32.
-std::vector<float> floats_of(const Tensor& tensor);
-
 }  // namespace pinion::bench

@@ -11,9 +11,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 target_include_directories(pinion_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(PINION_SANITIZE)
-  # -g1: reports need line numbers, and full debug information would double the time to compile.
+  # -g1: reports need line numbers, and full debug information would double the time to compile. -O1: more would
+  # take longer to compile than the tests gain by it.
   target_compile_options(pinion_flags INTERFACE -fsanitize=${PINION_SANITIZE} -fno-omit-frame-pointer
-                         -fno-sanitize-recover=all -g1)
+                         -fno-sanitize-recover=all -g1 -O1)
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang" AND PINION_SANITIZE MATCHES "undefined")
     # The check of calls through pointers and coroutines exclude each other (clang cannot assemble both).
     target_compile_options(pinion_flags INTERFACE -fno-sanitize=function)
@@ -38,17 +39,39 @@ function(pinion_library folder)
   target_link_libraries(pinion_${folder} PUBLIC pinion_flags ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
 endfunction()
 
-# pinion_test(NAME SOURCES a_test.cc ... LINKS lib ... [ENVIRONMENT A=b ...] [TIMEOUT seconds])
+# For what only waits, parses, prints or tests: optimising that would only take time to compile.
+set(pinion_glue "")
+if(PINION_SANITIZE)
+  set(pinion_glue -O0)
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(pinion_glue -O1)
+endif()
+
+# GoogleTest's headers, precompiled once for all tests.
+file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cc CONTENT "")
+add_library(pinion_test_headers OBJECT ${PROJECT_BINARY_DIR}/test_headers.cc)
+target_link_libraries(pinion_test_headers PUBLIC pinion_flags GTest::gmock Threads::Threads)
+target_compile_options(pinion_test_headers PRIVATE -fPIE ${pinion_glue})  # as tests are
+target_precompile_headers(pinion_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+
+# pinion_test(NAME SOURCES a_test.cc ... LINKS lib ... [ENVIRONMENT A=b ...] [TIMEOUT seconds] [HEADERS_OF target])
 # makes one GoogleTest binary and one ctest entry of the same name, with its folder's name as a label; the
-# target tests_FOLDER builds all of a folder.
+# target tests_FOLDER builds all of a folder. HEADERS_OF: whose precompiled headers it uses.
 function(pinion_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS;ENVIRONMENT;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;HEADERS_OF" "SOURCES;LINKS;ENVIRONMENT;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE PINION_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_compile_options(${name} PRIVATE ${pinion_glue})
+  if(ARG_HEADERS_OF)
+    target_compile_options(${name} PRIVATE -fPIC)  # as that library is
+    target_precompile_headers(${name} REUSE_FROM ${ARG_HEADERS_OF})
+  else()
+    target_precompile_headers(${name} REUSE_FROM pinion_test_headers)
+  endif()
   add_test(NAME ${name} COMMAND ${name})
   get_filename_component(folder ${CMAKE_CURRENT_SOURCE_DIR} NAME)
   if(NOT TARGET tests_${folder})

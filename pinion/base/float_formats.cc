@@ -154,4 +154,10 @@ Tensor as_float32(const Tensor& tensor) {
   return converted;
 }
 
+std::vector<float> floats_of(const Tensor& tensor) {
+  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
+  return values;
+}
+
 }  // namespace pinion

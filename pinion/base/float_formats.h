@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <vector>
 
 #include "pinion/base/tensor.h"
 
@@ -37,5 +38,8 @@ void from_float(const float* data, std::int64_t count, DType dtype, std::byte* o
 
 // The tensor (host memory, a float type) as float32; the same storage if it is float32 already.
 Tensor as_float32(const Tensor& tensor);
+
+// Its elements as float32.
+std::vector<float> floats_of(const Tensor& tensor);
 
 }  // namespace pinion

@@ -13,8 +13,6 @@ namespace {
 using asio::ip::tcp;
 using boost::system::error_code;
 
-constexpr const char* kPath = "/pinion";
-
 // One attempt to connect. Its timer closes whatever is under way when the deadline passes.
 class Dialer : public std::enable_shared_from_this<Dialer> {
  public:
@@ -55,7 +53,8 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
       peer.fingerprint = socket_->next_layer().fingerprint();
     }
     prepare_websocket(*socket_);
-    const auto [code] = co_await socket_->async_handshake(to_string(options_.address), kPath, kAsTuple);
+    const auto [code] =
+        co_await socket_->async_handshake(to_string(options_.address), kWebSocketPath, kAsTuple);
     if (code) {
       co_return Error{Errc::kProtocol,
                       "what answers at " + who_ + " is not a Pinion worker: " + code.message(),

@@ -18,7 +18,6 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::chrono::seconds kHandshakeDeadline{5};
-constexpr const char* kPath = "/pinion";
 
 // Closes a stream unless it is let go of in time.
 class Patience {
@@ -145,7 +144,7 @@ asio::awaitable<std::optional<HttpRequest>> Listener::negotiate(ByteStream& stre
   }
   patience.renew();
   std::optional<HttpRequest> request = co_await read_request(stream, start);
-  if (request && !asks_for_websocket(*request, kPath)) {
+  if (request && !asks_for_websocket(*request, kWebSocketPath)) {
     co_await send_answer(stream, answer_http(*request));
     co_return std::nullopt;
   }

@@ -1,20 +1,19 @@
 #pragma once
 // Connection over a WebSocket. Contract: connection.h.
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/websocket/stream.hpp>
 #include <deque>
 #include <string>
 
+#include "pinion/transport/as_tuple.h"
 #include "pinion/transport/byte_stream.h"
 #include "pinion/transport/connection.h"
 #include "pinion/transport/messages.h"
 
 namespace pinion::transport {
 
-inline constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
+inline constexpr const char* kWebSocketPath = "/pinion";  // of the HTTP request that asks for one
 
 using WebSocket = boost::beast::websocket::stream<ByteStream>;
 

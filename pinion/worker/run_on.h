@@ -1,17 +1,16 @@
 #pragma once
 // Waiting in a coroutine for work that runs elsewhere, so that no I/O thread ever computes.
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <functional>
 #include <memory>
 #include <new>
 
 #include "pinion/base/result.h"
+#include "pinion/transport/as_tuple.h"
 
 namespace pinion::worker {
 
@@ -28,7 +27,7 @@ class Signal {
     timer_.cancel();
   }
   asio::awaitable<void> wait() {
-    while (!is_set_) co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+    while (!is_set_) co_await timer_.async_wait(transport::kAsTuple);
   }
   asio::any_io_executor executor() { return timer_.get_executor(); }
 
