@@ -13,6 +13,7 @@
 #include "pinion/cli/command.h"
 #include "pinion/cli/interrupt.h"
 #include "pinion/models/model_list.h"
+#include "pinion/models/sampling.h"
 #include "pinion/worker/worker.h"
 
 namespace pinion::cli {
@@ -40,6 +41,7 @@ worker::Backend model_backend() {
   };
   backend.open = models::open_model;
   backend.to_cpu = models::to_cpu;
+  backend.noise = {models::noise_generator(), models::initial_noise};
   return backend;
 }
 

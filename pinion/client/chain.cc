@@ -1,10 +1,10 @@
 #include "pinion/client/chain.h"
 
-#include <boost/asio/as_tuple.hpp>
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
+#include "pinion/transport/as_tuple.h"
 #include "pinion/transport/dial.h"
 
 namespace pinion::client {
@@ -12,7 +12,6 @@ namespace {
 
 using transport::Message;
 
-constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 constexpr transport::Milliseconds kEndDeadline{5000};
 constexpr transport::Milliseconds kGoodbye{1000};
 constexpr int kClockPings = 3;
@@ -80,7 +79,7 @@ asio::awaitable<Result<void>> Chain::open() {
           finished->cancel();
         });
   }
-  while (!broken_ && open_links < links_.size()) co_await finished->async_wait(kAsTuple);
+  while (!broken_ && open_links < links_.size()) co_await finished->async_wait(transport::kAsTuple);
   if (broken_) {
     const Error why = *broken_;
     abandon(why);
@@ -109,7 +108,8 @@ asio::awaitable<Result<void>> Chain::open_link(std::size_t stage) {
       });
   link.caller->start();
   const transport::HelloOptions hello{.deadline = options.connect_deadline, .must_be_paired = true};
-  PINION_CO_TRY_VOID(co_await transport::say_hello(link.caller, hello));
+  PINION_CO_TRY(transport::HelloReply greeted, co_await transport::say_hello(link.caller, hello));
+  link.capabilities = std::move(greeted.capabilities);
   PINION_CO_TRY_VOID(co_await compare_clocks(link));
 
   const RemotePlan& plan = setup_.plan;
@@ -124,6 +124,12 @@ asio::awaitable<Result<void>> Chain::open_link(std::size_t stage) {
   link.handle = ready.handle;
   reports_[stage] = {to_string(link.address), ready.device, ready.weight_bytes, ready.load_ms};
   co_return Result<void>();
+}
+
+bool Chain::all_can(std::string_view capability) const {
+  return std::ranges::all_of(links_, [&](const Link& link) {
+    return std::ranges::find(link.capabilities, capability) != link.capabilities.end();
+  });
 }
 
 // The offset is best known from the fastest of a few round trips.
@@ -215,7 +221,7 @@ asio::awaitable<Result<ArrivedResult>> Chain::step(const Message& message, int s
   if (!sent.ok()) co_return at(0, sent.error());
   arrival_ =
       std::make_shared<asio::steady_timer>(co_await asio::this_coro::executor, setup_.options.step_deadline);
-  co_await arrival_->async_wait(kAsTuple);
+  co_await arrival_->async_wait(transport::kAsTuple);
   awaited_step_ = -1;
   if (arrived_) co_return std::move(*arrived_);
   if (broken_) co_return *broken_;

@@ -57,6 +57,9 @@ class Chain : public std::enable_shared_from_this<Chain> {
 
   const std::vector<RemoteJob::StageReport>& reports() const { return reports_; }
 
+  // Whether every worker has this capability; once the chain is open.
+  bool all_can(std::string_view capability) const;
+
   // What a worker's clock shows, on this process's clock.
   std::int64_t local_us(std::size_t stage, std::uint64_t worker_us) const {
     return static_cast<std::int64_t>(worker_us) - links_[stage].clock_offset_us;
@@ -67,6 +70,7 @@ class Chain : public std::enable_shared_from_this<Chain> {
     transport::Address address;
     std::shared_ptr<transport::Caller> caller;
     std::string fingerprint;  // hexadecimal; empty on plain loopback
+    std::vector<std::string> capabilities;
     std::uint32_t handle = 0;
     std::int64_t clock_offset_us = 0;  // the worker's clock minus ours
   };

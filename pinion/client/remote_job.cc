@@ -148,7 +148,10 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<RemoteStep> try_step(const StepRequest& request) {
-    PINION_TRY(SentStep sent, encoder_->encode(request));
+    const bool may_be_drawn =
+        request.noise && attempt_ == 0 &&
+        chain_->all_can(std::string(transport::kNoiseCapability) + request.noise->generator);
+    PINION_TRY(SentStep sent, encoder_->encode(request, may_be_drawn));
     const Stopwatch round_trip;
     const std::uint64_t sent_us = clock_us();
     PINION_TRY(const ArrivedResult arrived,

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -75,13 +76,20 @@ struct RemoteStep {
   double round_trip_ms = 0;
 };
 
+// Latents that the workers may draw for themselves, if they draw the same.
+struct NoiseSeed {
+  std::string generator;  // models::noise_generator()
+  std::uint64_t seed = 0;
+};
+
 struct StepRequest {
   int step = 0;
   std::vector<float> sigma;  // one per batch item
   float delta_sigma =
       0;  // sigma of this step minus sigma of the step before (0 at the first), for latents prediction
-  Tensor latents;    // float32 [batch, grid tokens, latent channels]: every stage gets to know these exactly
-  TensorList state;  // hidden state at the first remote cut; empty when that is 0
+  Tensor latents;  // float32 [batch, grid tokens, latent channels]: every stage gets to know these exactly
+  std::optional<NoiseSeed> noise;  // if the latents are just that
+  TensorList state;                // hidden state at the first remote cut; empty when that is 0
 };
 
 struct ConnectOptions {

@@ -15,12 +15,6 @@ using transport::Blob;
 
 constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
 
-std::vector<float> floats_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
-  return values;
-}
-
 // What the latents cost when they are sent as a difference.
 codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_frame) {
   codec::FrameStats stats;
@@ -66,7 +60,7 @@ codec::StepContext StepEncoder::context() const {
           .output_rows = rows_};
 }
 
-Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request) {
+Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request, bool may_be_drawn) {
   if (request.latents.dtype() != DType::kF32 || !request.latents.device().is_cpu()) {
     return Error{Errc::kInvalidArgument, "latents must be float32 on the CPU", ""};
   }
@@ -74,7 +68,8 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   std::vector<float> latents = floats_of(request.latents);
   result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
   Bytes delta;
-  const bool can_predict = !velocity_.empty() && velocity_.size() == latents.size();
+  const bool is_drawn = may_be_drawn && request.noise->seed <= std::numeric_limits<std::int64_t>::max();
+  const bool can_predict = !is_drawn && !velocity_.empty() && velocity_.size() == latents.size();
   if (can_predict) {
     std::vector<float> prediction(latents.size());
     transport::predict_latents(latents_, velocity_, request.delta_sigma, prediction);
@@ -84,6 +79,13 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   const bool is_predicted = can_predict && delta.size() < request.latents.bytes() / 4;
   previous_latents_ = std::exchange(latents_, std::move(latents));
   rows_ = request.latents.shape()[0] * request.latents.shape()[1];
+  if (is_drawn) {
+    result.part.form = "recipe";
+    result.part.recipe =
+        transport::NoiseRecipe{request.noise->generator, static_cast<std::int64_t>(request.noise->seed)};
+    result.stats = {"latents", exact_stats(request.latents, 0, true)};
+    return result;
+  }
   if (is_predicted) {
     result.part.form = "predicted";
     result.part.delta = 0;
@@ -104,7 +106,7 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   return result;
 }
 
-Result<SentStep> StepEncoder::encode(const StepRequest& request) {
+Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_drawn) {
   const Stopwatch watch;
   transport::Step step;
   step.job = setup_.job;
@@ -119,7 +121,7 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request) {
   }
   if (!latents_.empty()) previous_sigma_ = sigma_;
   sigma_ = request.sigma.front();
-  PINION_TRY(LatentsBlobs latents, encode_latents(request));
+  PINION_TRY(LatentsBlobs latents, encode_latents(request, may_be_drawn));
   step.latents = std::move(latents.part);
   std::vector<Blob> blobs = std::move(latents.blobs);
 

@@ -41,7 +41,8 @@ class StepEncoder {
   StepEncoder(StepEncoderSetup setup, const codec::BasisStore& bases)
       : setup_(std::move(setup)), bases_(bases) {}
 
-  Result<SentStep> encode(const StepRequest& request);
+  // `may_be_drawn`: all stages can draw the request's noise.
+  Result<SentStep> encode(const StepRequest& request, bool may_be_drawn);
 
   // Keeps the velocity: the next step's latents are predicted from it.
   Result<ReceivedStep> decode(const transport::Message& result);
@@ -52,7 +53,7 @@ class StepEncoder {
     std::vector<transport::Blob> blobs;
     StreamStats stats;
   };
-  Result<LatentsBlobs> encode_latents(const StepRequest& request);
+  Result<LatentsBlobs> encode_latents(const StepRequest& request, bool may_be_drawn);
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, const codec::StepContext& context);
   codec::StepContext context() const;

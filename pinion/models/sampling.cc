@@ -3,7 +3,9 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
+#include <cstdio>
 
+#include "pinion/base/crc32c.h"
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::models {
@@ -44,6 +46,14 @@ Tensor initial_noise(std::uint64_t seed, std::int64_t batch, std::int64_t channe
   const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   const at::Tensor noise = at::randn({batch, channels, grid.height, grid.width}, generator, at::kFloat);
   return from_torch(noise.flatten(2).transpose(1, 2));
+}
+
+std::string noise_generator() {
+  const Tensor sample = initial_noise(0, 1, 64, {8, 8});
+  const std::uint32_t sum = crc32c({sample.view().data, sample.bytes()});
+  char digits[9];
+  std::snprintf(digits, sizeof(digits), "%08x", sum);
+  return std::string("torch-cpu:") + digits;
 }
 
 }  // namespace pinion::models

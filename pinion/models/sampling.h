@@ -21,4 +21,8 @@ std::vector<double> flux2_sigmas(std::int64_t tokens, int steps);
 // torch's on this CPU; libtorch's vector units differ from its scalar code in the last bits.
 Tensor initial_noise(std::uint64_t seed, std::int64_t batch, std::int64_t channels, LatentGrid grid);
 
+// What initial_noise() draws on this machine, as a name and a checksum (docs/protocol.md, section 5):
+// machines of the same name draw the same bits. 18 characters.
+std::string noise_generator();
+
 }  // namespace pinion::models

@@ -47,6 +47,7 @@ class SplitDenoiser : public Denoiser {
                                 .sigma = input.sigma,
                                 .delta_sigma = input.delta_sigma,
                                 .latents = input.latents,
+                                .noise = input.noise,
                                 .state = {}};
     if (front_job_ != nullptr) {
       const Stopwatch watch;

@@ -15,9 +15,10 @@ namespace pinion::pipeline {
 
 struct DenoiseInput {
   int step = 0;
-  std::vector<float> sigma;  // one per batch item
-  float delta_sigma = 0;     // sigma minus the sigma of the step before; 0 at the first
-  Tensor latents;            // float32 [batch, grid tokens, latent channels]
+  std::vector<float> sigma;                // one per batch item
+  float delta_sigma = 0;                   // sigma minus the sigma of the step before; 0 at the first
+  Tensor latents;                          // float32 [batch, grid tokens, latent channels]
+  std::optional<client::NoiseSeed> noise;  // what they were drawn from, if they are just that
 };
 
 // Where the time and the bytes of one evaluation went.

@@ -94,10 +94,13 @@ Result<Denoised> denoise(const GenerateRequest& request, const Branches& branche
     const auto sigma = static_cast<float>(sigmas[at]);
     const std::vector<float> all_sigmas(static_cast<std::size_t>(request.batch), sigma);
     StepReport report{.step = step, .sigma = sigmas[at], .total_ms = 0, .trace = {}};
+    const DenoiseInput input{.step = step,
+                             .sigma = all_sigmas,
+                             .delta_sigma = delta,
+                             .latents = result.latents,
+                             .noise = step == 0 ? inputs.noise_seed : std::nullopt};
     PINION_TRY(const Tensor velocity,
-               evaluate(branches,
-                        {.step = step, .sigma = all_sigmas, .delta_sigma = delta, .latents = result.latents},
-                        static_cast<float>(*request.guidance), report.trace));
+               evaluate(branches, input, static_cast<float>(*request.guidance), report.trace));
     delta = static_cast<float>(sigmas[at + 1]) - sigma;
     result.latents = euler_step(result.latents, velocity, delta);
     report.total_ms = watch.elapsed_ms();

@@ -152,6 +152,7 @@ Result<JobInputs> prepare_inputs(const GenerateRequest& request, const models::M
   }
   if (request.latents.empty()) {
     inputs.noise = models::initial_noise(request.seed, request.batch, model.latent_channels, grid);
+    inputs.noise_seed = client::NoiseSeed{models::noise_generator(), request.seed};
   } else {
     PINION_TRY(inputs.noise, read_latents(request, model, grid));
   }

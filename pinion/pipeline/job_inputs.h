@@ -11,6 +11,7 @@ struct JobInputs {
   models::JobConstants positive;
   std::optional<models::JobConstants> negative;  // only with real (two-pass) guidance
   Tensor noise;                                  // float32 [batch, grid tokens, channels]
+  std::optional<client::NoiseSeed> noise_seed;   // what it was drawn from; none if it came from a file
 };
 
 // Needs a request whose optional fields are filled in. Loads the text encoder and, with reference pictures,

@@ -63,13 +63,27 @@ struct TraceHop {
   }
 };
 
-// The latents of a step. Exact: `frame`. Predicted: `delta`, and `velocity` for all but the last stage.
+// How noise is drawn again at the other end.
+struct NoiseRecipe {
+  std::string generator;
+  std::int64_t seed = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v.text("generator", generator, {1, 26});
+    v.integer("seed", seed, {0, std::numeric_limits<std::int64_t>::max()});
+  }
+};
+
+// The latents of a step. Exact: `frame`. Recipe: `recipe`. Predicted: `delta`, and `velocity` for all but the
+// last stage.
 struct LatentsPart {
-  std::string form;  // "exact" or "predicted"
+  std::string form;  // "exact", "recipe" or "predicted"
   std::uint32_t crc32c = 0;
   std::optional<std::uint32_t> frame;
   std::optional<std::uint32_t> delta;
   std::optional<std::uint32_t> velocity;
+  std::optional<NoiseRecipe> recipe;
 
   template <class V>
   void fields(V& v) {
@@ -78,6 +92,7 @@ struct LatentsPart {
     v.maybe_blob("frame", frame);
     v.maybe_blob("delta", delta);
     v.maybe_blob("velocity", velocity);
+    v.maybe_map("recipe", recipe);
   }
 };
 

@@ -11,6 +11,14 @@
 
 namespace pinion::worker {
 
+// Draws latents again from their seed (docs/protocol.md, section 5). Thread-safe.
+struct NoiseSource {
+  std::string generator;  // empty: there is none
+  std::function<Tensor(std::uint64_t seed, std::int64_t batch, std::int64_t channels,
+                       models::LatentGrid grid)>
+      draw;
+};
+
 struct Backend {
   // The models under a folder, or at a path. Called on a background thread.
   std::function<Result<std::vector<std::filesystem::path>>(const std::filesystem::path&)> list;
@@ -19,6 +27,8 @@ struct Backend {
 
   // To host memory, waiting for the device. Called on the device's thread.
   std::function<Result<Tensor>(const Tensor&)> to_cpu;
+
+  NoiseSource noise;
 };
 
 }  // namespace pinion::worker

@@ -35,6 +35,7 @@ class Hub {
   transport::PeerStore peers;
   const Limits limits;
   std::string device;
+  std::vector<std::string> capabilities;
   std::function<void(const std::string& secret)> announce_secret;
   transport::PairingSecret secret;
 

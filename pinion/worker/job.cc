@@ -112,6 +112,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .model_hash = setup_.stage->model_hash,
           .blocks = stage.range(),
           .calibrations = {},
+          .noise = services_.backend.noise,
           .stage = begin.stage,
           .stages = begin.stages};
 }
@@ -221,7 +222,7 @@ asio::awaitable<void> Job::run() {
   while (!has_ended_) {
     if (waiting_.empty()) {
       something_to_do_.expires_after(services_.idle_limit);
-      const auto [cancelled] = co_await something_to_do_.async_wait(asio::as_tuple(asio::use_awaitable));
+      const auto [cancelled] = co_await something_to_do_.async_wait(transport::kAsTuple);
       if (!cancelled && waiting_.empty() && !has_ended_) {
         report(Error{Errc::kNotFound, "no step came for a long time, so the job was dropped", ""}, nullptr);
         end();

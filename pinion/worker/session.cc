@@ -135,6 +135,7 @@ Result<void> Session::hello(const Message& message) {
   answer.paired = peer.is_plain || (peer.fingerprint && hub_.peers.is_paired_client(*peer.fingerprint));
   if (answer.paired) {
     answer.device = hub_.device;
+    answer.capabilities = hub_.capabilities;
     authorise();
   } else {
     state_ = State::kGreeted;
@@ -158,7 +159,7 @@ asio::awaitable<Result<void>> Session::pair(Message message) {
   if (!redeemed.ok()) {
     hub_.offer_pairing(now);
     asio::steady_timer pause(connection_->executor(), kWrongSecretPause);
-    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    co_await pause.async_wait(transport::kAsTuple);
     co_return redeemed.error();
   }
   PINION_CO_TRY_VOID(hub_.peers.add_client(request.name, *peer.fingerprint));

@@ -1,7 +1,5 @@
 #include "pinion/worker/stage_codec.h"
 
-#include <cstring>
-
 #include "pinion/base/crc32c.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/transport/latents_delta.h"
@@ -80,6 +78,15 @@ Result<void> StageCodec::keep_velocity(const Tensor& velocity) {
   return {};
 }
 
+Result<Tensor> StageCodec::draw_latents(const transport::NoiseRecipe& recipe) const {
+  if (recipe.generator != setup_.noise.generator || !setup_.noise.draw) {
+    return Error{Errc::kUnsupported, "step wants noise drawn by " + recipe.generator + ", which is not here",
+                 ""};
+  }
+  return setup_.noise.draw(static_cast<std::uint64_t>(recipe.seed), setup_.batch, setup_.latent_channels,
+                           setup_.grid);
+}
+
 Result<void> StageCodec::receive_latents(const transport::Step& step, const Message& message) {
   const transport::LatentsPart& part = step.latents;
   std::vector<float> before = latents_;
@@ -90,8 +97,10 @@ Result<void> StageCodec::receive_latents(const transport::Step& step, const Mess
       return misfit("has latents of shape " + to_string(latents.shape()) + ", not " +
                     to_string(latents_shape()));
     }
-    latents_.resize(static_cast<std::size_t>(latents.elements()));
-    std::memcpy(latents_.data(), latents.view().data, latents.bytes());
+    latents_ = floats_of(latents);
+  } else if (part.form == "recipe" && part.recipe) {
+    PINION_TRY(const Tensor latents, draw_latents(*part.recipe));
+    latents_ = floats_of(latents);
   } else if (part.form == "predicted" && part.delta) {
     if (part.velocity) PINION_TRY_VOID(receive_velocity(message.blobs[*part.velocity].bytes));
     if (latents_.empty() || velocity_.empty())

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "pinion/codec/step_stream.h"
-#include "pinion/models/stage.h"
 #include "pinion/transport/step_messages.h"
+#include "pinion/worker/backend.h"
 
 namespace pinion::worker {
 
@@ -25,6 +25,7 @@ struct StageCodecSetup {
   std::string model_hash;
   models::BlockRange blocks;
   codec::CalibrationSet calibrations;  // used if the profile is calibrated
+  NoiseSource noise;                   // for latents that come as a recipe
   int stage = 0;
   int stages = 1;
 };
@@ -54,6 +55,7 @@ class StageCodec {
   bool is_last() const { return setup_.stage + 1 == setup_.stages; }
   Shape latents_shape() const { return {setup_.batch, setup_.grid.tokens(), setup_.latent_channels}; }
 
+  Result<Tensor> draw_latents(const transport::NoiseRecipe& recipe) const;
   Result<void> receive_latents(const transport::Step& step, const transport::Message& message);
   Result<void> receive_velocity(ByteSpan frame);
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);

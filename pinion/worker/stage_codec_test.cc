@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 
-#include <cstring>
 #include <random>
 
 #include "pinion/base/crc32c.h"
+#include "pinion/base/float_formats.h"
 #include "pinion/transport/latents_delta.h"
 
 namespace pinion::worker {
@@ -25,12 +25,6 @@ Tensor random_tensor(const Shape& shape, unsigned seed) {
   std::vector<float> values(static_cast<std::size_t>(shape.elements()));
   for (float& value : values) value = normal(generator);
   return Tensor::from_floats(values, shape);
-}
-
-std::vector<float> floats_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  std::memcpy(values.data(), tensor.view().data, tensor.bytes());
-  return values;
 }
 
 Blob lossless(const Tensor& tensor) {
@@ -135,6 +129,30 @@ TEST(StageCodec, AMiddleStagePassesTheLatentsOn) {
   passed =
       transport::read_header<transport::Step>(*before_last.encode(step, message, {{"image", state}}, hop));
   EXPECT_TRUE(passed->latents.delta && !passed->latents.velocity);
+}
+
+TEST(StageCodec, DrawsNoiseFromItsRecipe) {
+  const auto draw = [](std::uint64_t seed, std::int64_t, std::int64_t, models::LatentGrid) {
+    return random_tensor(kLatentsShape, static_cast<unsigned>(seed));
+  };
+  StageCodecSetup with_noise = setup(0, 1);
+  with_noise.noise = {"mine:00000000", draw};
+  transport::Step step;
+  step.sigma = {0.5f};
+  step.latents.form = "recipe";
+  step.latents.recipe = transport::NoiseRecipe{"mine:00000000", 9};
+  step.latents.crc32c = crc32c(random_tensor(kLatentsShape, 9).view().span());
+  const Result<models::StepInput> input = StageCodec(with_noise, kNoBases).decode(step, {});
+  ASSERT_TRUE(input.ok()) << input.error().text;
+  EXPECT_EQ(floats_of(input->state.at(0).tensor), floats_of(random_tensor(kLatentsShape, 9)));
+
+  EXPECT_THAT(why(StageCodec(setup(0, 1), kNoBases).decode(step, {})), testing::HasSubstr("not here"));
+  step.latents.recipe->generator = "mine:00000001";
+  EXPECT_THAT(why(StageCodec(with_noise, kNoBases).decode(step, {})), testing::HasSubstr("mine:00000001"));
+  step.latents.recipe = transport::NoiseRecipe{"mine:00000000", 10};
+  EXPECT_THAT(why(StageCodec(with_noise, kNoBases).decode(step, {})), testing::HasSubstr("other latents"));
+  step.latents.recipe.reset();
+  EXPECT_THAT(why(StageCodec(with_noise, kNoBases).decode(step, {})), testing::HasSubstr("no known form"));
 }
 
 TEST(StageCodec, SaysWhatDoesNotFit) {

@@ -50,6 +50,8 @@ class Worker::Running {
         hub_(JobServices{backend_, identity_, *compute_, codec_threads_, bases_, options_.idle_job_limit},
              stages_, transport::PeerStore(options_.config_folder), options_.limits) {
     hub_.device = name(options_.stages.device);
+    const std::string& generator = backend_.noise.generator;
+    if (!generator.empty()) hub_.capabilities.push_back(std::string(transport::kNoiseCapability) + generator);
     hub_.announce_secret = [this](const std::string& secret) { announce(secret); };
   }
 

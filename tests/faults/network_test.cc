@@ -100,6 +100,36 @@ TEST_F(Network, LatentsCostAFewBytesAfterTheFirstStep) {
   }
 }
 
+TEST_F(Network, TheFirstNoiseIsDrawnAgainWhereItComesOutTheSame) {
+  const auto a = start("a");
+  const auto b = start("b");
+  const auto first_bytes = [&](const std::string& generator) -> std::size_t {
+    const ToyJobOptions options{
+        .model = model(), .cut = 2, .stages = {{a->address(), 4}, {b->address(), 6}}, .generator = generator};
+    expect_same_as_local(options);
+    const Result<ToyJobOutcome> outcome = run_toy_job(options);
+    EXPECT_TRUE(outcome.ok());
+    return outcome.ok() ? outcome->steps[0].hops[0].streams[0].frame.frame_bytes : 0;
+  };
+  EXPECT_EQ(first_bytes(kToyGenerator), 0u);
+  EXPECT_GT(first_bytes("toy:00000002"), 1000u)
+      << "these workers draw otherwise, so the noise itself must travel";
+  EXPECT_GT(first_bytes(""), 1000u);
+}
+
+TEST_F(Network, ALostJobStartsAgainWithoutRecipes) {
+  const auto worker =
+      start("worker", [](auto& options) { options.idle_job_limit = std::chrono::milliseconds(100); });
+  ToyJobOptions options{.model = model(), .stages = {{worker->address(), 6}}, .generator = kToyGenerator};
+  options.before_step = [](int step) {
+    if (step == 0) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  };
+  expect_same_as_local(options);
+  const Result<ToyJobOutcome> outcome = run_toy_job(options);
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message();
+  EXPECT_GT(outcome->steps[0].hops[0].streams[0].frame.frame_bytes, 1000u);
+}
+
 TEST_F(Network, OnlyTheFirstJobPaysForItsBases) {
   const auto a = start("a");
   const auto b = start("b");

@@ -1,7 +1,6 @@
 #include "tests/faults/toy_job.h"
 
 #include <algorithm>
-#include <random>
 
 #include "pinion/base/float_formats.h"
 #include "pinion/transport/latents_delta.h"
@@ -9,19 +8,7 @@
 namespace pinion::test {
 namespace {
 
-Tensor noise(const Shape& shape, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
-  for (float& value : values) value = normal(generator);
-  return Tensor::from_floats(values, shape);
-}
-
-std::vector<float> floats_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
-  return values;
-}
+constexpr std::uint64_t kSeed = 1;
 
 float sigma_at(const ToyJobOptions& options, int step) {
   return 1.0f - static_cast<float>(step) / static_cast<float>(options.steps);
@@ -44,7 +31,7 @@ client::RemoteConstants toy_constants(const ToyJobOptions& options) {
   constants.grid_height = options.grid;
   constants.grid_width = options.grid;
   constants.text_tokens = options.text_tokens;
-  constants.context = noise({options.batch, options.text_tokens, kToyContextChannels}, 2);
+  constants.context = toy_noise(2, options.batch, kToyContextChannels, {1, options.text_tokens});
   return constants;
 }
 
@@ -82,7 +69,7 @@ Result<ToyJobOutcome> run_toy_job(const ToyJobOptions& options) {
   }
 
   ToyJobOutcome outcome;
-  Tensor latents = noise({options.batch, options.grid * options.grid, kToyLatentChannels}, 1);
+  Tensor latents = toy_noise(kSeed, options.batch, kToyLatentChannels, {options.grid, options.grid});
   for (int step = 0; step < options.steps; ++step) {
     if (options.before_step) options.before_step(step);
     const float sigma = sigma_at(options, step);
@@ -98,6 +85,7 @@ Result<ToyJobOutcome> run_toy_job(const ToyJobOptions& options) {
       request.sigma = sigmas;
       request.delta_sigma = step == 0 ? 0 : sigma - sigma_at(options, step - 1);
       request.latents = latents;
+      if (step == 0 && !options.generator.empty()) request.noise = {options.generator, kSeed};
       if (options.cut > 0) request.state = state;
       PINION_TRY(client::RemoteStep done, remote->step(request));
       velocity = done.velocity;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <random>
 #include <sstream>
 #include <thread>
 
@@ -18,12 +19,6 @@ using models::ModelInfo;
 using models::StageOptions;
 using models::StepInput;
 using models::StepOutput;
-
-std::vector<float> floats_of(const Tensor& tensor) {
-  std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
-  to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());
-  return values;
-}
 
 Tensor tensor_of(const std::vector<float>& values, const Shape& shape, DType dtype) {
   Tensor tensor = Tensor::empty(dtype, shape);
@@ -176,6 +171,15 @@ void write_toy_model(const std::filesystem::path& path, int blocks, int delay_ms
   PINION_ASSERT(written.ok());
 }
 
+Tensor toy_noise(std::uint64_t seed, std::int64_t batch, std::int64_t channels, models::LatentGrid grid) {
+  const Shape shape{batch, grid.tokens(), channels};
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
+  for (float& value : values) value = normal(generator);
+  return Tensor::from_floats(values, shape);
+}
+
 worker::Backend toy_backend() {
   worker::Backend backend;
   backend.list = [](const std::filesystem::path& folder) -> Result<std::vector<std::filesystem::path>> {
@@ -189,6 +193,7 @@ worker::Backend toy_backend() {
   };
   backend.open = open_toy;
   backend.to_cpu = [](const Tensor& tensor) -> Result<Tensor> { return tensor; };
+  backend.noise = {kToyGenerator, toy_noise};
   return backend;
 }
 

@@ -17,7 +17,10 @@ inline constexpr std::int64_t kToyOutOfMemoryTokens = 13;
 // Writes a toy model's file.
 void write_toy_model(const std::filesystem::path& path, int blocks, int delay_ms, const std::string& salt);
 
-// Lists *.toy, opens them, and copies nothing.
+// Lists *.toy, opens them, copies nothing, and draws noise as toy_noise() does.
 worker::Backend toy_backend();
+
+inline constexpr const char* kToyGenerator = "toy:00000001";
+Tensor toy_noise(std::uint64_t seed, std::int64_t batch, std::int64_t channels, models::LatentGrid grid);
 
 }  // namespace pinion::test
