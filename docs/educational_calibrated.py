@@ -7,81 +7,91 @@ from educational_coding import (
     read_grid, read_small_numbers, utf8, within)
 
 
-# §12.2 The record: what is between two of them.
-def record_at(records, position):
-    i, b = position >> 8, position & 255
-    if b == 0:
-        return records[i]
-    first, second, blend = vars(records[i]), vars(records[i + 1]), Fields()
-    for name, of_first in first.items():
-        if name in LEVELS:
-            value = [l * (256 - b) + m * b + 128 >> 8 for l, m in zip(of_first, second[name])]
-        else:  # rows of floats
-            value = [[v + (w - v) * b / 256 for v, w in zip(*rows)] for rows in zip(of_first, second[name])]
-        setattr(blend, name, value)
-    return blend
+def decode_calibrated(f, asset, state, latents, latents_before):
+    """The new state and the values of the tensor. Latents are [rows, latents]."""
+    integers = read_body(f, asset)
+    if asset.latents > 0:
+        need(len(latents) == f.rows, "the context has no latents for these rows", NotFound)
+        need(len(latents_before) == f.rows or integers.predictor == 0, "no latents before", NotFound)
+    y, values = reconstruct(integers, asset, state.y if state else None, latents, latents_before)
+    return Fields(y=y), values
 
 
 # §12.1 Body.
-def decode_calibrated(f, asset, state, latents, latents_before):
-    body = f.body
-    predictor = body.number(1, 0, 1)
+def read_body(f, asset):
+    body, c = f.body, Fields()
+    c.predictor = body.number(1, 0, 1)
     has_previous = f.previous_checksum is not None
-    need(has_previous == (predictor == 1 and asset.has_history), "predictor and flags do not agree")
-    record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
+    need(has_previous == (c.predictor == 1 and asset.has_history), "flags and predictor do not agree")
+    c.record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
     step_log2 = body.number(2, -2048, 2047, signed=True)
-    body.number(2)  # output_snr: for reports
+    c.step = 2.0**(step_log2 / 64)
+    c.output_snr = body.number(2, signed=True)
     shapes = body.number(1, 0, 31)
     rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
     scale_offset = body.number(1, signed=True)
-    delta_sigma = 1.0
-    if predictor == 1 and asset.latents > 0:
-        delta_sigma, = body.floats(1)
-        need(2**-20 <= abs(delta_sigma) < math.inf, "delta_sigma")
-    # §12.3 Table classes.
-    levels = record.HISTORY_LEVELS if predictor == 1 else record.LATENTS_LEVELS
-    x = [8 * (level - 128) - step_log2 for level in levels]
-    scales = [min(max((4 * v + 877 >> 6) + scale_offset, 0), max_scale(wide_shape)) for v in x]
-    if shapes >> 4:
+    c.delta_sigma = 1.0
+    if c.predictor == 1 and asset.latents > 0:
+        c.delta_sigma, = body.floats(1)
+        need(2**-20 <= abs(c.delta_sigma) < math.inf, "delta_sigma")
+    levels = c.record.HISTORY_LEVELS if c.predictor == 1 else c.record.LATENTS_LEVELS
+    scales = [scale_of(level, step_log2, scale_offset, wide_shape) for level in levels]
+    if shapes >> 4 == 1:
         written = Reader(body.take(body.varint()))
         bits = BitReader(written)
         scales = [within(scale + from_zigzag(v), 0, max_scale(wide_shape))
                   for scale, v in zip(scales, read_small_numbers(bits, asset.components))]
         bits.end()
         written.end()
-    classes = [[class_of(scale, rare_shape, wide_shape)] if scale else [] for scale in scales]
-    indices, _ = read_grid(body, classes, [0] * f.rows)
+    classes = [[class_of(scale, rare_shape, wide_shape)] if scale > 0 else [] for scale in scales]
+    c.indices, _ = read_grid(body, classes, [0] * f.rows)
+    return c
 
-    need(len(latents) == f.rows or asset.latents == 0, "there are no latents for these rows", NotFound)
-    need(len(latents_before) == f.rows or predictor == 0 or asset.latents == 0, "latents before", NotFound)
-    new = Fields(y=[])
-    step = 2.0**(step_log2 / 64)
-    values = []
-    for r in range(f.rows):
-        x = latents[r] if asset.latents else []
-        before = latents_before[r] if asset.latents and predictor == 1 else x
-        y, tensor = reconstruct_row(asset, record, predictor, delta_sigma, x, before,
-                                    state.y[r] if state else [], [step * q[r] for q in indices])
-        new.y.append(y)
-        values += tensor
-    return new, values
+
+# §12.2 The record: what lies between two of them.
+def record_at(records, position):
+    i, b = position >> 8, position & 255
+    if b == 0:
+        return records[i]
+    blend = Fields()
+    for name, first in vars(records[i]).items():
+        second = vars(records[i + 1])[name]
+        if name in LEVELS:
+            value = [v * (256 - b) + w * b + 128 >> 8 for v, w in zip(first, second)]
+        else:  # rows of floats
+            value = [[v + (w - v) * b / 256 for v, w in zip(*rows)] for rows in zip(first, second)]
+        setattr(blend, name, value)
+    return blend
+
+
+# §12.3 Table classes.
+def scale_of(level, step_log2, scale_offset, wide_shape):
+    x = 8 * (level - 128) - step_log2
+    return min(max((4 * x + 877 >> 6) + scale_offset, 0), max_scale(wide_shape))
 
 
 # §12.4 Reconstruction.
+def reconstruct(c, asset, y_before, latents, latents_before):
+    """The new state y [rows, components] and the tensor's values."""
+    record, new_y, values = c.record, [], []
+    for r in range(len(c.indices[0])):
+        x = latents[r] if asset.latents > 0 else []
+        u = [v - m for v, m in zip(x, record.LATENT_MEAN[0])]
+        if c.predictor == 0:
+            p = times(u, record.LATENTS_ALONE, asset.components)
+        else:
+            x_before = latents_before[r] if asset.latents > 0 else []
+            w = [(v - b) / c.delta_sigma - m for v, b, m in zip(x, x_before, record.CHANGE_MEAN[0])]
+            p = times((y_before[r] if asset.has_history else []) + u + w, record.HISTORY, asset.components)
+        y = [v + c.step * index[r] for v, index in zip(p, c.indices)]
+        y = [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in y]
+        new_y.append(y)
+        values += [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]
+    return new_y, values
+
+
 def times(row, matrix, width):
-    return [math.fsum(v * of_v[c] for v, of_v in zip(row, matrix)) for c in range(width)]
-
-
-def reconstruct_row(asset, record, predictor, delta_sigma, x, before, old_y, coded):
-    """The state and the tensor of one row; `coded` is step · index."""
-    u = [v - m for v, m in zip(x, record.LATENT_MEAN[0])]
-    if predictor == 1:
-        w = [(v - b) / delta_sigma - m for v, b, m in zip(x, before, record.CHANGE_MEAN[0])]
-        p = times(old_y + u + w, record.HISTORY, asset.components)
-    else:
-        p = times(u, record.LATENTS_ALONE, asset.components)
-    y = [0.0 if math.isnan(a + b) else min(max(a + b, -2.0**60), 2.0**60) for a, b in zip(p, coded)]
-    return y, [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]
+    return [sum(v * of_v[column] for v, of_v in zip(row, matrix)) for column in range(width)]
 
 
 # §13 Calibration asset.

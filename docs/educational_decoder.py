@@ -16,8 +16,8 @@ from types import SimpleNamespace as Fields
 
 import educational_calibrated as calibrated
 from educational_coding import (
-    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, checked, crc32c, need, read_class,
-    read_component_parameters, read_differences, read_grid, read_run, utf8, within)
+    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, checked, crc32c, need,
+    read_class, read_component_parameters, read_differences, read_grid, read_run, utf8, within)
 
 
 # §2 Frame.
