@@ -3,8 +3,8 @@ import math
 from types import SimpleNamespace as Fields
 
 from educational_coding import (
-    BitReader, NotFound, Reader, TooLarge, Unsupported, checked, class_of, from_zigzag, max_scale, need,
-    read_grid, read_small_numbers, utf8, within)
+    BitReader, NotFound, Reader, TooLarge, Unsupported, check_checksum, class_of, from_zigzag, max_scale,
+    need, read_grid, read_small_numbers, within)
 
 
 def decode_calibrated(f, asset, state, latents, latents_before):
@@ -96,19 +96,17 @@ def times(row, matrix, width):
 
 # §13 Calibration asset.
 LEVELS = "LATENTS_LEVELS", "HISTORY_LEVELS"
-MOST_VALUES = 2**28  # of all matrices and records: this reader's own limit
+MOST_VALUES = 2**26  # in a calibration: this reader's own limit
 
 
 def read_calibration(data):
-    r, asset = Reader(data), Fields()
+    r, asset = Reader(data[:-4]), Fields()
     need(r.take(4) == b"PNC1", "no calibration begins so")
     need(r.number(1) == 1, "version of a calibration", Unsupported)
-    r = Reader(checked(data))
-    r.take(5)
     asset.has_history = r.number(1, 0, 1) == 1
     asset.model = r.take(32)
     asset.cut = r.varint(0, 65535)
-    asset.stream = utf8(r.take(r.varint(1, 64)))
+    asset.stream = r.take(r.varint(1, 64))
     d = asset.channels = r.varint(1, 65536)
     K = asset.components = r.varint(1, d)
     L = asset.latents = r.varint(0, 4096)
@@ -116,6 +114,7 @@ def read_calibration(data):
     F = (K if asset.has_history else 0) + 2 * L
     values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3)
     need(values <= MOST_VALUES, "calibration", TooLarge)
+    check_checksum(data)
     asset.PROJECTION = read_matrix(r, K, d)
     asset.RECONSTRUCTION = read_matrix(r, K + L, d)
     asset.records = [read_record(r, d, K, L, F) for _ in range(n)]

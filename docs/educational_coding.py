@@ -98,13 +98,6 @@ def from_zigzag(v):
     return v // 2 if v % 2 == 0 else -(v + 1) // 2
 
 
-def utf8(data):
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refused("a name is not UTF-8") from None
-
-
 # §2.8 The checksum of frames, assets and files, with a table of what eight bits do to each byte.
 CRC_OF_BYTE = [functools.reduce(lambda v, _: v >> 1 ^ 0x82F63B78 * (v & 1), range(8), b) for b in range(256)]
 
@@ -113,10 +106,8 @@ def crc32c(data):
     return functools.reduce(lambda v, b: v >> 8 ^ CRC_OF_BYTE[(v ^ b) & 255], data, 2**32 - 1) ^ 2**32 - 1
 
 
-def checked(data):
-    """What stands before the checksum that ends `data`."""
-    need(len(data) >= 4 and crc32c(data[:-4]) == int.from_bytes(data[-4:], "little"), "checksum")
-    return data[:-4]
+def check_checksum(data):
+    need(struct.pack("<I", crc32c(data[:-4])) == data[-4:], "checksum")
 
 
 # §4 Entropy coding.

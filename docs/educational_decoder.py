@@ -16,8 +16,8 @@ from types import SimpleNamespace as Fields
 
 import educational_calibrated as calibrated
 from educational_coding import (
-    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, checked, crc32c, need,
-    read_class, read_component_parameters, read_differences, read_grid, read_run, utf8, within)
+    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, check_checksum, need,
+    read_class, read_component_parameters, read_differences, read_grid, read_run, within)
 
 
 # §2 Frame.
@@ -32,11 +32,11 @@ def read_frame(data, max_bytes, max_channels):
     """The fields of a frame, checked in the order of §2.9 up to the checksum."""
     r, f = Reader(data), Fields()
     need(r.take(4) == b"PNF1", "no frame begins so")
-    need(r.number(1) == 1, "version", Unsupported)
-    f.mode = r.number(1)
+    version, f.mode, f.dtype, flags = r.take(4)
+    need(version == 1, "version", Unsupported)
     need(f.mode in HIGHEST_DTYPE, "mode", Unsupported)
-    f.dtype = r.number(1, 0, HIGHEST_DTYPE[f.mode])
-    flags = r.number(1, 0, 0 if f.mode in (RAW, LOSSLESS) else 3)
+    within(f.dtype, 0, HIGHEST_DTYPE[f.mode])
+    within(flags, 0, 0 if f.mode in (RAW, LOSSLESS) else 3)
     f.shape = [r.varint(0, 2**31 - 1) for _ in range(r.number(1, 0, 8))]
     need(math.prod(filter(None, f.shape)) < 2**48, "too many elements")
     f.channels, f.rows = f.shape[-1] if f.shape else 1, math.prod(f.shape[:-1])
@@ -48,11 +48,8 @@ def read_frame(data, max_bytes, max_channels):
     f.body = Reader(r.take(body_bytes))
     f.checksum = r.number(4)
     r.end()
-    if f.elements == 0:
-        need(f.mode != FIDELITY and body_bytes == 0, "a body without elements")
-    elif f.mode == CALIBRATED:
-        need(f.basis_id is not None, "mode 6 needs a calibration")
-    need(f.checksum == crc32c(data[:-4]), "checksum")
+    need(f.elements > 0 or f.mode != FIDELITY and body_bytes == 0, "a tensor without elements")
+    check_checksum(data)
     return f
 
 
@@ -65,83 +62,92 @@ class Decoder:
         self.states = {FIDELITY: None, CALIBRATED: None}  # of the last frame of each mode
 
     def decode(self, data, latents=(), latents_before=()):
-        """The frame's fields, with `tensor`, its bytes. §12's context is a list of latents for each row."""
+        """The frame's fields, with `tensor`, its bytes. Latents [rows, latents] are §12's context."""
         f = read_frame(data, *self.limits)
-        if f.elements == 0 or f.mode == RAW:
+        if f.elements == 0:
+            f.tensor = b""
+            if f.mode == CALIBRATED:
+                self.states[CALIBRATED] = None
+        elif f.mode == RAW:  # §3
             f.tensor = f.body.take(f.elements * f.element_bytes)
-            f.body.end()  # §3: that, and nothing else
+            f.body.end()
         elif f.mode == LOSSLESS:
             f.tensor = decode_lossless(f)
         else:
-            asset, state = None, None
-            if f.basis_id is not None:
-                need(f.basis_id in self.assets[f.mode], "basis", NotFound)
-                asset = self.assets[f.mode][f.basis_id]
-                need(asset.channels == f.channels, "the basis has other channels")
-            if f.previous_checksum is not None:
-                state = self.states[f.mode]
-                need(state and state.checksum == f.previous_checksum, "previous frame", NotFound)
-                need((state.basis_id, state.rows) == (f.basis_id, f.rows), "basis or rows changed")
-                need(state.channels == f.channels, "channels changed")
-            if f.mode == FIDELITY:
-                new, values = decode_fidelity(f, asset, state)
-            else:
-                new, values = calibrated.decode_calibrated(f, asset, state, latents, latents_before)
-            f.tensor = rounded(values, f.dtype)
-            # Only now, when nothing can be refused any more, does the state change.
-            new.checksum, new.basis_id, new.rows, new.channels = f.checksum, f.basis_id, f.rows, f.channels
-            self.states[f.mode] = new
+            f.tensor = self.decode_in_stream(f, latents, latents_before)
         return f
 
+    def decode_in_stream(self, f, latents, latents_before):
+        assets, asset, state = self.assets[f.mode], None, None
+        if f.basis_id is not None:
+            need(f.basis_id in assets, "the basis is not here", NotFound)
+            asset = assets[f.basis_id]
+            need(asset.channels == f.channels, "the basis has other channels")
+        else:
+            need(f.mode == FIDELITY, "mode 6 needs a calibration")
+        if f.previous_checksum is not None:
+            state = self.states[f.mode]
+            need(state and state.checksum == f.previous_checksum, "the previous frame is not here", NotFound)
+            need((state.basis_id, state.rows, state.channels) == (f.basis_id, f.rows, f.channels),
+                 "the previous frame has another basis, other rows or other channels")
+        if f.mode == FIDELITY:
+            new, values = decode_fidelity(f, asset, state)
+        else:
+            new, values = calibrated.decode_calibrated(f, asset, state, latents, latents_before)
+        new.checksum, new.basis_id, new.rows, new.channels = f.checksum, f.basis_id, f.rows, f.channels
+        self.states[f.mode] = new  # only now: a refused frame leaves no trace
+        return rounded(values, f.dtype)
 
-# §5 Mode 1: lossless, with the tables of §4.3.
+
+# §5 Mode 1: lossless.
 def decode_lossless(f):
-    def read_table(bits):
-        frequencies, after_zeros = [], False
-        while sum(frequencies) < 4096:
-            frequency = bits.gamma() - (not after_zeros)
-            after_zeros = frequency == 0
-            frequencies += [0] * within(bits.gamma(), 1, 256) if after_zeros else [frequency]
-            need(len(frequencies) + after_zeros <= 256, "a table has more than 256 symbols")
-        need(sum(frequencies) == 4096, "the frequencies of a table are more than 4096")
-        return Table(frequencies)
-
-    def read_plane():
-        kind = f.body.number(1, 0, 2)
-        if kind < 2:
-            return Fields(constant=f.body.number(1) if kind == 1 else None, sizes=None)
-        classes = f.body.number(1, 1, 16)
-        bits, width = BitReader(f.body), (classes - 1).bit_length()
-        class_of = [within(bits.bits(width), 0, classes - 1) for _ in range(f.channels)]
-        tables = [read_table(bits) for _ in range(classes)]
-        bits.end()
-        return Fields(constant=None, sizes=[], table_of=[tables[c] for c in class_of])
-
     lanes, chunk_elements = 2**f.body.number(1, 0, 5), f.body.varint(1, 2**48 - 1)
-    planes = [read_plane() for _ in range(f.element_bytes)]
+    planes = [read_plane_header(f.body, f.channels) for _ in range(f.element_bytes)]
     firsts = range(0, f.elements, chunk_elements)
-    for plane in planes:
-        if plane.sizes is not None:
-            plane.sizes = [f.body.varint(0, 2**31 - 1) for _ in firsts]
+    sizes = [[f.body.varint(0, 2**31 - 1) for _ in firsts] if plane.tables else [] for plane in planes]
     tensor = bytearray(f.elements * f.element_bytes)
     for p, plane in enumerate(planes):
-        if plane.sizes is not None:
-            data = bytearray()
-            for first, size in zip(firsts, plane.sizes):
+        data = bytearray([plane.constant or 0]) * f.elements
+        if plane.tables:
+            for first, size in zip(firsts, sizes[p]):
                 chunk = Chunk(f.body.take(size), lanes)
                 for n, i in enumerate(range(first, min(first + chunk_elements, f.elements))):
-                    data.append(chunk.symbol(n % lanes, plane.table_of[i % f.channels]))
+                    data[i] = chunk.symbol(n % lanes, plane.tables[i % f.channels])
                 chunk.end()
-        else:
-            data = f.body.take(f.elements) if plane.constant is None else bytes([plane.constant]) * f.elements
-        tensor[f.element_bytes - 1 - p::f.element_bytes] = data
+        elif plane.constant is None:
+            data = f.body.take(f.elements)
+        tensor[f.element_bytes - 1 - p::f.element_bytes] = data  # plane 0 is the highest byte, so the last
     f.body.end()
-    if f.dtype in (F32, BF16):  # take the sign back to the top
+    if f.dtype in (F32, BF16):  # the sign goes back to the top
         for at in range(0, len(tensor), f.element_bytes):
             v = int.from_bytes(tensor[at:at + f.element_bytes], "little")
             v = v >> 1 | (v & 1) << 8 * f.element_bytes - 1
             tensor[at:at + f.element_bytes] = v.to_bytes(f.element_bytes, "little")
     return bytes(tensor)
+
+
+def read_plane_header(body, channels):
+    """`constant` or `tables`, one for each channel; neither for a raw plane."""
+    kind = body.number(1, 0, 2)
+    if kind < 2:
+        return Fields(constant=body.number(1) if kind == 1 else None, tables=None)
+    classes = body.number(1, 1, 16)
+    bits = BitReader(body)
+    class_of = [within(bits.bits((classes - 1).bit_length()), 0, classes - 1) for _ in range(channels)]
+    tables = [read_table(bits) for _ in range(classes)]
+    bits.end()
+    return Fields(constant=None, tables=[tables[c] for c in class_of])
+
+
+def read_table(bits):
+    """§4.3. A run of zeros is never followed by another zero, so the next frequency is written less 1."""
+    f, after_zeros = [], False
+    while sum(f) < 4096:
+        frequency = bits.gamma() - (0 if after_zeros else 1)
+        after_zeros = frequency == 0
+        f += [0] * within(bits.gamma(), 1, 255) if after_zeros else [frequency]
+        need(sum(f) <= 4096 and len(f) <= (255 if after_zeros else 256), "a table is too long or too large")
+    return Table(f)
 
 
 # §6.1 Body, and §6.4 Prediction and state.
@@ -226,11 +232,10 @@ def asset_id(data):
 
 
 def read_basis(data, coefficients_held=0):
-    r, basis = Reader(data), Fields()
+    r, basis = Reader(data[:-4]), Fields()
     need(r.take(4) == b"PNB1", "no basis begins so")
     need(r.number(1) == 1, "version of a basis", Unsupported)
-    r = Reader(checked(data))
-    r.take(5)
+    check_checksum(data)
     basis.channels = r.varint(1, 2**31 - 1)
     basis.components = r.varint(1, basis.channels)
     need(coefficients_held + basis.channels * basis.components <= MOST_COEFFICIENTS, "bases", TooLarge)
@@ -247,6 +252,13 @@ def read_basis(data, coefficients_held=0):
 
 
 # §8 The `.pnf` file.
+def utf8(data):
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("a name is not UTF-8") from None
+
+
 class Container:
     """The assets of a file by their ids, and its frames: (stream, name, bytes)."""
 
@@ -255,19 +267,23 @@ class Container:
         r = Reader(data)
         need(r.take(4) == b"PNFC", "no .pnf file begins so")
         need(r.number(1) == 1, "version of a file", Unsupported)
-        r = Reader(checked(data))
-        r.take(5)
+        check_checksum(data)
         while kind := r.number(1, 0, 3):
-            stream, name = (r.varint(), utf8(r.take(r.varint(1, 4096)))) if kind == 2 else (None, None)
-            content = r.take(r.varint())
             if kind == 2:
-                self.frames.append((stream, name, content))
-            elif kind == 3:
-                self.calibrations[asset_id(content)] = calibrated.read_calibration(content)
-            elif asset_id(content) not in self.bases:
-                held = sum(basis.channels * basis.components for basis in self.bases.values())
-                self.bases[asset_id(content)] = read_basis(content, held)
+                stream, name = r.varint(), r.take(r.varint(1, 4096))
+                self.frames.append((stream, utf8(name), r.take(r.varint())))
+            else:
+                self.add_asset(kind, r.take(r.varint()))
+        r.take(4)  # the checksum
         r.end()
+
+    def add_asset(self, kind, data):
+        name = asset_id(data)
+        if kind == 3:
+            self.calibrations[name] = calibrated.read_calibration(data)
+        elif name not in self.bases:
+            held = sum(basis.channels * basis.components for basis in self.bases.values())
+            self.bases[name] = read_basis(data, held)
 
     def decode(self):
         """Gives (stream, name, frame or refusal) for each frame, in file order."""
