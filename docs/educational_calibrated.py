@@ -64,7 +64,7 @@ def record_at(records, position):
     return blend
 
 
-# §12.3 Table classes.
+# §12.3 Table classes. They follow from integers alone, so that rounding cannot break the decoding.
 def scale_of(level, step_log2, scale_offset, wide_shape):
     x = 8 * (level - 128) - step_log2
     return min(max((4 * x + 877 >> 6) + scale_offset, 0), max_scale(wide_shape))
@@ -94,7 +94,7 @@ def times(row, matrix, width):
     return [sum(v * of_v[column] for v, of_v in zip(row, matrix)) for column in range(width)]
 
 
-# §13 Calibration asset.
+# §13 Calibration asset. What only encoders and reports need is read and checked all the same.
 LEVELS = "LATENTS_LEVELS", "HISTORY_LEVELS"
 MOST_VALUES = 2**26  # in a calibration: this reader's own limit
 

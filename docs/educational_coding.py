@@ -1,6 +1,6 @@
-"""Half of the educational decoder: how fields, symbols and integers are coded (§1, §4, §6.2, §6.3).
+"""The educational decoder's coding of fields, symbols and integers (§1, §2.8, §4, §6.2, §6.3).
 
-The sections are those of docs/format.md; educational_decoder.py is the other half, and the program.
+§ means a section of docs/format.md. educational_decoder.py is the program, and the place to begin.
 """
 import functools
 import itertools
@@ -118,14 +118,15 @@ class Table:
 
 
 class Chunk:
-    """§4.2. Each lane's state is a number whose low digits are the next symbol; words refill it."""
+    """§4.2. Taking a symbol or bits off a state makes it smaller; a word makes it long enough again. Several
+    lanes let a fast decoder work on all of them at once; here they only take turns."""
 
     def __init__(self, data, lanes):
         self.words = Reader(data)
         self.x = [self.words.number(4, 2**16) for _ in range(lanes)]
 
     def symbol(self, j, table):
-        t = self.x[j] % 4096
+        t = self.x[j] % 4096  # a symbol owns as many of the 4096 remainders as its frequency says
         s = table.symbol_at[t]
         self.renormalise(j, table.f[s] * (self.x[j] >> 12) + t - table.c[s])
         return s
@@ -143,7 +144,8 @@ class Chunk:
         self.words.end()
 
 
-# §6.2 Classes, tables and component parameters. A class is the pair (shape, scale).
+# §6.2 Classes, tables and component parameters. A class is the pair (shape, scale): how the
+# frequencies of integers fall, and how far they spread. Tables are integers too: all machines have the same.
 BASE = 13, 23, 25, 26
 LARGEST_RARE = 11
 EIGHTH = 65536, 71468, 77936, 84990, 92682, 101070, 110218, 120194
@@ -197,10 +199,12 @@ def read_small_numbers(bits, count):
 
 
 def read_differences(bits, count, high, other=None):
-    values = []
+    values, p = [], 0
     for i, v in enumerate(read_small_numbers(bits, count)):
-        p = other[i] if other and i < len(other) else 0 if other or i == 0 else values[-1]
-        values.append(within(p + from_zigzag(v), 0, high))
+        if other is not None:
+            p = other[i] if i < len(other) else 0
+        p = within(p + from_zigzag(v), 0, high)
+        values.append(p)
     return values
 
 
@@ -232,13 +236,14 @@ def read_run(chunk, count, shape, scale):
     shift = max(0, scale - BASE[shape] + 3) // 4
     table = table_of(shape, scale - 4 * shift)
     half, lanes, values = len(table.f) // 2 - 1, len(chunk.x), []
+    # The steps go over a whole group each, as a decoder of many lanes at once would.
     for first in range(0, count, lanes):
         group = range(min(lanes, count - first))
         h = [chunk.symbol(j, table) - half for j in group]
         low = [chunk.bits(j, shift) for j in group]
         escapes = [j for j in group if h[j] > half]
         signs_and_n = [chunk.bits(j, 6) for j in escapes]
-        need(all(v >> 1 <= 27 for v in signs_and_n), "an escape is too long")
+        need(all(v >> 1 <= 27 for v in signs_and_n), "an escape is too large")
         e = [chunk.bits(j, min(v >> 1, 16)) for j, v in zip(escapes, signs_and_n)]
         for j, v, lower in zip(escapes, signs_and_n, e):
             upper = chunk.bits(j, max(0, (v >> 1) - 16))
@@ -252,7 +257,8 @@ def read_grid(source, classes, band_of, mean_class=(0, 0), channels=0):
     """The integers [components, rows], and those of the means; `classes` has a class a component and band."""
     lanes = 2**source.number(1, 0, 5)
     tile_rows, group_components = source.varint(1, 2**31 - 1), source.varint(1, 2**31 - 1)
-    order = sorted(range(len(band_of)), key=lambda r: band_of[r])  # stable: ascending within each band
+    # Rows of one band, and so of one spread, stand together. Sorting is stable: ascending within a band.
+    order = sorted(range(len(band_of)), key=lambda r: band_of[r])
     active = [k for k, of_bands in enumerate(classes) if of_bands]
     groups = [active[i:i + group_components] for i in range(0, len(active), group_components)] or [[]]
     tiles = [order[i:i + tile_rows] for i in range(0, len(order), tile_rows)] or [[]]

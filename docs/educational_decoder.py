@@ -150,7 +150,7 @@ def read_table(bits):
     return Table(f)
 
 
-# §6.1 Body, and §6.4 Prediction and state.
+# §6.1 Body, and §6.4 Prediction and state. All of it is integers: two decoders never drift apart.
 def decode_fidelity(f, basis, state):
     body, new = f.body, Fields(older=state.s if state else [])
     new.step, = body.floats(1)
@@ -181,6 +181,7 @@ def decode_fidelity(f, basis, state):
     q, mean_q = read_grid(body, p.classes, band_of, mean_class, f.channels)
 
     old_means, older = (state.means, state.older) if state else ([0] * f.channels, [])
+    # Coefficients are in units of 2^−6, ratios of 2^−16; the steps of means differ by their shifts too.
     S = 22 - new.mean_shift + (state.mean_shift if state else 0)
     new.means = [(mean_coefficient * ratios[0] * m + (1 << S - 1) >> S) + 16 * v
                  for m, v in zip(old_means, mean_q)]
@@ -189,6 +190,7 @@ def decode_fidelity(f, basis, state):
         a, b = p.predictors[p.predictor_of[k]] if references > 0 else (0, 0)
         last = new.older[k] if k < len(new.older) else nothing
         second = older[k] if k < len(older) else nothing
+        # Small residuals are likelier than large ones, so the middle of what rounds to one is nearer to 0.
         offsets = [(0, *p.offsets.get(scale, (0, 0))) for _, scale in p.classes[k]]
         row = []
         for r in range(f.rows):

@@ -132,6 +132,34 @@ class EducationalDecoder(unittest.TestCase):
         self.assertEqual(sum(coding.BASE), 87)
         self.assertEqual(coding.crc32c(struct.pack(f"<{len(frequencies)}H", *frequencies)), 0x724C64D9)
 
+    def test_rounding_is_to_nearest_even_and_bounded(self):
+        tie, infinity = 2**-8, math.inf
+        for dtype, values, expected in (
+            (educational.BF16, [1 + tie, 1 + 3 * tie, -1 - tie, 1e39, -infinity, math.nan],
+             "803f 823f 80bf 7f7f 7fff 0000"),
+            (educational.F16, [1 + tie / 8, 1 + 3 * tie / 8, 65519, 65520, -infinity],
+             "003c 023c ff7b ff7b fffb"),
+            (educational.F32, [1 + 2**-24, infinity, -0.0], "0000803f ffff7f7f 00000080"),
+        ):
+            self.assertEqual(educational.rounded(values, dtype), bytes.fromhex(expected))
+
+    def test_a_chunk_ends_where_its_encoder_began(self):
+        coding.Chunk(struct.pack("<II", 2**16, 2**16), 2).end()
+        for states, words in ((b"\0\0\1\0\1\0\1\0", b""), (b"\0\0\1\0\0\0\1\0", b"\0\0")):
+            with self.assertRaises(coding.Refused):
+                coding.Chunk(states + words, 2).end()
+
+    def test_records_blend_and_levels_become_scales(self):
+        first = SimpleNamespace(MEAN=[[0.0, 8.0]], LATENTS_LEVELS=[0, 9], HISTORY_LEVELS=[])
+        second = SimpleNamespace(MEAN=[[256.0, 8.0]], LATENTS_LEVELS=[255, 10], HISTORY_LEVELS=[])
+        for position, mean, levels in ((0, 0, [0, 9]), (127, 127, [127, 9]), (128, 128, [128, 10]),
+                                       (256, 256, [255, 10])):
+            record = calibrated.record_at([first, second], position)
+            self.assertEqual((record.MEAN, record.LATENTS_LEVELS), ([[mean, 8.0]], levels))
+        for arguments, scale in (((128, 0, 0, 3), 13), ((128, -4, 0, 3), 13), ((128, -5, 0, 3), 14),
+                                 ((128, 0, -20, 3), 0), ((129, 0, 3, 3), 17), ((255, -2048, 0, 1), 87)):
+            self.assertEqual(calibrated.scale_of(*arguments), scale, arguments)
+
     def test_exact_modes_decode_to_the_same_bits(self):
         lines = []
         for path in FRAMES.glob("*.pnf"):
@@ -218,6 +246,8 @@ class EducationalDecoder(unittest.TestCase):
             code = self.assert_refused_or_whole(lambda: decoder.decode(copy, latents, before), what)
             if code is not None:
                 self.assertEqual(decoder.states, states, "a refused frame left a trace")
+            else:
+                self.assertEqual(copy, sealed(copy), "a frame with a wrong checksum was accepted")
             decoder.states = states
             codes.add(code)
         decoder.decode(data, latents, before)
