@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -33,6 +34,18 @@ TensorList decode_all(ByteSpan asset, const std::vector<Bytes>& frames,
   return decoded;
 }
 
+// What decoders in other languages need besides the files: the latents of each step.
+TensorList latents_of(const std::vector<testing::SyntheticStream::Step>& steps) {
+  TensorList latents;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const std::int64_t rows = steps[i].tensor.shape()[0];
+    const auto values = static_cast<std::int64_t>(steps[i].latents.size());
+    latents.push_back(
+        {std::to_string(i), testing::tensor_of(DType::kF32, {rows, values / rows}, steps[i].latents)});
+  }
+  return latents;
+}
+
 void update() {
   const auto golden = testing::golden_calibrated();
   const auto write_seed = [](const std::string& seed, char kind, ByteSpan content) {
@@ -49,6 +62,7 @@ void update() {
   ASSERT_TRUE(write_safetensors(kFolder / "decoded.safetensors",
                                 decode_all(golden.asset, golden.frames, golden.steps))
                   .ok());
+  ASSERT_TRUE(write_safetensors(kFolder / "latents.safetensors", latents_of(golden.steps)).ok());
 }
 
 TEST(GoldenCalibrated, DecodesToWhatItDid) {
@@ -70,6 +84,15 @@ TEST(GoldenCalibrated, DecodesToWhatItDid) {
       // Sums in another order differ in their last bits, and may then round to the next bf16 value.
       EXPECT_NEAR(a, load_as_float(entry.tensor.view().data, before.dtype(), i), std::abs(a) / 128 + 1e-5);
     }
+  }
+}
+
+TEST(GoldenCalibrated, LatentsOfTheFileAreTheStreams) {
+  const auto kept = SafetensorsFile::open(kFolder / "latents.safetensors").value();
+  for (const NamedTensor& entry : latents_of(testing::golden_calibrated().steps)) {
+    const Tensor before = kept.tensor(entry.name).value();
+    EXPECT_EQ(before.shape(), entry.tensor.shape());
+    EXPECT_TRUE(std::ranges::equal(before.view().span(), entry.tensor.view().span())) << entry.name;
   }
 }
 

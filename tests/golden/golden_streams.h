@@ -1,10 +1,13 @@
 #pragma once
 // The small streams of which the golden files and the codec fuzzer's corpus are made. Pure functions.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "pinion/codec/codec_testing.h"
+#include "pinion/codec/fidelity/fidelity_decoder.h"
+#include "pinion/codec/reference/random_frames.h"
 
 namespace pinion::codec::testing {
 
@@ -46,9 +49,40 @@ inline std::vector<GoldenStream> example_streams() {
                         {tensor_of(DType::kBF16, {8, 4}, values)})};
 }
 
+// What the document allows and no encoder here would choose: escapes, bands, odd grids, every class.
+inline GoldenStream odd_fidelity_stream() {
+  GoldenStream stream{"fidelity_odd", {}};
+  Dice dice(48);
+  IndexTables tables;
+  std::optional<StreamState> state;
+  for (int i = 0; i < 12; ++i) {
+    EncodedFrame frame;
+    frame.frame = any_fidelity_frame(dice, DType::kBF16, {10, 6}, nullptr, state ? &*state : nullptr);
+    const ParsedFrame parsed = parse_frame(frame.frame, kGenerous).value();
+    auto decoded = decode_fidelity(parsed, nullptr, state ? &*state : nullptr, tables);
+    if (!decoded.ok()) continue;  // its state would overflow
+    state = std::move(decoded).value().state;
+    stream.frames.push_back(std::move(frame));
+  }
+  return stream;
+}
+
+inline GoldenStream odd_lossless_stream() {
+  GoldenStream stream{"lossless_odd", {}};
+  Dice dice(49);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+    EncodedFrame frame;
+    frame.frame = any_lossless_frame(dice, dtype, {9, 5});
+    stream.frames.push_back(std::move(frame));
+  }
+  return stream;
+}
+
 inline std::vector<GoldenStream> golden_streams() {
   constexpr Profile kRaw = {.mode = Mode::kRaw}, kLossless = {.mode = Mode::kLossless};
   std::vector<GoldenStream> streams = example_streams();
+  streams.push_back(odd_fidelity_stream());
+  streams.push_back(odd_lossless_stream());
   for (const DType dtype : {DType::kF64, DType::kI16, DType::kBool}) {
     streams.push_back(
         encode_stream("raw_" + std::string(name(dtype)), kRaw, {random_bits(dtype, {2, 3, 5}, 42)}));

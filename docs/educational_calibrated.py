@@ -1,0 +1,152 @@
+"""The educational decoder's mode 6 (§12, §13 of docs/format.md); educational_decoder.py is the program."""
+import math
+from types import SimpleNamespace as Fields
+
+from educational_coding import (
+    BitReader, NotFound, Reader, TooLarge, Unsupported, check_checksum, class_of, from_zigzag, max_scale,
+    need, read_grid, read_small_numbers, within)
+
+
+def decode_calibrated(f, asset, state, latents, latents_before):
+    """The new state and the values of the tensor. Latents are [rows, latents]."""
+    integers = read_body(f, asset)
+    if asset.latents > 0:
+        need(len(latents) == f.rows, "the context has no latents for these rows", NotFound)
+        need(len(latents_before) == f.rows or integers.predictor == 0, "no latents before", NotFound)
+    y, values = reconstruct(integers, asset, state.y if state else None, latents, latents_before)
+    return Fields(y=y), values
+
+
+# §12.1 Body.
+def read_body(f, asset):
+    body, c = f.body, Fields()
+    c.predictor = body.number(1, 0, 1)
+    has_previous = f.previous_checksum is not None
+    need(has_previous == (c.predictor == 1 and asset.has_history), "flags and predictor do not agree")
+    c.record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
+    step_log2 = body.number(2, -2048, 2047, signed=True)
+    c.step = 2.0**(step_log2 / 64)
+    c.output_snr = body.number(2, signed=True)
+    shapes = body.number(1, 0, 31)
+    rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
+    scale_offset = body.number(1, signed=True)
+    c.delta_sigma = 1.0
+    if c.predictor == 1 and asset.latents > 0:
+        c.delta_sigma, = body.floats(1)
+        need(2**-20 <= abs(c.delta_sigma) < math.inf, "delta_sigma")
+    levels = c.record.HISTORY_LEVELS if c.predictor == 1 else c.record.LATENTS_LEVELS
+    scales = [scale_of(level, step_log2, scale_offset, wide_shape) for level in levels]
+    if shapes >> 4 == 1:
+        written = Reader(body.take(body.varint()))
+        bits = BitReader(written)
+        scales = [within(scale + from_zigzag(v), 0, max_scale(wide_shape))
+                  for scale, v in zip(scales, read_small_numbers(bits, asset.components))]
+        bits.end()
+        written.end()
+    classes = [[class_of(scale, rare_shape, wide_shape)] if scale > 0 else [] for scale in scales]
+    c.indices, _ = read_grid(body, classes, [0] * f.rows)
+    return c
+
+
+# §12.2 The record: what lies between two of them.
+def record_at(records, position):
+    i, b = position >> 8, position & 255
+    if b == 0:
+        return records[i]
+    blend = Fields()
+    for name, first in vars(records[i]).items():
+        second = vars(records[i + 1])[name]
+        if name in LEVELS:
+            value = [v * (256 - b) + w * b + 128 >> 8 for v, w in zip(first, second)]
+        else:  # rows of floats
+            value = [[v + (w - v) * b / 256 for v, w in zip(*rows)] for rows in zip(first, second)]
+        setattr(blend, name, value)
+    return blend
+
+
+# §12.3 Table classes. They follow from integers alone, so that rounding cannot break the decoding.
+def scale_of(level, step_log2, scale_offset, wide_shape):
+    x = 8 * (level - 128) - step_log2
+    return min(max((4 * x + 877 >> 6) + scale_offset, 0), max_scale(wide_shape))
+
+
+# §12.4 Reconstruction.
+def reconstruct(c, asset, y_before, latents, latents_before):
+    """The new state y [rows, components] and the tensor's values."""
+    record, new_y, values = c.record, [], []
+    for r in range(len(c.indices[0])):
+        x = latents[r] if asset.latents > 0 else []
+        u = [v - m for v, m in zip(x, record.LATENT_MEAN[0])]
+        if c.predictor == 0:
+            p = times(u, record.LATENTS_ALONE, asset.components)
+        else:
+            x_before = latents_before[r] if asset.latents > 0 else []
+            w = [(v - b) / c.delta_sigma - m for v, b, m in zip(x, x_before, record.CHANGE_MEAN[0])]
+            p = times((y_before[r] if asset.has_history else []) + u + w, record.HISTORY, asset.components)
+        y = [v + c.step * index[r] for v, index in zip(p, c.indices)]
+        y = [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in y]
+        new_y.append(y)
+        values += [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]
+    return new_y, values
+
+
+def times(row, matrix, width):
+    return [sum(v * of_v[column] for v, of_v in zip(row, matrix)) for column in range(width)]
+
+
+# §13 Calibration asset. What only encoders and reports need is read and checked all the same.
+LEVELS = "LATENTS_LEVELS", "HISTORY_LEVELS"
+MOST_VALUES = 2**26  # in a calibration: this reader's own limit
+
+
+def read_calibration(data):
+    r, asset = Reader(data[:-4]), Fields()
+    need(r.take(4) == b"PNC1", "no calibration begins so")
+    need(r.number(1) == 1, "version of a calibration", Unsupported)
+    asset.has_history = r.number(1, 0, 1) == 1
+    asset.model = r.take(32)
+    asset.cut = r.varint(0, 65535)
+    asset.stream = r.take(r.varint(1, 64))
+    d = asset.channels = r.varint(1, 65536)
+    K = asset.components = r.varint(1, d)
+    L = asset.latents = r.varint(0, 4096)
+    n = r.varint(1, 255)
+    F = (K if asset.has_history else 0) + 2 * L
+    values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3)
+    need(values <= MOST_VALUES, "calibration", TooLarge)
+    check_checksum(data)
+    asset.PROJECTION = read_matrix(r, K, d)
+    asset.RECONSTRUCTION = read_matrix(r, K + L, d)
+    asset.records = [read_record(r, d, K, L, F) for _ in range(n)]
+    r.end()
+    sigmas = [record.SIGMA[0][0] for record in asset.records]
+    need(all(a > b for a, b in zip(sigmas, sigmas[1:])), "σ does not fall")
+    return asset
+
+
+def read_floats(r, count, low=-2.0**60, high=2.0**60):
+    values = r.floats(count)
+    need(all(low <= v <= high for v in values), "a float is out of its range")
+    return values
+
+
+def read_matrix(r, rows, columns):
+    scales = read_floats(r, rows, 0, 2.0**40)
+    return [[scale * r.number(2, signed=True) for _ in range(columns)] for scale in scales]
+
+
+# §13.1 Record. Floats are rows of a matrix, so that §12.2 treats them all alike.
+def read_record(r, d, K, L, F):
+    record = Fields()
+    record.SIGMA = [read_floats(r, 1, 0, 1)]
+    record.MEAN = [read_floats(r, d)]
+    record.LATENT_MEAN = [read_floats(r, L)]
+    record.CHANGE_MEAN = [read_floats(r, L)]
+    record.LATENTS_ALONE = read_matrix(r, L, K)
+    record.HISTORY = read_matrix(r, F, K)
+    record.LATENTS_LEVELS, record.HISTORY_LEVELS = list(r.take(K)), list(r.take(K))
+    record.GAIN = [read_floats(r, K, 0)]
+    record.FLOOR = [read_floats(r, 1, 0)]
+    record.OUTPUT_ENERGY = [read_floats(r, 1, 0)]
+    need(record.OUTPUT_ENERGY[0][0] > 0, "OUTPUT_ENERGY")
+    return record

@@ -1,0 +1,362 @@
+#!/usr/bin/env python3
+"""A decoder of Pinion's coded tensors to learn from: docs/format.md, in its order and with its names.
+
+    python3 docs/educational_decoder.py FILE.pnf [--out FILE.safetensors]
+
+§ means a section of the document. How numbers are coded (§1, §4, §6.2, §6.3) is in educational_coding.py,
+mode 6 (§12, §13) in educational_calibrated.py. Integers are Python's, reals are binary64.
+"""
+import argparse
+import hashlib
+import json
+import math
+import struct
+import sys
+from types import SimpleNamespace as Fields
+
+import educational_calibrated as calibrated
+from educational_coding import (
+    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, check_checksum, need,
+    read_class, read_component_parameters, read_differences, read_grid, read_run, within)
+
+
+# §2 Frame.
+RAW, LOSSLESS, FIDELITY, CALIBRATED = 0, 1, 2, 6
+F32, F16, BF16 = 0, 1, 2
+DTYPES = ("F32", 4), ("F16", 2), ("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1), ("F64", 8), ("I64", 8), \
+         ("I32", 4), ("I16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1)
+HIGHEST_DTYPE = {RAW: 11, LOSSLESS: 4, FIDELITY: 2, CALIBRATED: 2}
+
+
+def read_frame(data, max_bytes, max_channels):
+    """The fields of a frame, checked in the order of §2.9 up to the checksum."""
+    r, f = Reader(data), Fields()
+    need(r.take(4) == b"PNF1", "no frame begins so")
+    version, f.mode, f.dtype, flags = r.take(4)
+    need(version == 1, "version", Unsupported)
+    need(f.mode in HIGHEST_DTYPE, "mode", Unsupported)
+    within(f.dtype, 0, HIGHEST_DTYPE[f.mode])
+    within(flags, 0, 0 if f.mode in (RAW, LOSSLESS) else 3)
+    f.shape = [r.varint(0, 2**31 - 1) for _ in range(r.number(1, 0, 8))]
+    need(math.prod(filter(None, f.shape)) < 2**48, "too many elements")
+    f.channels, f.rows = f.shape[-1] if f.shape else 1, math.prod(f.shape[:-1])
+    f.elements, f.element_bytes = f.channels * f.rows, DTYPES[f.dtype][1]
+    need(f.elements * f.element_bytes <= max_bytes and f.channels <= max_channels, "limits", TooLarge)
+    body_bytes = r.varint(0, 2**48 - 1)
+    f.basis_id = r.take(16) if flags & 1 else None
+    f.previous_checksum = r.number(4) if flags & 2 else None
+    f.body = Reader(r.take(body_bytes))
+    f.checksum = r.number(4)
+    r.end()
+    need(f.elements > 0 or f.mode != FIDELITY and body_bytes == 0, "a tensor without elements")
+    check_checksum(data)
+    return f
+
+
+class Decoder:
+    """Decodes the frames of one stream, given the assets by their ids (read_basis, read_calibration)."""
+
+    def __init__(self, bases, calibrations, max_bytes=2**32, max_channels=2**20):
+        self.assets = {FIDELITY: bases, CALIBRATED: calibrations}
+        self.limits = max_bytes, max_channels
+        self.states = {FIDELITY: None, CALIBRATED: None}  # of the last frame of each mode
+
+    def decode(self, data, latents=(), latents_before=()):
+        """The frame's fields, with `tensor`, its bytes. Latents [rows, latents] are §12's context."""
+        f = read_frame(data, *self.limits)
+        if f.elements == 0:
+            f.tensor = b""
+            if f.mode == CALIBRATED:
+                self.states[CALIBRATED] = None
+        elif f.mode == RAW:  # §3
+            f.tensor = f.body.take(f.elements * f.element_bytes)
+            f.body.end()
+        elif f.mode == LOSSLESS:
+            f.tensor = decode_lossless(f)
+        else:
+            f.tensor = self.decode_in_stream(f, latents, latents_before)
+        return f
+
+    def decode_in_stream(self, f, latents, latents_before):
+        assets, asset, state = self.assets[f.mode], None, None
+        if f.basis_id is not None:
+            need(f.basis_id in assets, "the basis is not here", NotFound)
+            asset = assets[f.basis_id]
+            need(asset.channels == f.channels, "the basis has other channels")
+        else:
+            need(f.mode == FIDELITY, "mode 6 needs a calibration")
+        if f.previous_checksum is not None:
+            state = self.states[f.mode]
+            need(state and state.checksum == f.previous_checksum, "the previous frame is not here", NotFound)
+            need((state.basis_id, state.rows, state.channels) == (f.basis_id, f.rows, f.channels),
+                 "the previous frame has another basis, other rows or other channels")
+        if f.mode == FIDELITY:
+            new, values = decode_fidelity(f, asset, state)
+        else:
+            new, values = calibrated.decode_calibrated(f, asset, state, latents, latents_before)
+        new.checksum, new.basis_id, new.rows, new.channels = f.checksum, f.basis_id, f.rows, f.channels
+        self.states[f.mode] = new  # only now: a refused frame leaves no trace
+        return rounded(values, f.dtype)
+
+
+# §5 Mode 1: lossless.
+def decode_lossless(f):
+    lanes, chunk_elements = 2**f.body.number(1, 0, 5), f.body.varint(1, 2**48 - 1)
+    planes = [read_plane_header(f.body, f.channels) for _ in range(f.element_bytes)]
+    firsts = range(0, f.elements, chunk_elements)
+    sizes = [[f.body.varint(0, 2**31 - 1) for _ in firsts] if plane.tables else [] for plane in planes]
+    tensor = bytearray(f.elements * f.element_bytes)
+    for p, plane in enumerate(planes):
+        data = bytearray([plane.constant or 0]) * f.elements
+        if plane.tables:
+            for first, size in zip(firsts, sizes[p]):
+                chunk = Chunk(f.body.take(size), lanes)
+                for n, i in enumerate(range(first, min(first + chunk_elements, f.elements))):
+                    data[i] = chunk.symbol(n % lanes, plane.tables[i % f.channels])
+                chunk.end()
+        elif plane.constant is None:
+            data = f.body.take(f.elements)
+        tensor[f.element_bytes - 1 - p::f.element_bytes] = data  # plane 0 is the highest byte, so the last
+    f.body.end()
+    if f.dtype in (F32, BF16):  # the sign goes back to the top
+        for at in range(0, len(tensor), f.element_bytes):
+            v = int.from_bytes(tensor[at:at + f.element_bytes], "little")
+            v = v >> 1 | (v & 1) << 8 * f.element_bytes - 1
+            tensor[at:at + f.element_bytes] = v.to_bytes(f.element_bytes, "little")
+    return bytes(tensor)
+
+
+def read_plane_header(body, channels):
+    """`constant` or `tables`, one for each channel; neither for a raw plane."""
+    kind = body.number(1, 0, 2)
+    if kind < 2:
+        return Fields(constant=body.number(1) if kind == 1 else None, tables=None)
+    classes = body.number(1, 1, 16)
+    bits = BitReader(body)
+    class_of = [within(bits.bits((classes - 1).bit_length()), 0, classes - 1) for _ in range(channels)]
+    tables = [read_table(bits) for _ in range(classes)]
+    bits.end()
+    return Fields(constant=None, tables=[tables[c] for c in class_of])
+
+
+def read_table(bits):
+    """§4.3. A run of zeros is never followed by another zero, so the next frequency is written less 1."""
+    f, after_zeros = [], False
+    while sum(f) < 4096:
+        frequency = bits.gamma() - (0 if after_zeros else 1)
+        after_zeros = frequency == 0
+        f += [0] * within(bits.gamma(), 1, 255) if after_zeros else [frequency]
+        need(sum(f) <= 4096 and len(f) <= (255 if after_zeros else 256), "a table is too long or too large")
+    return Table(f)
+
+
+# §6.1 Body, and §6.4 Prediction and state. All of it is integers: two decoders never drift apart.
+def decode_fidelity(f, basis, state):
+    body, new = f.body, Fields(older=state.s if state else [])
+    new.step, = body.floats(1)
+    need(2**-126 <= new.step < math.inf, "step")
+    new.mean_shift = body.number(1, 0, 8)
+    references = body.number(1, 1, 2 if state.older else 1) if state else 0
+    ratios = [body.varint(1, 2**20) for _ in range(references)] + [0, 0]
+    components = body.varint(0, basis.components if basis else f.channels)
+    bands = body.number(1, 1, 8)
+    parameters = Reader(body.take(body.varint()))
+    bits = BitReader(parameters)
+    mean_class = read_class(bits)
+    mean_coefficient = bits.bits(8) if references > 0 else 0
+    band_class = read_class(bits) if bands > 1 else None
+    p = read_component_parameters(bits, components, bands, state, references, in_frame=True)
+    bits.end()
+    parameters.end()
+    band_of = [0] * f.rows
+    if bands > 1:
+        the_map = body.take(body.varint())
+        band_of = [1] * f.rows
+        if band_class[1] > 0:
+            chunk = Chunk(the_map, 1)
+            band_of = [within(1 + v, 0, bands - 1) for v in read_run(chunk, f.rows, *band_class)]
+            chunk.end()
+        else:
+            need(not the_map, "a map although all rows are in band 1")
+    q, mean_q = read_grid(body, p.classes, band_of, mean_class, f.channels)
+
+    old_means, older = (state.means, state.older) if state else ([0] * f.channels, [])
+    # Coefficients are in units of 2^−6, ratios of 2^−16; the steps of means differ by their shifts too.
+    S = 22 - new.mean_shift + (state.mean_shift if state else 0)
+    new.means = [(mean_coefficient * ratios[0] * m + (1 << S - 1) >> S) + 16 * v
+                 for m, v in zip(old_means, mean_q)]
+    new.scales, new.s, nothing = p.scales, [], [0] * f.rows
+    for k in range(components):
+        a, b = p.predictors[p.predictor_of[k]] if references > 0 else (0, 0)
+        last = new.older[k] if k < len(new.older) else nothing
+        second = older[k] if k < len(older) else nothing
+        # Small residuals are likelier than large ones, so the middle of what rounds to one is nearer to 0.
+        offsets = [(0, *p.offsets.get(scale, (0, 0))) for _, scale in p.classes[k]]
+        row = []
+        for r in range(f.rows):
+            predicted = a * ratios[0] * last[r] + b * ratios[1] * second[r] + 2**21 >> 22
+            offset = offsets[band_of[r]][min(abs(q[k][r]), 2)] if offsets else 0
+            row.append(predicted + 16 * q[k][r] - (offset if q[k][r] > 0 else -offset))
+        new.s.append(row)
+    need(all(abs(v) < 2**30 for row in [new.means, *new.s] for v in row), "the state overflows")
+    return new, reconstruct(new, basis, f.rows, f.channels)
+
+
+# §6.5 Reconstruction, rows in order.
+def reconstruct(state, basis, rows, channels):
+    unit, mean_unit = state.step / 16, state.step / 2**state.mean_shift / 16
+    means = [m * mean_unit for m in state.means]
+    for r in range(rows):
+        y = list(means)
+        for k, s in enumerate(state.s):
+            if not basis:
+                y[k] += s[r] * unit
+            elif s[r] != 0:
+                y = [v + s[r] * unit * b for v, b in zip(y, basis.B[k])]
+        yield from y
+
+
+def rounded(values, dtype):
+    largest = {F32: (2 - 2**-23) * 2.0**127, F16: 65504.0, BF16: (2 - 2**-7) * 2.0**127}[dtype]
+    bounded = [0.0 if v != v else min(max(v, -largest), largest) for v in values]
+    if dtype != BF16:
+        return struct.pack(f"<{len(bounded)}{'e' if dtype == F16 else 'f'}", *bounded)
+    bits = struct.unpack(f"<{len(bounded)}I", struct.pack(f"<{len(bounded)}f", *bounded))
+    return struct.pack(f"<{len(bits)}H", *((v + 0x7FFF + (v >> 16 & 1)) >> 16 for v in bits))
+
+
+# §7 The basis asset.
+MOST_COEFFICIENTS = 2**26
+
+
+def asset_id(data):
+    return hashlib.sha256(data).digest()[:16]
+
+
+def read_basis(data, coefficients_held=0):
+    r, basis = Reader(data[:-4]), Fields()
+    need(r.take(4) == b"PNB1", "no basis begins so")
+    need(r.number(1) == 1, "version of a basis", Unsupported)
+    check_checksum(data)
+    basis.channels = r.varint(1, 2**31 - 1)
+    basis.components = r.varint(1, basis.channels)
+    need(coefficients_held + basis.channels * basis.components <= MOST_COEFFICIENTS, "bases", TooLarge)
+    head = Reader(r.take(r.varint()))
+    bits = BitReader(head)
+    exponents = read_differences(bits, basis.components, 24)
+    classes = read_component_parameters(bits, basis.components).classes
+    bits.end()
+    head.end()
+    v, _ = read_grid(r, classes, [0] * basis.channels)
+    basis.B = [[struct.unpack("<f", struct.pack("<f", n))[0] * 2.0**-e for n in row]
+               for row, e in zip(v, exponents)]
+    return basis
+
+
+# §8 The `.pnf` file.
+def utf8(data):
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("a name is not UTF-8") from None
+
+
+class Container:
+    """The assets of a file by their ids, and its frames: (stream, name, bytes)."""
+
+    def __init__(self, data):
+        self.bases, self.calibrations, self.frames = {}, {}, []
+        r = Reader(data)
+        need(r.take(4) == b"PNFC", "no .pnf file begins so")
+        need(r.number(1) == 1, "version of a file", Unsupported)
+        check_checksum(data)
+        while kind := r.number(1, 0, 3):
+            if kind == 2:
+                stream, name = r.varint(), r.take(r.varint(1, 4096))
+                self.frames.append((stream, utf8(name), r.take(r.varint())))
+            else:
+                self.add_asset(kind, r.take(r.varint()))
+        r.take(4)  # the checksum
+        r.end()
+
+    def add_asset(self, kind, data):
+        name = asset_id(data)
+        if kind == 3:
+            self.calibrations[name] = calibrated.read_calibration(data)
+        elif name not in self.bases:
+            held = sum(basis.channels * basis.components for basis in self.bases.values())
+            self.bases[name] = read_basis(data, held)
+
+    def decode(self):
+        """Gives (stream, name, frame or refusal) for each frame, in file order."""
+        decoders = {}
+        for stream, name, data in self.frames:
+            decoder = decoders.setdefault(stream, Decoder(self.bases, self.calibrations))
+            try:
+                yield stream, name, decoder.decode(data)
+            except Refused as refusal:
+                yield stream, name, refusal
+
+
+# The program. Its lines say what a tensor holds: smallest, largest and mean value, and standard deviation.
+def values_of(f):
+    if f.dtype == BF16:
+        return struct.unpack(f"<{f.elements}f", b"".join(
+            b"\0\0" + f.tensor[at:at + 2] for at in range(0, len(f.tensor), 2)))
+    if f.dtype == 3:  # f8 e4m3fn: 0 to 7 are multiples of 2^−9, S.1111.111 is NaN
+        sizes = [(v % 8 + 8 * (v > 7)) * 2.0**(max(v >> 3, 1) - 10) for v in range(127)] + [math.nan]
+        return [math.copysign(sizes[v & 127], 127.5 - v) for v in f.tensor]
+    if f.dtype == 4:  # f8 e5m2: the upper half of a f16
+        return struct.unpack(f"<{f.elements}e", b"".join(bytes([0, v]) for v in f.tensor))
+    return struct.unpack(f"<{f.elements}{'fe___dqihbB?'[f.dtype]}", f.tensor)
+
+
+def describe(f):
+    finite = [v for v in values_of(f) if math.isfinite(v)]
+    text = f"mode {f.mode}  {DTYPES[f.dtype][0]} {f.shape}"
+    if not finite:
+        return text
+    mean = math.fsum(v / len(finite) for v in finite)
+    deviation = math.hypot(*(v - mean for v in finite)) / math.sqrt(len(finite))
+    return f"{text}  {min(finite):.6g} to {max(finite):.6g}, mean {mean:.6g}, deviation {deviation:.6g}"
+
+
+def write_safetensors(path, tensors):
+    """Length of the header as u64, header in JSON, bytes. `tensors` are frames by name."""
+    header, at = {}, 0
+    for name, f in tensors.items():
+        header[name] = {"dtype": DTYPES[f.dtype][0], "shape": f.shape,
+                        "data_offsets": [at, at + len(f.tensor)]}
+        at += len(f.tensor)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.writelines(f.tensor for f in tensors.values())
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Lists the tensors of a .pnf file.")
+    parser.add_argument("file")
+    parser.add_argument("--out", metavar="FILE.safetensors", help="write them, as STREAM.NUMBER.NAME")
+    options = parser.parse_args()
+    tensors, refused = {}, False
+    try:
+        with open(options.file, "rb") as file:
+            container = Container(file.read())
+    except (OSError, Refused) as problem:
+        sys.exit(f"{options.file}: {getattr(problem, 'code', 'not read')}: {problem}")
+    for i, (stream, name, f) in enumerate(container.decode()):
+        if isinstance(f, Refused):
+            refused = True
+            print(f"{stream}.{i}.{name}  {f.code}: {f}")
+        else:
+            tensors[f"{stream}.{i}.{name}"] = f
+            print(f"{stream}.{i}.{name}  {describe(f)}")
+    if options.out:
+        write_safetensors(options.out, tensors)
+    sys.exit(1 if refused else 0)
+
+
+if __name__ == "__main__":
+    main()
