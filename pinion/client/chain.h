@@ -19,6 +19,7 @@ struct EncodedConstants {
   RemoteConstants values;  // its tensors are not used
   std::optional<transport::Blob> context;
   std::optional<transport::Blob> reference_latents;
+  std::vector<std::string> velocity_bases;  // that are kept here
 };
 
 struct ChainSetup {

@@ -86,6 +86,11 @@ class NetworkJob : public RemoteJob {
         PINION_TRY(constants_.reference_latents, encode_constant(constants.reference_latents));
       }
     }
+    if (plan_.state_profile.mode == codec::Mode::kFidelity) {
+      for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
+        constants_.velocity_bases.push_back(codec::basis_hash(basis));
+      }
+    }
     constants_.values.context = Tensor();
     constants_.values.reference_latents = Tensor();
     return begin_attempt();

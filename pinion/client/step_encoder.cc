@@ -91,11 +91,7 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
     result.part.delta = 0;
     result.stats = {"latents", exact_stats(request.latents, delta.size(), false)};
     result.blobs.push_back(Blob::of(std::move(delta)));
-    if (setup_.has_middle_stages) {
-      result.part.velocity = 1;
-      result.stats.frame.frame_bytes += velocity_frame_.bytes.size();
-      result.blobs.push_back(velocity_frame_);
-    }
+    add_velocity(result);
     return result;
   }
   PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents, {}));
@@ -103,7 +99,31 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   result.part.frame = 0;
   result.stats = {"latents", encoded.stats};
   result.blobs.push_back(Blob::of(std::move(encoded.frame)));
+  add_velocity(result);
   return result;
+}
+
+// All stages but the last decode every velocity, also where the latents do not follow from it: its frames may
+// predict from each other.
+void StepEncoder::add_velocity(LatentsBlobs& latents) const {
+  if (!setup_.has_middle_stages || velocity_.empty()) return;
+  const auto add = [&](const Blob& blob) {
+    latents.stats.frame.frame_bytes += blob.bytes.size();
+    latents.blobs.push_back(blob);
+    return static_cast<std::uint32_t>(latents.blobs.size() - 1);
+  };
+  latents.part.velocity = add(velocity_frame_);
+  if (velocity_basis_) latents.part.velocity_basis = add(*velocity_basis_);
+}
+
+codec::StreamReceiver& StepEncoder::velocity_receiver() {
+  if (velocity_receiver_) return *velocity_receiver_;
+  const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
+  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
+  for (const Bytes& basis : bases_.load(setup_.velocity_place())) {
+    static_cast<void>(velocity_receiver_->add_basis(basis));
+  }
+  return *velocity_receiver_;
 }
 
 Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_drawn) {
@@ -150,14 +170,16 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
   const Stopwatch watch;
   PINION_TRY(transport::StepResult result, transport::read_header<transport::StepResult>(message));
   velocity_frame_ = message.blobs[result.velocity];
+  velocity_basis_.reset();
+  if (result.basis) velocity_basis_ = message.blobs[*result.basis];
   // The velocity has the shape of the latents and at most their width.
   const codec::DecodeLimits limits{.max_tensor_bytes = latents_.size() * sizeof(float)};
   ReceivedStep received;
-  if (!velocity_receiver_) {
-    const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
-    velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
+  if (velocity_basis_) {
+    PINION_TRY_VOID(velocity_receiver().add_basis(velocity_basis_->bytes));
+    bases_.keep(setup_.velocity_place(), velocity_basis_->bytes);
   }
-  PINION_TRY(received.velocity, velocity_receiver_->decode(velocity_frame_.bytes, context(), limits));
+  PINION_TRY(received.velocity, velocity_receiver().decode(velocity_frame_.bytes, context(), limits));
   if (static_cast<std::size_t>(received.velocity.elements()) != latents_.size() ||
       !is_float(received.velocity.dtype())) {
     return Error{Errc::kProtocol, "the result has another size than the latents", ""};

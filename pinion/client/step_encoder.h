@@ -20,6 +20,8 @@ struct StepEncoderSetup {
   int last_cut = 0;                      // where the last stage begins, which the velocity is calibrated for
   codec::CalibrationSet calibrations;    // used if the profile is calibrated
   std::vector<std::string> known_bases;  // that the first stage holds
+
+  codec::BasisPlace velocity_place() const { return {model_hash, last_cut, "velocity"}; }
 };
 
 // What the client knows of the first hop.
@@ -57,6 +59,8 @@ class StepEncoder {
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, const codec::StepContext& context);
   codec::StepContext context() const;
+  void add_velocity(LatentsBlobs& latents) const;
+  codec::StreamReceiver& velocity_receiver();
 
   StepEncoderSetup setup_;
   const codec::BasisStore& bases_;
@@ -69,6 +73,7 @@ class StepEncoder {
   std::int64_t rows_ = 0;           // of the latents
   std::vector<float> velocity_;     // of the last step; empty before the first result
   transport::Blob velocity_frame_;  // as it came
+  std::optional<transport::Blob> velocity_basis_;
 };
 
 // A constant of the job as a lossless frame.

@@ -1,9 +1,14 @@
 #include "pinion/codec/step_stream.h"
 
+#include <algorithm>
+
 #include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
 namespace {
+
+constexpr double kVelocityMarginDb = 12;  // docs/protocol.md, section 5
+constexpr double kMaxVelocityDb = 60;     // float16 holds no more
 
 // A stream without latents is given none.
 StepContext fitted(StepContext context, std::size_t latents) {
@@ -13,11 +18,25 @@ StepContext fitted(StepContext context, std::size_t latents) {
 
 }  // namespace
 
+Profile velocity_profile(const Profile& states) {
+  switch (states.mode) {
+    case Mode::kFidelity:
+      return {Mode::kFidelity, std::min(states.target_snr_db + kVelocityMarginDb, kMaxVelocityDb)};
+    case Mode::kCalibrated:
+      return states;
+    default:
+      return {Mode::kLossless, 0};
+  }
+}
+
 Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisStore& bases) {
   StreamSender sender(std::move(settings), bases);
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {
     PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases));
+    if (!own.keeps_decoded) return sender;
+    sender.twin_ = Decoder::create();
+    for (const Bytes& basis : bases.load(own.place)) static_cast<void>(sender.twin_->add_basis(basis));
     return sender;
   }
   if (own.calibration == nullptr) {
@@ -56,6 +75,10 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   if (calibrated_) return encode_calibrated(*calibrated_, tensor, context);
   PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view()));
   if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis);
+  if (twin_) {
+    if (!encoded.basis.empty()) PINION_TRY_VOID(twin_->add_basis(encoded.basis));
+    PINION_TRY(decoded_, twin_->decode(encoded.frame, {.max_tensor_bytes = tensor.bytes()}));
+  }
   return encoded;
 }
 

@@ -10,12 +10,17 @@
 
 namespace pinion::codec {
 
+// How the velocity returns where states are sent by `states`: exactly, or so well that it costs the picture
+// little beside them.
+Profile velocity_profile(const Profile& states);
+
 // How a stream is sent.
 struct SenderSettings {
   Profile profile;
   std::shared_ptr<const Calibration> calibration;  // of mode kCalibrated; else unused
   BasisPlace place;                                // of bases kept from job to job
   std::vector<std::string> known_bases;            // that the receiver holds
+  bool keeps_decoded = false;                      // whether decoded() is wanted
 };
 
 class StreamSender {
@@ -25,7 +30,7 @@ class StreamSender {
 
   Result<EncodedFrame> encode(const Tensor& tensor, const StepContext& context);
 
-  // What the receiver makes of the last frame; undefined unless the mode is kCalibrated.
+  // What the receiver makes of the last frame; undefined unless it is wanted or the mode is kCalibrated.
   const Tensor& decoded() const { return decoded_; }
 
  private:
@@ -43,6 +48,7 @@ class StreamSender {
   const BasisStore* bases_;
   std::unique_ptr<Encoder> encoder_;  // null if calibrated
   std::unique_ptr<Calibrated> calibrated_;
+  std::unique_ptr<Decoder> twin_;  // null unless its tensors are wanted
   Tensor decoded_;
 };
 

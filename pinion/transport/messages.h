@@ -99,6 +99,7 @@ struct BeginJob {
   std::optional<NextHop> next;
   std::optional<Upstream> upstream;
   std::vector<CalibrationPart> calibrations;
+  std::vector<std::string> velocity_bases;
 
   template <class V>
   void fields(V& v) {
@@ -119,6 +120,7 @@ struct BeginJob {
     v.maybe_map("next", next);
     v.maybe_map("upstream", upstream);
     v.maybe_maps("calibrations", calibrations, {0, 32});
+    v.maybe_hexes("velocity_bases", velocity_bases, {0, 4}, 32);
   }
 };
 

@@ -75,14 +75,15 @@ struct NoiseRecipe {
   }
 };
 
-// The latents of a step. Exact: `frame`. Recipe: `recipe`. Predicted: `delta`, and `velocity` for all but the
-// last stage.
+// The latents of a step. Exact: `frame`. Recipe: `recipe`. Predicted: `delta`. With each, for all but the
+// last stage, the last velocity.
 struct LatentsPart {
   std::string form;  // "exact", "recipe" or "predicted"
   std::uint32_t crc32c = 0;
   std::optional<std::uint32_t> frame;
   std::optional<std::uint32_t> delta;
   std::optional<std::uint32_t> velocity;
+  std::optional<std::uint32_t> velocity_basis;
   std::optional<NoiseRecipe> recipe;
 
   template <class V>
@@ -92,6 +93,7 @@ struct LatentsPart {
     v.maybe_blob("frame", frame);
     v.maybe_blob("delta", delta);
     v.maybe_blob("velocity", velocity);
+    v.maybe_blob("velocity_basis", velocity_basis);
     v.maybe_map("recipe", recipe);
   }
 };
@@ -141,6 +143,7 @@ struct StepResult {
   int step = 0;
   int attempt = 0;
   std::uint32_t velocity = 0;
+  std::optional<std::uint32_t> basis;
   std::vector<TraceHop> trace;
 
   template <class V>
@@ -149,6 +152,7 @@ struct StepResult {
     v.integer("step", step, kSteps);
     v.integer("attempt", attempt, kAttempts);
     v.blob("velocity", velocity);
+    v.maybe_blob("basis", basis);
     v.maps("trace", trace, {0, 65});
   }
 };

@@ -113,6 +113,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .blocks = stage.range(),
           .calibrations = {},
           .noise = services_.backend.noise,
+          .velocity_bases = begin.velocity_bases,
           .stage = begin.stage,
           .stages = begin.stages};
 }

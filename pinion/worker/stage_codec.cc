@@ -10,8 +10,6 @@ namespace {
 using transport::Blob;
 using transport::Message;
 
-constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
-
 Error misfit(const std::string& what) { return Error{Errc::kProtocol, "step " + what, ""}; }
 
 ByteSpan bytes_of(const std::vector<float>& values) { return std::as_bytes(std::span(values)); }
@@ -63,8 +61,13 @@ Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan fram
   return tensor;
 }
 
-Result<void> StageCodec::receive_velocity(ByteSpan frame) {
-  PINION_TRY(const Tensor velocity, decode_frame("velocity", frame, setup_.latent_channels));
+Result<void> StageCodec::receive_velocity(const transport::LatentsPart& part, const Message& message) {
+  if (!part.velocity) return {};
+  if (part.velocity_basis) {
+    PINION_TRY_VOID(receiver("velocity").add_basis(message.blobs[*part.velocity_basis].bytes));
+  }
+  PINION_TRY(const Tensor velocity,
+             decode_frame("velocity", message.blobs[*part.velocity].bytes, setup_.latent_channels));
   return keep_velocity(velocity);
 }
 
@@ -73,8 +76,7 @@ Result<void> StageCodec::keep_velocity(const Tensor& velocity) {
     return misfit("has a velocity of shape " + to_string(velocity.shape()) + ", not " +
                   to_string(latents_shape()));
   }
-  velocity_.resize(static_cast<std::size_t>(velocity.elements()));
-  to_float(velocity.view().data, velocity.dtype(), velocity.elements(), velocity_.data());
+  velocity_ = floats_of(velocity);
   return {};
 }
 
@@ -90,6 +92,7 @@ Result<Tensor> StageCodec::draw_latents(const transport::NoiseRecipe& recipe) co
 Result<void> StageCodec::receive_latents(const transport::Step& step, const Message& message) {
   const transport::LatentsPart& part = step.latents;
   std::vector<float> before = latents_;
+  PINION_TRY_VOID(receive_velocity(part, message));
   if (part.form == "exact" && part.frame) {
     PINION_TRY(const Tensor latents,
                decode_frame("latents", message.blobs[*part.frame].bytes, setup_.latent_channels));
@@ -102,7 +105,6 @@ Result<void> StageCodec::receive_latents(const transport::Step& step, const Mess
     PINION_TRY(const Tensor latents, draw_latents(*part.recipe));
     latents_ = floats_of(latents);
   } else if (part.form == "predicted" && part.delta) {
-    if (part.velocity) PINION_TRY_VOID(receive_velocity(message.blobs[*part.velocity].bytes));
     if (latents_.empty() || velocity_.empty())
       return misfit("predicts latents from a step that was not here");
     transport::predict_latents(latents_, velocity_, step.delta_sigma, latents_);
@@ -154,16 +156,12 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
   return input;
 }
 
-Result<codec::EncodedFrame> StageCodec::encode_frame(const std::string& stream, const codec::Profile& profile,
+Result<codec::EncodedFrame> StageCodec::encode_frame(const codec::SenderSettings& settings,
                                                      const Tensor& tensor, transport::TraceHop& hop) {
+  const std::string& stream = settings.place.stream;
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
-    PINION_TRY(codec::StreamSender made,
-               codec::StreamSender::create({.profile = profile,
-                                            .calibration = calibration_of(stream, setup_.blocks.end),
-                                            .place = leaving(stream),
-                                            .known_bases = known_bases_},
-                                           bases_));
+    PINION_TRY(codec::StreamSender made, codec::StreamSender::create(settings, bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
   PINION_TRY(codec::EncodedFrame encoded, sender->second.encode(tensor, context()));
@@ -183,18 +181,27 @@ Result<codec::EncodedFrame> StageCodec::encode_frame(const std::string& stream, 
   return encoded;
 }
 
+codec::SenderSettings StageCodec::velocity_settings() const {
+  codec::SenderSettings settings{.profile = codec::velocity_profile(setup_.profile),
+                                 .calibration = calibration_of("velocity", setup_.blocks.begin),
+                                 .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
+                                 .known_bases = setup_.velocity_bases,
+                                 .keeps_decoded = true};
+  const bool is_calibrated = settings.profile.mode == codec::Mode::kCalibrated;
+  if (is_calibrated && settings.calibration == nullptr) settings.profile = codec::velocity_profile({});
+  return settings;
+}
+
 Result<codec::EncodedFrame> StageCodec::encode_velocity(const Tensor& velocity, transport::TraceHop& hop) {
-  if (calibration_of("velocity", setup_.blocks.begin) == nullptr) {
-    PINION_TRY_VOID(keep_velocity(velocity));
-    return encode_frame("velocity", kLossless, velocity, hop);
+  const codec::SenderSettings settings = velocity_settings();
+  Tensor sent = velocity;
+  if (settings.profile.mode != codec::Mode::kLossless) {
+    // In float16 what is decoded here and at the client differs hardly ever, although their sums round
+    // otherwise: the next latents are predicted from it at both ends.
+    sent = Tensor::empty(DType::kF16, velocity.shape());
+    from_float(floats_of(velocity).data(), velocity.elements(), DType::kF16, sent.mutable_data());
   }
-  // In float16 what is decoded here and at the client differs hardly ever, although their sums round
-  // otherwise: the next latents are predicted from it at both ends.
-  std::vector<float> values(static_cast<std::size_t>(velocity.elements()));
-  to_float(velocity.view().data, velocity.dtype(), velocity.elements(), values.data());
-  Tensor half = Tensor::empty(DType::kF16, velocity.shape());
-  from_float(values.data(), velocity.elements(), DType::kF16, half.mutable_data());
-  PINION_TRY(codec::EncodedFrame encoded, encode_frame("velocity", setup_.profile, half, hop));
+  PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, sent, hop));
   PINION_TRY_VOID(keep_velocity(senders_.at("velocity").decoded()));
   return encoded;
 }
@@ -210,8 +217,10 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
     result.job = step.job;
     result.step = step.step;
     result.attempt = step.attempt;
+    if (!encoded.basis.empty()) result.basis = 1;
     Message message = transport::make_message(result);
     message.add(Blob::of(std::move(encoded.frame)));
+    if (!encoded.basis.empty()) message.add(Blob::of(std::move(encoded.basis)));
     return message;
   }
 
@@ -226,12 +235,17 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
     index = static_cast<std::uint32_t>(blobs.size() - 1);
   };
   const bool next_is_last = setup_.stage + 2 == setup_.stages;
-  if (next_is_last) onward.latents.velocity.reset();
+  if (next_is_last) onward.latents.velocity = onward.latents.velocity_basis = std::nullopt;
   pass_on(onward.latents.frame);
   pass_on(onward.latents.delta);
   pass_on(onward.latents.velocity);
+  pass_on(onward.latents.velocity_basis);
   for (const NamedTensor& entry : output) {
-    PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.profile, entry.tensor, hop));
+    const codec::SenderSettings settings{.profile = setup_.profile,
+                                         .calibration = calibration_of(entry.name, setup_.blocks.end),
+                                         .place = leaving(entry.name),
+                                         .known_bases = known_bases_};
+    PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, entry.tensor, hop));
     transport::StatePart& part = onward.state.emplace_back();
     part.name = entry.name;
     part.frame = static_cast<std::uint32_t>(blobs.size());

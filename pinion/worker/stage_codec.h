@@ -24,8 +24,9 @@ struct StageCodecSetup {
   codec::Profile profile;
   std::string model_hash;
   models::BlockRange blocks;
-  codec::CalibrationSet calibrations;  // used if the profile is calibrated
-  NoiseSource noise;                   // for latents that come as a recipe
+  codec::CalibrationSet calibrations;       // used if the profile is calibrated
+  NoiseSource noise;                        // for latents that come as a recipe
+  std::vector<std::string> velocity_bases;  // that the client holds
   int stage = 0;
   int stages = 1;
 };
@@ -57,21 +58,22 @@ class StageCodec {
 
   Result<Tensor> draw_latents(const transport::NoiseRecipe& recipe) const;
   Result<void> receive_latents(const transport::Step& step, const transport::Message& message);
-  Result<void> receive_velocity(ByteSpan frame);
+  Result<void> receive_velocity(const transport::LatentsPart& part, const transport::Message& message);
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);
   Result<Tensor> decode_state(const transport::StatePart& part, const transport::Message& message,
                               const models::StateTensorSchema& schema);
   codec::StreamReceiver& receiver(const std::string& stream);
   std::shared_ptr<const codec::Calibration> calibration_of(const std::string& stream, int cut) const;
   codec::StepContext context() const;
-  Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
-                                           const Tensor& tensor, transport::TraceHop& hop);
+  Result<codec::EncodedFrame> encode_frame(const codec::SenderSettings& settings, const Tensor& tensor,
+                                           transport::TraceHop& hop);
   codec::BasisPlace arriving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.begin, stream};
   }
   codec::BasisPlace leaving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.end, stream};
   }
+  codec::SenderSettings velocity_settings() const;
   Result<codec::EncodedFrame> encode_velocity(const Tensor& velocity, transport::TraceHop& hop);
   Result<void> keep_velocity(const Tensor& velocity);
 

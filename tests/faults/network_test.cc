@@ -130,6 +130,39 @@ TEST_F(Network, ALostJobStartsAgainWithoutRecipes) {
   EXPECT_GT(outcome->steps[0].hops[0].streams[0].frame.frame_bytes, 1000u);
 }
 
+TEST_F(Network, ACodedVelocityIsTheSameAtEveryStage) {
+  const auto a = start("a");
+  const auto b = start("b");
+  const auto c = start("c");
+  const auto run = [&](const std::string& codec, float jitter) {
+    const Result<ToyJobOutcome> outcome =
+        run_toy_job({.model = model(),
+                     .cut = 1,
+                     .stages = {{a->address(), 2}, {b->address(), 4}, {c->address(), 6}},
+                     .codec = codec,
+                     .grid = 16,
+                     .jitter = jitter});
+    EXPECT_TRUE(outcome.ok()) << outcome.error().message();
+    return outcome.ok() ? *outcome : ToyJobOutcome();
+  };
+  const auto velocity_of = [](const client::RemoteStep& step) {
+    return step.hops.back().streams.at(0).frame;
+  };
+  const ToyJobOutcome exact = run("lossless", 0);
+  const ToyJobOutcome coded = run("fidelity:20", 0);
+  ASSERT_EQ(coded.steps.size(), 4u);
+  for (std::size_t step = 0; step < coded.steps.size(); ++step) {
+    EXPECT_LT(2 * velocity_of(coded.steps[step]).frame_bytes, velocity_of(exact.steps[step]).frame_bytes);
+    EXPECT_NEAR(velocity_of(coded.steps[step]).snr_db, 32, 0.3);
+    // The sampler went on with the decoded velocity, and so did every stage: nothing is left to send.
+    const std::size_t sent = coded.steps[step].hops.front().streams.at(0).frame.frame_bytes;
+    if (step > 0) EXPECT_LE(sent, 8 + velocity_of(coded.steps[step - 1]).frame_bytes);
+  }
+  // Latents that do not follow from the velocity travel whole, and the velocities' frames still fit each
+  // other.
+  EXPECT_EQ(run("fidelity:20", 0.5f).steps.size(), 4u);
+}
+
 TEST_F(Network, OnlyTheFirstJobPaysForItsBases) {
   const auto a = start("a");
   const auto b = start("b");

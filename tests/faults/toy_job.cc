@@ -93,6 +93,12 @@ Result<ToyJobOutcome> run_toy_job(const ToyJobOptions& options) {
     }
     std::vector<float> values = floats_of(latents);
     transport::predict_latents(values, floats_of(velocity), sigma_at(options, step + 1) - sigma, values);
+    if (options.jitter != 0) {
+      const std::vector<float> added =
+          floats_of(toy_noise(kSeed + 1 + static_cast<std::uint64_t>(step), options.batch, kToyLatentChannels,
+                              {options.grid, options.grid}));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += options.jitter * added[i];
+    }
     latents = Tensor::from_floats(values, latents.shape());
   }
   if (remote) PINION_TRY_VOID(remote->end());

@@ -16,6 +16,7 @@ struct ToyJobOptions {
   std::int64_t batch = 1;
   std::int64_t grid = 8;  // side, in tokens
   std::int64_t text_tokens = 5;
+  float jitter = 0;  // what the sampler adds to its latents after each step, as some samplers add noise
   std::string generator = "";  // what the first latents are said to be drawn by; empty: nothing is said
   client::ConnectOptions connect{};
   std::function<void(int step)> before_step{};  // called before each
