@@ -6,7 +6,7 @@
 #include "pinion/codec/entropy/bit_stream.h"
 #include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/fidelity/fidelity_decoder.h"
-#include "pinion/codec/lossless/lossless.h"
+#include "pinion/codec/lossless/lossless_codec.h"
 
 namespace pinion::codec {
 namespace {
@@ -42,7 +42,7 @@ class StreamDecoder final : public Decoder {
       case Mode::kRaw:
         return decode_raw(frame);
       case Mode::kLossless:
-        return decode_lossless(frame.header, frame.body);
+        return lossless_.decode(frame);
       case Mode::kFidelity:
         return decode_inter(frame);
       case Mode::kCalibrated:
@@ -72,6 +72,8 @@ class StreamDecoder final : public Decoder {
   std::uint64_t coefficients_ = 0;
   std::optional<StreamState> state_;
   IndexTables tables_;
+  ChunkPool pool_;
+  LosslessDecoder lossless_{pool_};
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include "pinion/base/sha256.h"
 #include "pinion/codec/fidelity/basis_choice.h"
-#include "pinion/codec/lossless/lossless.h"
+#include "pinion/codec/lossless/lossless_codec.h"
 
 namespace pinion::codec {
 namespace {
@@ -32,7 +32,8 @@ FrameStats exact_stats(const TensorView& tensor, std::size_t frame_bytes) {
 
 class StreamEncoder final : public Encoder {
  public:
-  explicit StreamEncoder(const Profile& profile) : profile_(profile) {}
+  explicit StreamEncoder(const Profile& profile)
+      : profile_(profile), lossless_(pool_, profile.mode == Mode::kLossless) {}
 
   Result<EncodedFrame> encode(const TensorView& tensor) override {
     if (!tensor.device.is_cpu()) {
@@ -44,6 +45,7 @@ class StreamEncoder final : public Encoder {
   }
 
   void restart() override {
+    lossless_.restart();
     chooser_.forget_state();
     sent_.clear();
   }
@@ -54,18 +56,18 @@ class StreamEncoder final : public Encoder {
 
  private:
   Result<EncodedFrame> encode_exact(const TensorView& tensor) {
-    FrameHeader header{Mode::kRaw, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
     EncodedFrame encoded;
+    bool key_frame = true;
     if (profile_.mode != Mode::kRaw && has_lossless(tensor.dtype)) {
-      header.mode = Mode::kLossless;
-      const Bytes body = encode_lossless(tensor);
-      if (body.size() <= tensor.bytes()) encoded.frame = write_frame(header, body);
-    }
-    if (encoded.frame.empty()) {
-      header.mode = Mode::kRaw;
-      encoded.frame = write_frame(header, tensor.span());
+      LosslessEncoder::Frame frame = lossless_.encode(tensor);
+      encoded.frame = std::move(frame.bytes);
+      key_frame = frame.key_frame;
+    } else {
+      encoded.frame =
+          write_frame({Mode::kRaw, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, tensor.span());
     }
     encoded.stats = exact_stats(tensor, encoded.frame.size());
+    encoded.stats.key_frame = key_frame;
     return encoded;
   }
 
@@ -95,6 +97,8 @@ class StreamEncoder final : public Encoder {
   }
 
   Profile profile_;
+  ChunkPool pool_;
+  LosslessEncoder lossless_;  // for the lossless profile, and where another one has to be exact
   BasisChooser chooser_;
   std::set<std::string, std::less<>> known_;  // bases that the other side holds from elsewhere,
   std::set<std::string, std::less<>> sent_;   // and those it got from here since the last restart

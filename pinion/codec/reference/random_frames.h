@@ -9,8 +9,8 @@
 
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/fidelity/fidelity_format.h"
-#include "pinion/codec/lossless/frequency_coding.h"
-#include "pinion/codec/lossless/lossless.h"
+#include "pinion/codec/lossless/byte_planes.h"
+#include "pinion/codec/lossless/element_bits.h"
 
 namespace pinion::codec::testing {
 
@@ -140,60 +140,77 @@ inline Frequencies any_frequencies(Dice& dice) {
   return normalise_counts(counts);
 }
 
-// Appends a plane of `elements` bytes: what stands in the header, the chunk sizes and the data.
-inline void add_any_plane(Dice& dice, std::size_t elements, std::size_t channels, const LosslessBody& body,
-                          std::array<ByteWriter, 3>& out) {
+// Appends a plane: what stands in the header, the chunk sizes and the data. `contexts` may be empty.
+inline void add_any_plane(Dice& dice, const PlanesForm& form, std::span<const std::uint8_t> contexts,
+                          const PlaneSection& section, std::array<ByteWriter, 3>& out) {
   auto& [head, sizes, data] = out;
-  const auto kind = byte_below(dice, 3);
-  head.write(kind);
-  if (kind == static_cast<std::uint8_t>(PlaneKind::kConstant)) head.write(byte_below(dice, 256));
-  if (kind == static_cast<std::uint8_t>(PlaneKind::kRaw)) {
+  const auto elements = static_cast<std::size_t>(form.elements);
+  PlaneCoding coding;
+  coding.kind = static_cast<PlaneKind>(byte_below(dice, form.has_contexts ? 4 : 3));
+  coding.constant = byte_below(dice, 256);
+  const std::size_t classes = 1 + below(dice, kMaxByteClasses);
+  if (coding.kind == PlaneKind::kByContext || (coding.kind == PlaneKind::kByChannel && classes > 1)) {
+    coding.class_of.resize(coding.kind == PlaneKind::kByContext ? kContexts
+                                                                : static_cast<std::size_t>(form.channels));
+    for (std::uint8_t& k : coding.class_of) k = byte_below(dice, classes);
+  }
+  for (std::size_t i = 0; i < classes && coding.is_coded(); ++i)
+    coding.tables.push_back(any_frequencies(dice));
+  write_plane_header(head, coding);
+  if (coding.kind == PlaneKind::kRaw) {
     for (std::size_t i = 0; i < elements; ++i) data.write(byte_below(dice, 256));
   }
-  if (kind != static_cast<std::uint8_t>(PlaneKind::kCoded)) return;
-  const auto classes = static_cast<std::uint8_t>(1 + below(dice, kMaxPlaneClasses));
-  head.write(classes);
-  BitWriter bits;
-  std::vector<std::size_t> class_of(channels);
-  for (std::size_t c = 0; c < channels && classes > 1; ++c) {
-    class_of[c] = below(dice, classes);
-    bits.write(static_cast<std::uint32_t>(class_of[c]), std::bit_width(classes - 1u));
-  }
-  std::vector<Frequencies> tables;
-  std::vector<EncodeTable> encode;
-  for (int i = 0; i < classes; ++i) {
-    tables.push_back(any_frequencies(dice));
-    encode.emplace_back(tables.back());
-    write_frequencies(bits, tables.back());
-  }
-  head.write_bytes(std::move(bits).finish());
-  const auto chunk_elements = static_cast<std::size_t>(body.chunk_elements);
+  if (!coding.is_coded()) return;
+  const std::vector<EncodeTable> encode(coding.tables.begin(), coding.tables.end());
+  const auto chunk_elements = static_cast<std::size_t>(section.chunk_elements);
   for (std::size_t begin = 0; begin < elements; begin += chunk_elements) {
-    ChunkEncoder chunk(body.lanes);
+    ChunkEncoder chunk(section.lanes);
     for (std::size_t n = std::min(chunk_elements, elements - begin); n-- > 0;) {
-      const std::size_t of = class_of[(begin + n) % channels];
+      std::size_t of = 0;
+      if (coding.kind == PlaneKind::kByContext) of = coding.class_of[contexts[begin + n]];
+      if (coding.kind == PlaneKind::kByChannel && classes > 1)
+        of = coding.class_of[(begin + n) % static_cast<std::size_t>(form.channels)];
       std::size_t symbol = below(dice, kMaxAlphabet);
-      while (tables[of][symbol] == 0) symbol = (symbol + 1) % kMaxAlphabet;
-      chunk.put(static_cast<int>(n % static_cast<std::size_t>(body.lanes)), encode[of][symbol]);
+      while (coding.tables[of][symbol] == 0) symbol = (symbol + 1) % kMaxAlphabet;
+      chunk.put(static_cast<int>(n % static_cast<std::size_t>(section.lanes)), encode[of][symbol]);
     }
     write_varint(sizes, chunk.finish(data));
   }
 }
 
-inline Bytes any_lossless_frame(Dice& dice, DType dtype, const Shape& shape) {
-  const auto elements = static_cast<std::size_t>(shape.elements());
-  LosslessBody body;
-  body.lanes = 1 << below(dice, 6);
-  body.chunk_elements = static_cast<std::int64_t>(1 + below(dice, elements + 3));
+inline Bytes any_planes(Dice& dice, const PlanesForm& form, std::span<const std::uint8_t> contexts) {
+  PlaneSection section;
+  section.lanes = 1 << (below(dice, 2) ? 5 : below(dice, 6));
+  section.chunk_elements =
+      static_cast<std::int64_t>(1 + below(dice, static_cast<std::size_t>(form.elements) + 3));
   ByteWriter out;
-  out.write(static_cast<std::uint8_t>(std::bit_width(static_cast<unsigned>(body.lanes)) - 1));
-  write_varint(out, static_cast<std::uint64_t>(body.chunk_elements));
+  out.write(static_cast<std::uint8_t>(std::bit_width(static_cast<unsigned>(section.lanes)) - 1));
+  write_varint(out, static_cast<std::uint64_t>(section.chunk_elements));
   std::array<ByteWriter, 3> parts;
-  for (std::size_t p = 0; p < size_bytes(dtype); ++p) {
-    add_any_plane(dice, elements, static_cast<std::size_t>(channels_of(shape)), body, parts);
-  }
+  for (std::size_t p = 0; p < form.planes; ++p) add_any_plane(dice, form, contexts, section, parts);
   for (const ByteWriter& part : parts) out.write_bytes(part.view());
-  return write_frame({Mode::kLossless, dtype, shape, std::nullopt, std::nullopt}, out.view());
+  return std::move(out).take();
+}
+
+// Predicts from `previous`, a tensor of the same type and shape, where it is not null.
+struct PreviousTensor {
+  Tensor tensor;
+  std::uint32_t checksum = 0;
+};
+inline Bytes any_lossless_frame(Dice& dice, DType dtype, const Shape& shape, const PreviousTensor* previous) {
+  FrameHeader header{Mode::kLossless, dtype, shape, std::nullopt, std::nullopt};
+  std::vector<std::uint8_t> contexts;
+  if (previous != nullptr) {
+    header.previous = previous->checksum;
+    contexts.resize(static_cast<std::size_t>(shape.elements()));
+    context_bytes(previous->tensor.view().data, dtype, contexts.size(), contexts.data());
+  }
+  return write_frame(header, any_planes(dice,
+                                        {.planes = size_bytes(dtype),
+                                         .elements = shape.elements(),
+                                         .channels = channels_of(shape),
+                                         .has_contexts = previous != nullptr},
+                                        contexts));
 }
 
 }  // namespace pinion::codec::testing
