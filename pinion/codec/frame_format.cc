@@ -13,7 +13,7 @@ constexpr std::size_t kMaxHeaderBytes = 128;  // before the body
 
 Result<Mode> mode_from_code(std::uint8_t code) {
   const auto mode = static_cast<Mode>(code);
-  if (mode <= Mode::kFidelity || mode == Mode::kCalibrated) return mode;
+  if (mode <= Mode::kCalibrated) return mode;
   return Error{Errc::kUnsupported, "coded frame of unknown mode " + std::to_string(code),
                "it was written by a newer version"};
 }
@@ -26,6 +26,9 @@ bool mode_allows(Mode mode, DType dtype) {
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
              dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
     case Mode::kFidelity:
+    case Mode::kBounded:
+    case Mode::kInt8:
+    case Mode::kInt4:
     case Mode::kCalibrated:
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
   }
@@ -36,8 +39,11 @@ bool mode_allows(Mode mode, DType dtype) {
 int flags_of(Mode mode) {
   switch (mode) {
     case Mode::kRaw:
+    case Mode::kInt8:
+    case Mode::kInt4:
       return 0;
     case Mode::kLossless:
+    case Mode::kBounded:
       return kFlagPrevious;
     case Mode::kFidelity:
     case Mode::kCalibrated:
@@ -85,25 +91,11 @@ Result<void> check_limits(const FrameHeader& header, const DecodeLimits& limits)
   return {};
 }
 
-}  // namespace
-
-std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
-
-std::int64_t rows_of(const Shape& shape) {
-  const std::int64_t channels = channels_of(shape);
-  return channels == 0 ? 0 : shape.elements() / channels;
-}
-
-Bytes write_frame(const FrameHeader& header, ByteSpan body) {
-  return write_frame_of_parts(header, {&body, 1});
-}
-
-Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> body_parts) {
-  std::size_t body_bytes = 0;
-  for (const ByteSpan part : body_parts) body_bytes += part.size();
+// All fields before the body, and room for the rest.
+ByteWriter begin_frame(const FrameHeader& header, std::size_t body_bytes) {
   PINION_ASSERT(mode_allows(header.mode, header.dtype));
   ByteWriter out;
-  out.reserve(body_bytes + kMaxHeaderBytes + kChecksumBytes);
+  out.reserve(kMaxHeaderBytes + body_bytes + kChecksumBytes);
   out.write_bytes(std::as_bytes(std::span(kFrameMagic)));
   out.write(kFormatVersion);
   out.write(static_cast<std::uint8_t>(header.mode));
@@ -116,9 +108,46 @@ Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> 
   write_varint(out, body_bytes);
   if (header.basis) out.write_bytes(*header.basis);
   if (header.previous) out.write(*header.previous);
+  return out;
+}
+
+}  // namespace
+
+std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
+
+std::int64_t rows_of(const Shape& shape) {
+  const std::int64_t channels = channels_of(shape);
+  return channels == 0 ? 0 : shape.elements() / channels;
+}
+
+bool same_matrix(const Tensor& tensor, DType dtype, const Shape& shape) {
+  return tensor.defined() && tensor.dtype() == dtype && rows_of(tensor.shape()) == rows_of(shape) &&
+         channels_of(tensor.shape()) == channels_of(shape);
+}
+
+Bytes write_frame(const FrameHeader& header, ByteSpan body) {
+  return write_frame_of_parts(header, {&body, 1});
+}
+
+Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> body_parts) {
+  std::size_t body_bytes = 0;
+  for (const ByteSpan part : body_parts) body_bytes += part.size();
+  ByteWriter out = begin_frame(header, body_bytes);
   for (const ByteSpan part : body_parts) out.write_bytes(part);
   out.write(crc32c(out.view()));
   return std::move(out).take();
+}
+
+PendingFrame::PendingFrame(const FrameHeader& header, std::size_t body_bytes)
+    : bytes_(begin_frame(header, body_bytes).take()), body_at_(bytes_.size()) {
+  bytes_.resize(body_at_ + body_bytes);
+}
+
+Bytes PendingFrame::finish() && {
+  const std::uint32_t checksum = crc32c(bytes_);
+  const auto field = std::as_bytes(std::span(&checksum, 1));
+  bytes_.insert(bytes_.end(), field.begin(), field.end());
+  return std::move(bytes_);
 }
 
 std::uint32_t frame_checksum(ByteSpan frame) {

@@ -25,16 +25,11 @@ class LosslessEncoder {
   void restart() { previous_.reset(); }
 
  private:
-  struct Previous {
-    std::uint32_t checksum;
-    DType dtype;
-    std::int64_t rows, channels;
-  };
   bool should_predict(const TensorView& tensor) const;
 
   bool predicts_;
-  std::optional<Previous> previous_;
-  Bytes previous_bytes_;
+  std::optional<std::uint32_t> previous_;  // checksum of the last frame, which last_ is of
+  Tensor last_;
   std::vector<std::uint8_t> split_;     // the planes, one after the other
   std::vector<std::uint8_t> contexts_;  // of each element
   PlaneEncoder planes_;

@@ -9,12 +9,9 @@ Result<Tensor> LosslessDecoder::decode(const ParsedFrame& frame) {
   const std::byte* before = nullptr;
   if (header.previous) {
     if (!previous_ || previous_->checksum != *header.previous) return previous_frame_not_here();
-    const Tensor& tensor = previous_->tensor;
-    if (tensor.dtype() != header.dtype || rows_of(tensor.shape()) != rows_of(header.shape) ||
-        channels_of(tensor.shape()) != channels_of(header.shape)) {
+    if (!same_matrix(previous_->tensor, header.dtype, header.shape))
       return Error{Errc::kBadFormat, "coded frame predicts from one of another type or size", ""};
-    }
-    before = tensor.view().data;
+    before = previous_->tensor.view().data;
   }
   const auto tensor = std::make_shared<Tensor>(Tensor::empty(header.dtype, header.shape));
   const std::size_t width = size_bytes(header.dtype);

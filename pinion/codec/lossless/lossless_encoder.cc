@@ -37,11 +37,8 @@ double sampled_bits(const TensorView& tensor, const std::byte* previous) {
 }  // namespace
 
 bool LosslessEncoder::should_predict(const TensorView& tensor) const {
-  if (!previous_ || previous_->dtype != tensor.dtype || previous_->rows != rows_of(tensor.shape) ||
-      previous_->channels != channels_of(tensor.shape)) {
-    return false;
-  }
-  return sampled_bits(tensor, previous_bytes_.data()) < sampled_bits(tensor, nullptr);
+  if (!previous_ || !same_matrix(last_, tensor.dtype, tensor.shape)) return false;
+  return sampled_bits(tensor, last_.view().data) < sampled_bits(tensor, nullptr);
 }
 
 LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
@@ -51,8 +48,8 @@ LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
 
   const std::size_t width = size_bytes(tensor.dtype);
   const bool predicted = should_predict(tensor);
-  const std::byte* const before = predicted ? previous_bytes_.data() : nullptr;
-  if (predicted) header.previous = previous_->checksum;
+  const std::byte* const before = predicted ? last_.view().data : nullptr;
+  if (predicted) header.previous = previous_;
   split_.resize(std::max(split_.size(), width * elements));
   if (predicted) contexts_.resize(std::max(contexts_.size(), elements));
   pool_.run((elements - 1) / kPart + 1, [&](std::size_t part, std::size_t) {
@@ -78,8 +75,9 @@ LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
   }
   Frame frame{write_frame_of_parts(header, parts), !predicted};
   if (predicts_) {
-    previous_ = {frame_checksum(frame.bytes), tensor.dtype, rows_of(tensor.shape), channels_of(tensor.shape)};
-    previous_bytes_.assign(tensor.data, tensor.data + tensor.bytes());
+    previous_ = frame_checksum(frame.bytes);
+    if (!same_matrix(last_, tensor.dtype, tensor.shape)) last_ = Tensor::empty(tensor.dtype, tensor.shape);
+    std::copy_n(tensor.data, tensor.bytes(), last_.mutable_data());
   }
   return frame;
 }

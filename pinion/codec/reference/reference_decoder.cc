@@ -21,7 +21,7 @@ Error unsupported(std::string_view what) { return Error{Errc::kUnsupported, std:
 std::uint64_t types_of_mode(std::uint64_t mode) { return mode == 0 ? 12 : mode == 1 ? 5 : 3; }
 
 // §2.3.
-std::uint64_t flags_of_mode(std::uint64_t mode) { return mode == 2 ? 3 : mode == 1 ? 2 : 0; }
+std::uint64_t flags_of_mode(std::uint64_t mode) { return mode == 2 ? 3 : mode == 1 || mode == 3 ? 2 : 0; }
 
 // §2.4, and the limits of the receiver.
 Result<void> read_shape(ReferenceReader& in, const DecodeLimits& limits, ReferenceHeader& header) {
@@ -63,7 +63,7 @@ Result<Outline> read_frame(ByteSpan frame, const DecodeLimits& limits, Reference
   PINION_TRY(const std::uint64_t dtype, in.number("dtype", 1));
   PINION_TRY(const std::uint64_t flags, in.number("flags", 1));
   if (version != 1) return unsupported("a frame of another version");
-  if (header.mode > 2) return unsupported("a frame of an unknown mode");
+  if (header.mode > 5) return unsupported("a frame of an unknown mode");
   if (dtype >= types_of_mode(header.mode)) return refused("a type that the mode does not allow");
   header.dtype = dtype_from_code(static_cast<std::uint8_t>(dtype)).value();
   if ((flags & ~flags_of_mode(header.mode)) != 0) return refused("a reserved flag is set");
@@ -159,9 +159,12 @@ Result<ReferenceFrame> ReferenceDecoder::decode(ByteSpan frame, const DecodeLimi
   ReferenceFrame decoded;
   if (header.mode == 0) {
     PINION_TRY(decoded.tensor, decode_raw(header, outline.body));
-  } else if (header.mode == 1) {
+  } else if (header.mode == 4 || header.mode == 5) {
+    PINION_TRY(decoded.tensor, decode_reference_groups(header, outline.body));
+  } else if (header.mode == 1 || header.mode == 3) {
     PINION_TRY(const Tensor* previous, previous_tensor(header, tensors_));
-    PINION_TRY(decoded.tensor, decode_reference_lossless(header, outline.body, previous));
+    const auto decode_planes = header.mode == 1 ? decode_reference_lossless : decode_reference_bounded;
+    PINION_TRY(decoded.tensor, decode_planes(header, outline.body, previous));
     if (decoded.tensor.elements() > 0) tensors_[header.mode] = {header.checksum, decoded.tensor};
   } else {
     const ReferenceBasis* basis = nullptr;

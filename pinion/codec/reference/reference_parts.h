@@ -33,6 +33,13 @@ Result<std::vector<std::vector<std::uint8_t>>> read_reference_planes(ReferenceRe
 Result<Tensor> decode_reference_lossless(const ReferenceHeader& header, ReferenceReader body,
                                          const Tensor* previous);
 
+// §9. `previous` is null if it is a key frame.
+Result<Tensor> decode_reference_bounded(const ReferenceHeader& header, ReferenceReader body,
+                                        const Tensor* previous);
+
+// §10, §11.
+Result<Tensor> decode_reference_groups(const ReferenceHeader& header, ReferenceReader body);
+
 // §6. `basis` is null if the frame needs none, `previous` if it is a key frame.
 struct ReferenceFidelity {
   ReferenceFrame frame;

@@ -1,0 +1,163 @@
+#include <algorithm>
+#include <limits>
+
+#include "pinion/base/float_formats.h"
+#include "pinion/codec/bounded/bounded_codec.h"
+
+namespace pinion::codec {
+namespace {
+
+constexpr std::size_t kBlock = 1024;    // elements that are worked on at once
+constexpr std::size_t kPart = 1 << 16;  // that one thread works on in one go; a multiple of kBlock
+constexpr std::size_t kSampledBlocks = 8;
+constexpr std::size_t kFewEscapes = 512;  // one in so many is no reason for numbers of two bytes
+constexpr std::uint32_t kLargestNumber = 0xffff;
+
+// The largest step that keeps the rounding within `bound`, rounded down to 16 bits.
+std::uint16_t step_within(double bound) {
+  const double step = std::min<double>(2 * bound, std::numeric_limits<float>::max());
+  auto rounded = static_cast<float>(step);
+  if (rounded > step) rounded = std::nextafter(rounded, 0.0f);
+  const auto half = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(rounded) >> 16);
+  return std::clamp(half, kLeastStep, kLargestStep);
+}
+
+// Calls each(begin, count) for `count` things in parts over the pool's threads.
+template <class Each>
+void in_parts(ChunkPool& pool, std::size_t count, Each each) {
+  pool.run((count - 1) / kPart + 1,
+           [&](std::size_t part, std::size_t) { each(part * kPart, std::min(kPart, count - part * kPart)); });
+}
+
+}  // namespace
+
+void BoundedEncoder::choose_steps(const TensorView& tensor, BoundedBody& body) {
+  const auto channels = static_cast<std::size_t>(channels_of(tensor.shape));
+  const std::size_t rows = static_cast<std::size_t>(tensor.elements()) / channels;
+  std::vector<double> bounds(bound_.relative ? channels : 1, bound_.size);
+  if (bound_.relative) {
+    std::vector<double> squares(channels);
+    std::vector<std::size_t> finite(channels);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float* row = values_.data() + r * channels;
+      for (std::size_t c = 0; c < channels; ++c) {
+        const bool is_finite = std::fabs(row[c]) <= std::numeric_limits<float>::max();
+        const double value = is_finite ? row[c] : 0.0f;
+        squares[c] += value * value;
+        finite[c] += is_finite;
+      }
+    }
+    for (std::size_t c = 0; c < channels; ++c)
+      bounds[c] *= std::sqrt(squares[c] / static_cast<double>(std::max<std::size_t>(finite[c], 1)));
+  }
+  body.steps.clear();
+  for (const double bound : bounds) body.steps.push_back(step_within(bound));
+  ring_.resize(channels + kBlock);
+  for (std::size_t i = 0, at = 0; i < ring_.size(); ++i, at = at + 1 == bounds.size() ? 0 : at + 1) {
+    const auto step = std::bit_cast<float>(std::uint32_t{body.steps[at]} << 16);
+    ring_[i] = {step, 1 / step, bounds[at]};
+  }
+}
+
+bool BoundedEncoder::should_predict(const TensorView& tensor) {
+  if (!previous_ || !same_matrix(decoded_, tensor.dtype, tensor.shape)) return false;
+  const auto elements = static_cast<std::size_t>(tensor.elements());
+  const std::size_t blocks = (elements - 1) / kBlock + 1;
+  std::vector<float> old(kBlock);
+  double alone = 0, predicted = 0;  // bits, about
+  for (std::size_t b = 0; b < blocks; b += (blocks - 1) / kSampledBlocks + 1) {
+    const std::size_t begin = b * kBlock, count = std::min(kBlock, elements - begin);
+    to_float(decoded_.view().data + begin * size_bytes(tensor.dtype), tensor.dtype,
+             static_cast<std::int64_t>(count), old.data());
+    const Channel* channel = ring_.data() + begin % static_cast<std::size_t>(channels_of(tensor.shape));
+    for (std::size_t i = 0; i < count; ++i) {
+      const float value = values_[begin + i] * channel[i].inverse_step;
+      if (!(std::fabs(value) <= kMaxBoundedIndex)) continue;
+      alone += std::log2(1 + std::fabs(value));
+      predicted += std::log2(1 + std::fabs(value - predicted_index(old[i], channel[i].step)));
+    }
+  }
+  return predicted < alone;
+}
+
+void BoundedEncoder::quantise(const TensorView& tensor, const float* before, std::size_t begin,
+                              std::size_t count) {
+  const std::size_t width = size_bytes(tensor.dtype);
+  const Channel* channel = ring_.data() + begin % static_cast<std::size_t>(channels_of(tensor.shape));
+  std::byte* const out = decoded_.mutable_data() + begin * width;
+  const float* const values = values_.data() + begin;
+  float indices[kBlock], decoded[kBlock];
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = values[i] * channel[i].inverse_step;
+    indices[i] = std::fabs(value) <= kMaxBoundedIndex ? nearest_integer(value) : 0.0f;
+    decoded[i] = indices[i] * channel[i].step;
+  }
+  from_float(decoded, static_cast<std::int64_t>(count), tensor.dtype, out);
+  to_float(out, tensor.dtype, static_cast<std::int64_t>(count), decoded);
+  for (std::size_t i = 0; i < count; ++i) {
+    const float prediction = before == nullptr ? 0.0f : predicted_index(before[begin + i], channel[i].step);
+    const auto residual = static_cast<std::int32_t>(indices[i] - prediction);
+    const std::uint32_t number =
+        (static_cast<std::uint32_t>(residual) << 1 ^ static_cast<std::uint32_t>(residual >> 31)) + 1;
+    const double error = std::fabs(static_cast<double>(values[i]) - static_cast<double>(decoded[i]));
+    const bool met = error <= channel[i].bound && number <= kLargestNumber;  // NaN is not
+    numbers_[begin + i] = static_cast<std::uint16_t>(met ? number : kEscape);
+  }
+}
+
+BoundedEncoder::Frame BoundedEncoder::encode(const TensorView& tensor) {
+  const auto elements = static_cast<std::size_t>(tensor.elements());
+  const std::size_t width = size_bytes(tensor.dtype);
+  const auto to_floats = [&](const std::byte* from, std::vector<float>& to) {
+    to.resize(std::max(to.size(), elements));
+    in_parts(pool_, elements, [&](std::size_t begin, std::size_t count) {
+      to_float(from + begin * width, tensor.dtype, static_cast<std::int64_t>(count), to.data() + begin);
+    });
+  };
+  to_floats(tensor.data, values_);
+  BoundedBody body;
+  choose_steps(tensor, body);
+  FrameHeader header{Mode::kBounded, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
+  if (should_predict(tensor)) {
+    header.previous = previous_;
+    to_floats(decoded_.view().data, before_);
+  }
+  if (!same_matrix(decoded_, tensor.dtype, tensor.shape))
+    decoded_ = Tensor::empty(tensor.dtype, tensor.shape);
+  numbers_.resize(std::max(numbers_.size(), elements));
+  in_parts(pool_, elements, [&](std::size_t begin, std::size_t count) {
+    for (std::size_t at = 0; at < count; at += kBlock) {
+      quantise(tensor, header.previous ? before_.data() : nullptr, begin + at, std::min(kBlock, count - at));
+    }
+  });
+
+  const auto large = static_cast<std::size_t>(
+      std::count_if(numbers_.begin(), numbers_.begin() + static_cast<std::ptrdiff_t>(elements),
+                    [](auto n) { return n > 0xff; }));
+  body.number_bytes = large <= elements / kFewEscapes ? 1 : 2;
+  split_.resize(std::max(split_.size(), body.number_bytes * elements));
+  escapes_.clear();
+  PlanesInput input{
+      .planes = {}, .elements = elements, .channels = static_cast<std::size_t>(channels_of(tensor.shape))};
+  for (std::size_t p = 0; p < body.number_bytes; ++p) input.planes.push_back(split_.data() + p * elements);
+  for (std::size_t i = 0; i < elements; ++i) {
+    std::uint32_t number = numbers_[i];
+    if (body.number_bytes == 1 && number > 0xff) number = kEscape;
+    split_[(body.number_bytes - 1) * elements + i] = static_cast<std::uint8_t>(number);
+    if (body.number_bytes == 2) split_[i] = static_cast<std::uint8_t>(number >> 8);
+    if (number != kEscape) continue;
+    escapes_.insert(escapes_.end(), tensor.data + i * width, tensor.data + (i + 1) * width);
+    std::copy_n(tensor.data + i * width, width, decoded_.mutable_data() + i * width);
+  }
+  body.escapes = escapes_;
+  ByteWriter head;
+  write_bounded_head(head, body, width);
+  head_ = std::move(head).take();
+  std::vector<ByteSpan> parts = planes_.encode(input);
+  parts.insert(parts.begin(), {ByteSpan(head_), ByteSpan(escapes_)});
+  Frame frame{write_frame_of_parts(header, parts), !header.previous};
+  previous_ = frame_checksum(frame.bytes);
+  return frame;
+}
+
+}  // namespace pinion::codec
