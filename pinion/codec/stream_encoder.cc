@@ -39,7 +39,7 @@ class StreamEncoder final : public Encoder {
       : profile_(profile),
         measured_(options.measured),
         pool_(options.threads),
-        lossless_(pool_, profile.mode == Mode::kLossless),
+        lossless_(pool_, profile.mode == Mode::kLossless || profile.mode == Mode::kBounded),
         bounded_(pool_, {profile.error_bound, profile.bound_is_relative}) {}
 
   Result<EncodedFrame> encode(const TensorView& tensor) override {
@@ -106,6 +106,7 @@ class StreamEncoder final : public Encoder {
         return exact;
       }
     }
+    lossless_.restart();  // what it made was not sent
     EncodedFrame encoded;
     encoded.stats = lossy_stats(tensor, bounded_.decoded(), frame.bytes.size());
     encoded.stats.key_frame = frame.key_frame;

@@ -3,6 +3,7 @@
 
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/bounded/bounded_codec.h"
+#include "pinion/codec/bounded/bounded_loops.h"
 
 namespace pinion::codec {
 namespace {
@@ -11,14 +12,14 @@ constexpr std::size_t kBlock = 1024;  // elements that are worked on at once
 
 // The numbers of a chunk's elements `at` to `at + count`.
 void join_numbers(const std::uint8_t* const* planes, std::size_t planes_count, std::size_t at,
-                  std::size_t count, std::uint32_t* numbers) {
+                  std::size_t count, std::uint16_t* numbers) {
   const std::uint8_t* first = planes[0] + at;
   if (planes_count == 1) {
     for (std::size_t i = 0; i < count; ++i) numbers[i] = first[i];
     return;
   }
   const std::uint8_t* second = planes[1] + at;
-  for (std::size_t i = 0; i < count; ++i) numbers[i] = static_cast<std::uint32_t>(first[i]) << 8 | second[i];
+  for (std::size_t i = 0; i < count; ++i) numbers[i] = static_cast<std::uint16_t>(first[i] << 8 | second[i]);
 }
 
 }  // namespace
@@ -39,10 +40,11 @@ Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
   const std::vector<float> steps = step_ring(body.steps, channels, kBlock);
   const auto tensor = std::make_shared<Tensor>(Tensor::empty(header.dtype, header.shape));
   std::byte* const out = tensor->mutable_data();
+  const BoundedLoops& loops = bounded_loops();
   std::mutex mutex;
   std::vector<std::size_t> escaped;
   const auto take = [&](const PlaneDecoder::Chunk& chunk, const std::uint8_t* const* planes) {
-    std::uint32_t numbers[kBlock];
+    std::uint16_t numbers[kBlock];
     float values[kBlock], old[kBlock];
     for (std::size_t at = 0; at < chunk.count; at += kBlock) {
       const std::size_t count = std::min(kBlock, chunk.count - at), first = chunk.begin + at;
@@ -50,16 +52,9 @@ Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
       join_numbers(planes, body.number_bytes, at, count, numbers);
       if (before != nullptr)
         to_float(before + first * width, header.dtype, static_cast<std::int64_t>(count), old);
-      std::uint32_t least = 1;
-      for (std::size_t i = 0; i < count; ++i) {
-        const std::uint32_t zigzag = numbers[i] - 1;
-        const auto index = static_cast<std::int32_t>(zigzag >> 1) ^ -static_cast<std::int32_t>(zigzag & 1);
-        const float prediction = before == nullptr ? 0.0f : predicted_index(old[i], step[i]);
-        values[i] = (static_cast<float>(index) + prediction) * step[i];
-        least = std::min(least, numbers[i]);
-      }
+      loops.restore(numbers, before == nullptr ? nullptr : old, step, count, values);
       from_float(values, static_cast<std::int64_t>(count), header.dtype, out + first * width);
-      if (least != kEscape) continue;
+      if (*std::min_element(numbers, numbers + count) != kEscape) continue;
       const std::lock_guard lock(mutex);
       for (std::size_t i = 0; i < count; ++i) {
         if (numbers[i] == kEscape) escaped.push_back(first + i);

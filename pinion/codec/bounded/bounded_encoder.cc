@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/bounded/bounded_codec.h"
+#include "pinion/codec/math/fast_log.h"
 
 namespace pinion::codec {
 namespace {
@@ -11,7 +13,6 @@ constexpr std::size_t kBlock = 1024;    // elements that are worked on at once
 constexpr std::size_t kPart = 1 << 16;  // that one thread works on in one go; a multiple of kBlock
 constexpr std::size_t kSampledBlocks = 8;
 constexpr std::size_t kFewEscapes = 512;  // one in so many is no reason for numbers of two bytes
-constexpr std::uint32_t kLargestNumber = 0xffff;
 
 // The largest step that keeps the rounding within `bound`, rounded down to 16 bits.
 std::uint16_t step_within(double bound) {
@@ -52,11 +53,17 @@ void BoundedEncoder::choose_steps(const TensorView& tensor, BoundedBody& body) {
   }
   body.steps.clear();
   for (const double bound : bounds) body.steps.push_back(step_within(bound));
-  ring_.resize(channels + kBlock);
-  for (std::size_t i = 0, at = 0; i < ring_.size(); ++i, at = at + 1 == bounds.size() ? 0 : at + 1) {
-    const auto step = std::bit_cast<float>(std::uint32_t{body.steps[at]} << 16);
-    ring_[i] = {step, 1 / step, bounds[at]};
-  }
+  steps_ = step_ring(body.steps, static_cast<std::int64_t>(channels), kBlock);
+  inverse_steps_.resize(steps_.size());
+  std::transform(steps_.begin(), steps_.end(), inverse_steps_.begin(), [](float step) { return 1 / step; });
+  bounds_.resize(steps_.size());
+  for (std::size_t i = 0, at = 0; i < bounds_.size(); ++i, at = at + 1 == bounds.size() ? 0 : at + 1)
+    bounds_[i] = bounds[at];
+}
+
+BoundedSteps BoundedEncoder::steps_at(const TensorView& tensor, std::size_t element) const {
+  const std::size_t channel = element % static_cast<std::size_t>(channels_of(tensor.shape));
+  return {steps_.data() + channel, inverse_steps_.data() + channel, bounds_.data() + channel};
 }
 
 bool BoundedEncoder::should_predict(const TensorView& tensor) {
@@ -69,12 +76,13 @@ bool BoundedEncoder::should_predict(const TensorView& tensor) {
     const std::size_t begin = b * kBlock, count = std::min(kBlock, elements - begin);
     to_float(decoded_.view().data + begin * size_bytes(tensor.dtype), tensor.dtype,
              static_cast<std::int64_t>(count), old.data());
-    const Channel* channel = ring_.data() + begin % static_cast<std::size_t>(channels_of(tensor.shape));
+    const BoundedSteps with = steps_at(tensor, begin);
     for (std::size_t i = 0; i < count; ++i) {
-      const float value = values_[begin + i] * channel[i].inverse_step;
-      if (!(std::fabs(value) <= kMaxBoundedIndex)) continue;
-      alone += std::log2(1 + std::fabs(value));
-      predicted += std::log2(1 + std::fabs(value - predicted_index(old[i], channel[i].step)));
+      const float value = values_[begin + i] * with.inverse_steps[i];
+      const float change = value - old[i] * with.inverse_steps[i];
+      if (!std::isfinite(value) || !std::isfinite(change)) continue;
+      alone += fast_log2(1 + std::fabs(value));
+      predicted += fast_log2(1 + std::fabs(change));
     }
   }
   return predicted < alone;
@@ -83,25 +91,46 @@ bool BoundedEncoder::should_predict(const TensorView& tensor) {
 void BoundedEncoder::quantise(const TensorView& tensor, const float* before, std::size_t begin,
                               std::size_t count) {
   const std::size_t width = size_bytes(tensor.dtype);
-  const Channel* channel = ring_.data() + begin % static_cast<std::size_t>(channels_of(tensor.shape));
+  const BoundedSteps with = steps_at(tensor, begin);
+  const BoundedLoops& loops = bounded_loops();
   std::byte* const out = decoded_.mutable_data() + begin * width;
   const float* const values = values_.data() + begin;
   float indices[kBlock], decoded[kBlock];
-  for (std::size_t i = 0; i < count; ++i) {
-    const float value = values[i] * channel[i].inverse_step;
-    indices[i] = std::fabs(value) <= kMaxBoundedIndex ? nearest_integer(value) : 0.0f;
-    decoded[i] = indices[i] * channel[i].step;
-  }
+  loops.round(values, with, count, indices, decoded);
   from_float(decoded, static_cast<std::int64_t>(count), tensor.dtype, out);
   to_float(out, tensor.dtype, static_cast<std::int64_t>(count), decoded);
+  loops.number(values, decoded, indices, before == nullptr ? nullptr : before + begin, with, count,
+               numbers_.data() + begin);
+}
+
+// Numbers as planes. What one byte does not hold is escaped from here on.
+void BoundedEncoder::split(std::size_t number_bytes, std::size_t elements, std::size_t begin,
+                           std::size_t count) {
+  std::uint16_t* const numbers = numbers_.data() + begin;
+  std::uint8_t* const first = split_.data() + begin;
+  if (number_bytes == 1) {
+    for (std::size_t i = 0; i < count; ++i) {
+      numbers[i] = numbers[i] > 0xff ? std::uint16_t{kEscape} : numbers[i];
+      first[i] = static_cast<std::uint8_t>(numbers[i]);
+    }
+    return;
+  }
+  std::uint8_t* const second = first + elements;
   for (std::size_t i = 0; i < count; ++i) {
-    const float prediction = before == nullptr ? 0.0f : predicted_index(before[begin + i], channel[i].step);
-    const auto residual = static_cast<std::int32_t>(indices[i] - prediction);
-    const std::uint32_t number =
-        (static_cast<std::uint32_t>(residual) << 1 ^ static_cast<std::uint32_t>(residual >> 31)) + 1;
-    const double error = std::fabs(static_cast<double>(values[i]) - static_cast<double>(decoded[i]));
-    const bool met = error <= channel[i].bound && number <= kLargestNumber;  // NaN is not
-    numbers_[begin + i] = static_cast<std::uint16_t>(met ? number : kEscape);
+    first[i] = static_cast<std::uint8_t>(numbers[i] >> 8);
+    second[i] = static_cast<std::uint8_t>(numbers[i]);
+  }
+}
+
+void BoundedEncoder::escape(const TensorView& tensor, std::size_t begin, std::size_t count) {
+  const std::uint16_t* const numbers = numbers_.data() + begin;
+  if (*std::min_element(numbers, numbers + count) != kEscape) return;
+  const std::size_t width = size_bytes(tensor.dtype);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (numbers[i] != kEscape) continue;
+    const std::byte* const element = tensor.data + (begin + i) * width;
+    escapes_.insert(escapes_.end(), element, element + width);
+    std::copy_n(element, width, decoded_.mutable_data() + (begin + i) * width);
   }
 }
 
@@ -140,15 +169,10 @@ BoundedEncoder::Frame BoundedEncoder::encode(const TensorView& tensor) {
   PlanesInput input{
       .planes = {}, .elements = elements, .channels = static_cast<std::size_t>(channels_of(tensor.shape))};
   for (std::size_t p = 0; p < body.number_bytes; ++p) input.planes.push_back(split_.data() + p * elements);
-  for (std::size_t i = 0; i < elements; ++i) {
-    std::uint32_t number = numbers_[i];
-    if (body.number_bytes == 1 && number > 0xff) number = kEscape;
-    split_[(body.number_bytes - 1) * elements + i] = static_cast<std::uint8_t>(number);
-    if (body.number_bytes == 2) split_[i] = static_cast<std::uint8_t>(number >> 8);
-    if (number != kEscape) continue;
-    escapes_.insert(escapes_.end(), tensor.data + i * width, tensor.data + (i + 1) * width);
-    std::copy_n(tensor.data + i * width, width, decoded_.mutable_data() + i * width);
-  }
+  in_parts(pool_, elements,
+           [&](std::size_t begin, std::size_t count) { split(body.number_bytes, elements, begin, count); });
+  for (std::size_t begin = 0; begin < elements; begin += kBlock)
+    escape(tensor, begin, std::min(kBlock, elements - begin));
   body.escapes = escapes_;
   ByteWriter head;
   write_bounded_head(head, body, width);

@@ -1,8 +1,6 @@
 #pragma once
-// The body of mode 3 (docs/format.md §9), and the arithmetic that encoder and decoder share to the last bit.
-// Pure functions.
+// The body of mode 3 (docs/format.md §9). Pure functions.
 
-#include <cmath>
 #include <vector>
 
 #include "pinion/codec/frame_format.h"
@@ -29,17 +27,5 @@ Result<BoundedBody> parse_bounded(const FrameHeader& header, ByteSpan body);
 // The step of each element from a chunk's first channel on: over and over, `channels + more` values.
 std::vector<float> step_ring(const std::vector<std::uint16_t>& steps, std::int64_t channels,
                              std::size_t more);
-
-// The nearest integer, ties to even, as a float; |value| ≤ kMaxBoundedIndex.
-inline float nearest_integer(float value) {
-  constexpr float kBig = 12582912.0f;  // 1.5 · 2^23: sums with it have no fraction
-  return (value + kBig) - kBig;
-}
-
-// What an index is predicted from: the value that the element had in the frame before.
-inline float predicted_index(float before, float step) {
-  const float value = before / step;
-  return std::fabs(value) <= kMaxBoundedIndex ? nearest_integer(value) : 0.0f;  // NaN: 0
-}
 
 }  // namespace pinion::codec

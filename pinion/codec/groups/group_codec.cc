@@ -19,11 +19,13 @@ static_assert(kBlock % kGroupElements == 0);
 
 float largest_index(Mode mode) { return mode == Mode::kInt8 ? 127.0f : 7.0f; }
 
+std::size_t groups_of(std::size_t elements) { return (elements + kGroupElements - 1) / kGroupElements; }
+
 struct Layout {
   explicit Layout(const Shape& shape)
       : rows(static_cast<std::size_t>(rows_of(shape))),
         channels(static_cast<std::size_t>(channels_of(shape))),
-        groups((channels + kGroupElements - 1) / kGroupElements),
+        groups(groups_of(channels)),
         elements(rows * channels) {
     // Parts begin at even elements, so that no two write to one byte of 4-bit integers.
     part_rows = std::max<std::size_t>(2, kPartElements / std::max<std::size_t>(channels, 1) / 2 * 2);
@@ -32,7 +34,12 @@ struct Layout {
   std::size_t rows, channels, groups, elements;
   std::size_t part_rows = 2;
 
-  // Calls each(begin, count) for blocks of at most kBlock elements that lie in one row, from their threads.
+  // The place of a group's scale, from its row and first channel.
+  std::size_t group(std::size_t row, std::size_t channel) const {
+    return row * groups + channel / kGroupElements;
+  }
+
+  // Calls each(row, first channel, count) for blocks of at most kBlock elements, from the pool's threads.
   template <class Each>
   void for_each_block(ChunkPool& pool, Each each) const {
     pool.run((rows - 1) / part_rows + 1, [&](std::size_t part, std::size_t) {
@@ -42,15 +49,6 @@ struct Layout {
     });
   }
 };
-
-// The least 16 bits that are not below `size` / `most`, 0 where that is too small to divide by.
-std::uint16_t scale_of(float size, float most) {
-  const float exact = size / most;
-  if (exact < std::numeric_limits<float>::min()) return 0;
-  return static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(exact) + 0xffff) >> 16);
-}
-
-float scale_value(std::uint16_t scale) { return std::bit_cast<float>(std::uint32_t{scale} << 16); }
 
 void widen(const GroupLoops& loops, const std::byte* from, DType dtype, std::size_t count, float* to) {
   if (dtype == DType::kBF16) {
@@ -79,35 +77,35 @@ float limit_of(DType dtype) {
 
 // Integers of `count` elements from element `begin` on. Those of 4 bits share a byte with a neighbour where
 // a row begins or ends at an odd element.
-void store_indices(const GroupLoops& loops, Mode mode, std::int8_t* indices, std::size_t begin,
-                   std::size_t count, std::byte* to) {
+void store_integers(const GroupLoops& loops, Mode mode, std::int8_t* integers, std::size_t begin,
+                    std::size_t count, std::byte* to) {
   if (mode == Mode::kInt8) {
-    std::memcpy(to + begin, indices, count);
+    std::memcpy(to + begin, integers, count);
     return;
   }
   auto* const bytes = reinterpret_cast<std::uint8_t*>(to);
   if (begin % 2 != 0) {
-    bytes[begin / 2] = static_cast<std::uint8_t>(bytes[begin / 2] | indices[0] << 4);
-    ++indices, ++begin, --count;
+    bytes[begin / 2] = static_cast<std::uint8_t>(bytes[begin / 2] | integers[0] << 4);
+    ++integers, ++begin, --count;
   }
-  loops.pack(indices, count / 2 * 2, bytes + begin / 2);
-  if (count % 2 != 0) bytes[(begin + count) / 2] = static_cast<std::uint8_t>(indices[count - 1] & 0xf);
+  loops.pack(integers, count / 2 * 2, bytes + begin / 2);
+  if (count % 2 != 0) bytes[(begin + count) / 2] = static_cast<std::uint8_t>(integers[count - 1] & 0xf);
 }
 
-void load_indices(const GroupLoops& loops, Mode mode, const std::byte* from, std::size_t begin,
-                  std::size_t count, std::int8_t* indices) {
+void load_integers(const GroupLoops& loops, Mode mode, const std::byte* from, std::size_t begin,
+                   std::size_t count, std::int8_t* integers) {
   if (mode == Mode::kInt8) {
-    std::memcpy(indices, from + begin, count);
+    std::memcpy(integers, from + begin, count);
     return;
   }
   const auto* const bytes = reinterpret_cast<const std::uint8_t*>(from);
   if (begin % 2 != 0) {
-    *indices++ = static_cast<std::int8_t>(static_cast<std::int8_t>(bytes[begin / 2]) >> 4);
+    *integers++ = static_cast<std::int8_t>(static_cast<std::int8_t>(bytes[begin / 2]) >> 4);
     ++begin, --count;
   }
-  loops.unpack(bytes + begin / 2, count / 2 * 2, indices);
+  loops.unpack(bytes + begin / 2, count / 2 * 2, integers);
   if (count % 2 != 0)
-    indices[count - 1] =
+    integers[count - 1] =
         static_cast<std::int8_t>(static_cast<std::int8_t>(bytes[(begin + count) / 2] << 4) >> 4);
 }
 
@@ -115,8 +113,8 @@ void load_indices(const GroupLoops& loops, Mode mode, const std::byte* from, std
 
 std::size_t group_body_bytes(Mode mode, const Shape& shape) {
   const Layout layout(shape);
-  const std::size_t indices = mode == Mode::kInt8 ? layout.elements : (layout.elements + 1) / 2;
-  return 2 * layout.rows * layout.groups + indices;
+  const std::size_t integers = mode == Mode::kInt8 ? layout.elements : (layout.elements + 1) / 2;
+  return 2 * layout.rows * layout.groups + integers;
 }
 
 Result<Bytes> encode_groups(Mode mode, const TensorView& tensor, ChunkPool& pool) {
@@ -129,21 +127,17 @@ Result<Bytes> encode_groups(Mode mode, const TensorView& tensor, ChunkPool& pool
   std::atomic<bool> finite = true;
   PendingFrame frame(header, group_body_bytes(mode, tensor.shape));
   std::byte* const scales = frame.body().data();
-  std::byte* const indices_to = scales + 2 * layout.rows * layout.groups;
+  std::byte* const integers_to = scales + 2 * layout.rows * layout.groups;
   layout.for_each_block(pool, [&](std::size_t row, std::size_t channel, std::size_t count) {
     float values[kBlock];
-    std::int8_t indices[kBlock];
+    std::int8_t integers[kBlock];
+    std::uint16_t block_scales[kBlock / kGroupElements];
     const std::size_t begin = row * layout.channels + channel;
     widen(loops, tensor.data + begin * width, tensor.dtype, count, values);
-    for (std::size_t at = 0; at < count; at += kGroupElements) {
-      const std::size_t n = std::min(kGroupElements, count - at);
-      const float size = loops.largest(values + at, n);
-      if (!(size <= std::numeric_limits<float>::max())) finite = false;
-      const std::uint16_t scale = std::min<std::uint16_t>(scale_of(size, most), kInfinity - 1);
-      std::memcpy(scales + 2 * (row * layout.groups + (channel + at) / kGroupElements), &scale, 2);
-      loops.quantise(values + at, n, scale == 0 ? 0.0f : 1 / scale_value(scale), most, indices + at);
-    }
-    store_indices(loops, mode, indices, begin, count, indices_to);
+    const float size = loops.encode(values, count, most, block_scales, integers);
+    if (!(size <= std::numeric_limits<float>::max())) finite = false;
+    std::memcpy(scales + 2 * layout.group(row, channel), block_scales, 2 * groups_of(count));
+    store_integers(loops, mode, integers, begin, count, integers_to);
   });
   if (!finite) {
     return Error{Errc::kInvalidArgument,
@@ -175,16 +169,12 @@ Result<Tensor> decode_groups(const FrameHeader& header, ByteSpan body, ChunkPool
   std::byte* const out = tensor.mutable_data();
   layout.for_each_block(pool, [&](std::size_t row, std::size_t channel, std::size_t count) {
     float values[kBlock];
-    std::int8_t indices[kBlock];
+    std::int8_t integers[kBlock];
+    std::uint16_t block_scales[kBlock / kGroupElements];
     const std::size_t begin = row * layout.channels + channel;
-    load_indices(loops, header.mode, body.data() + scale_bytes, begin, count, indices);
-    for (std::size_t at = 0; at < count; at += kGroupElements) {
-      const std::size_t n = std::min(kGroupElements, count - at);
-      std::uint16_t scale;
-      std::memcpy(&scale, body.data() + 2 * (row * layout.groups + (channel + at) / kGroupElements), 2);
-      loops.scale(indices + at, n, scale_value(scale), values + at);
-    }
-    for (std::size_t i = 0; i < count; ++i) values[i] = std::clamp(values[i], -limit, limit);
+    load_integers(loops, header.mode, body.data() + scale_bytes, begin, count, integers);
+    std::memcpy(block_scales, body.data() + 2 * layout.group(row, channel), 2 * groups_of(count));
+    loops.decode(integers, block_scales, count, limit, values);
     narrow(loops, values, header.dtype, count, out + begin * width);
   });
   return tensor;

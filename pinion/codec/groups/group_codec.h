@@ -7,8 +7,6 @@
 
 namespace pinion::codec {
 
-inline constexpr std::size_t kGroupElements = 32;
-
 // Bytes of a body of either mode for that shape.
 std::size_t group_body_bytes(Mode mode, const Shape& shape);
 

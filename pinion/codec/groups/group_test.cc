@@ -99,26 +99,34 @@ TEST(Groups, EveryPathGivesTheSameBits) {
     if (!has_cpu_path(path)) continue;
     const GroupLoops& loops = group_loops(path);
     for (const std::size_t count : {0, 1, 7, 32, 33, 64}) {
-      std::int8_t a[64] = {}, b[64] = {};
-      EXPECT_EQ(expected.largest(values, count), loops.largest(values, count));
-      expected.quantise(values, count, 0.7f, 127, a);
-      loops.quantise(values, count, 0.7f, 127, b);
-      EXPECT_TRUE(std::ranges::equal(a, b));
-      float wide_a[64] = {}, wide_b[64] = {};
-      expected.scale(a, count, 1.3f, wide_a);
-      loops.scale(a, count, 1.3f, wide_b);
-      EXPECT_TRUE(std::ranges::equal(wide_a, wide_b));
-      std::uint16_t narrow_a[64] = {}, narrow_b[64] = {};
-      expected.narrow_bf16(wide_a, count, narrow_a);
-      loops.narrow_bf16(wide_a, count, narrow_b);
-      EXPECT_TRUE(std::ranges::equal(narrow_a, narrow_b));
-      std::uint8_t packed_a[32] = {}, packed_b[32] = {};
-      expected.pack(a, count / 2 * 2, packed_a);
-      loops.pack(a, count / 2 * 2, packed_b);
-      EXPECT_TRUE(std::ranges::equal(packed_a, packed_b));
-      expected.unpack(packed_a, count / 2 * 2, a);
-      loops.unpack(packed_a, count / 2 * 2, b);
-      for (std::size_t i = 0; i < count / 2 * 2; ++i) EXPECT_EQ(a[i], b[i]);
+      for (const float most : {127.0f, 7.0f}) {
+        struct Results {
+          std::uint16_t scales[2] = {}, narrow[64] = {};
+          std::int8_t integers[64] = {}, unpacked[64] = {};
+          float largest = 0, decoded[64] = {}, wide[64] = {};
+          std::uint8_t packed[32] = {};
+        };
+        const auto run = [&](const GroupLoops& with) {
+          Results results;
+          results.largest = with.encode(values, count, most, results.scales, results.integers);
+          with.decode(results.integers, results.scales, count, 1e29f, results.decoded);
+          with.narrow_bf16(results.decoded, count, results.narrow);
+          with.widen_bf16(results.narrow, count, results.wide);
+          with.pack(results.integers, count / 2 * 2, results.packed);
+          with.unpack(results.packed, count / 2 * 2, results.unpacked);
+          return results;
+        };
+        const Results a = run(expected), b = run(loops);
+        EXPECT_EQ(a.largest, b.largest);
+        EXPECT_TRUE(std::ranges::equal(a.scales, b.scales));
+        EXPECT_TRUE(std::ranges::equal(a.integers, b.integers));
+        EXPECT_TRUE(std::ranges::equal(a.decoded, b.decoded));
+        EXPECT_TRUE(std::ranges::equal(a.narrow, b.narrow));
+        EXPECT_TRUE(std::ranges::equal(a.wide, b.wide));
+        EXPECT_TRUE(std::ranges::equal(a.packed, b.packed));
+        EXPECT_TRUE(std::ranges::equal(a.unpacked, b.unpacked));
+        for (std::size_t i = 0; i < count / 2 * 2 && most == 7; ++i) EXPECT_EQ(a.unpacked[i], a.integers[i]);
+      }
     }
   }
 }

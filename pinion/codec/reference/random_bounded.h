@@ -4,6 +4,7 @@
 
 #include "pinion/codec/bounded/bounded_format.h"
 #include "pinion/codec/groups/group_codec.h"
+#include "pinion/codec/groups/group_loops.h"
 #include "pinion/codec/lossless/plane_encoder.h"
 #include "pinion/codec/reference/random_planes.h"
 
