@@ -13,7 +13,8 @@ namespace {
 
 using transport::Blob;
 
-constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
+// Stages are not sent the velocity of every step, so no frame may need an earlier one.
+constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless, .key_frames_only = true};
 
 std::vector<float> floats_of(const Tensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));

@@ -41,6 +41,8 @@ struct Profile {
   // mean square.
   double error_bound = 0;
   bool bound_is_relative = false;
+  // kLossless, kBounded: no frame refers to an earlier one, for receivers that do not see all of them.
+  bool key_frames_only = false;
 };
 
 // "raw", "lossless", "bounded:.01" (every element within .01), "bounded:rel:.01" (within .01 of its channel's

@@ -23,6 +23,11 @@ bool has_lossless(DType dtype) {
   return has_fidelity(dtype) || dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
 }
 
+// Whether exact and bounded frames may; a fidelity stream falls back to an exact frame too rarely.
+bool may_predict(const Profile& profile) {
+  return !profile.key_frames_only && (profile.mode == Mode::kLossless || profile.mode == Mode::kBounded);
+}
+
 FrameStats exact_stats(const TensorView& tensor, std::size_t frame_bytes) {
   FrameStats stats;
   stats.frame_bytes = frame_bytes;
@@ -39,8 +44,8 @@ class StreamEncoder final : public Encoder {
       : profile_(profile),
         measured_(options.measured),
         pool_(options.threads),
-        lossless_(pool_, profile.mode == Mode::kLossless || profile.mode == Mode::kBounded),
-        bounded_(pool_, {profile.error_bound, profile.bound_is_relative}) {}
+        lossless_(pool_, may_predict(profile)),
+        bounded_(pool_, {profile.error_bound, profile.bound_is_relative}, may_predict(profile)) {}
 
   Result<EncodedFrame> encode(const TensorView& tensor) override {
     if (!tensor.device.is_cpu()) {

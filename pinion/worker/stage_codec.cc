@@ -12,7 +12,8 @@ namespace {
 using transport::Blob;
 using transport::Message;
 
-constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
+// Stages are not sent the velocity of every step, so no frame may need an earlier one.
+constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless, .key_frames_only = true};
 
 Error misfit(const std::string& what) { return Error{Errc::kProtocol, "step " + what, ""}; }
 

@@ -21,8 +21,9 @@ struct ErrorBound {
 
 class BoundedEncoder {
  public:
-  // The pool outlives this.
-  BoundedEncoder(ChunkPool& pool, const ErrorBound& bound) : bound_(bound), planes_(pool), pool_(pool) {}
+  // `predicts`: frames may refer to earlier ones. The pool outlives this.
+  BoundedEncoder(ChunkPool& pool, const ErrorBound& bound, bool predicts)
+      : bound_(bound), predicts_(predicts), planes_(pool), pool_(pool) {}
 
   struct Frame {
     Bytes bytes;
@@ -47,6 +48,7 @@ class BoundedEncoder {
   void escape(const TensorView& tensor, std::size_t begin, std::size_t count);
 
   ErrorBound bound_;
+  bool predicts_;
   std::optional<std::uint32_t> previous_;  // checksum of the last frame, which decoded_ is of
   Tensor decoded_;
   std::vector<float> values_, before_;        // of each element; before_ of the frame before

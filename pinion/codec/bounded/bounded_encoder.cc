@@ -67,7 +67,7 @@ BoundedSteps BoundedEncoder::steps_at(const TensorView& tensor, std::size_t elem
 }
 
 bool BoundedEncoder::should_predict(const TensorView& tensor) {
-  if (!previous_ || !same_matrix(decoded_, tensor.dtype, tensor.shape)) return false;
+  if (!predicts_ || !previous_ || !same_matrix(decoded_, tensor.dtype, tensor.shape)) return false;
   const auto elements = static_cast<std::size_t>(tensor.elements());
   const std::size_t blocks = (elements - 1) / kBlock + 1;
   std::vector<float> old(kBlock);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "pinion/codec/lossless/element_bits.h"
 #include "pinion/codec/lossless/lossless_codec.h"
@@ -52,6 +53,9 @@ LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
   if (predicted) header.previous = previous_;
   split_.resize(std::max(split_.size(), width * elements));
   if (predicted) contexts_.resize(std::max(contexts_.size(), elements));
+  if (predicts_ && !same_matrix(last_, tensor.dtype, tensor.shape))
+    last_ = Tensor::empty(tensor.dtype, tensor.shape);
+  std::byte* const last = predicts_ ? last_.mutable_data() : nullptr;
   pool_.run((elements - 1) / kPart + 1, [&](std::size_t part, std::size_t) {
     const std::size_t begin = part * kPart, count = std::min(kPart, elements - begin);
     std::array<std::uint8_t*, kMaxWidth> planes{};
@@ -59,6 +63,8 @@ LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
     split_elements(tensor.data + begin * width, predicted ? before + begin * width : nullptr, tensor.dtype,
                    count, planes.data());
     if (predicted) context_bytes(before + begin * width, tensor.dtype, count, contexts_.data() + begin);
+    // Nobody needs this part of the last tensor any more.
+    if (predicts_) std::memcpy(last + begin * width, tensor.data + begin * width, count * width);
   });
   PlanesInput input{.planes = {},
                     .elements = elements,
@@ -71,14 +77,11 @@ LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
   if (body_bytes >= tensor.bytes()) {
     header.mode = Mode::kRaw;
     header.previous.reset();
+    previous_.reset();  // last_ is of no frame of mode 1
     return {write_frame(header, tensor.span()), true};
   }
   Frame frame{write_frame_of_parts(header, parts), !predicted};
-  if (predicts_) {
-    previous_ = frame_checksum(frame.bytes);
-    if (!same_matrix(last_, tensor.dtype, tensor.shape)) last_ = Tensor::empty(tensor.dtype, tensor.shape);
-    std::copy_n(tensor.data, tensor.bytes(), last_.mutable_data());
-  }
+  if (predicts_) previous_ = frame_checksum(frame.bytes);
   return frame;
 }
 
