@@ -154,11 +154,12 @@ Result<void> register_all(const std::vector<Case>& cases) {
       for (const int threads : is_fidelity ? std::vector{1} : std::vector{1, 2}) {
         const std::string title = fmt::format("/{}/{}{}", text, what, threads == 1 ? "" : "/two_threads");
         const Setting setting{profile, threads};
-        for (const auto& [name, function] : {std::pair{"encode", encode}, std::pair{"decode", decode}}) {
-          benchmark::RegisterBenchmark((name + title).c_str(), function, input, setting)
-              ->Unit(benchmark::kMillisecond)
-              ->UseRealTime();
-        }
+        benchmark::RegisterBenchmark(("encode" + title).c_str(), encode, input, setting)
+            ->Unit(benchmark::kMillisecond)
+            ->UseRealTime();
+        benchmark::RegisterBenchmark(("decode" + title).c_str(), decode, input, setting)
+            ->Unit(benchmark::kMillisecond)
+            ->UseRealTime();
       }
     }
   }

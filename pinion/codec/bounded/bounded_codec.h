@@ -43,7 +43,7 @@ class BoundedEncoder {
   void choose_steps(const TensorView& tensor, BoundedBody& body);
   bool should_predict(const TensorView& tensor);
   BoundedSteps steps_at(const TensorView& tensor, std::size_t element) const;
-  void quantise(const TensorView& tensor, const float* before, std::size_t begin, std::size_t count);
+  void quantise(const TensorView& tensor, bool predicted, std::size_t begin, std::size_t count);
   void split(std::size_t number_bytes, std::size_t elements, std::size_t begin, std::size_t count);
   void escape(const TensorView& tensor, std::size_t begin, std::size_t count);
 
@@ -51,11 +51,10 @@ class BoundedEncoder {
   bool predicts_;
   std::optional<std::uint32_t> previous_;  // checksum of the last frame, which decoded_ is of
   Tensor decoded_;
-  std::vector<float> values_, before_;        // of each element; before_ of the frame before
-  std::vector<float> steps_, inverse_steps_;  // of each channel, over and over
-  std::vector<double> bounds_;                // likewise
-  std::vector<std::uint16_t> numbers_;        // of each element, as if two bytes had been chosen
-  std::vector<std::uint8_t> split_;           // the planes, one after the other
+  std::vector<float> values_;                          // of each element
+  std::vector<float> steps_, inverse_steps_, bounds_;  // of each channel, over and over
+  std::vector<std::uint16_t> numbers_;                 // of each element, as if two bytes had been chosen
+  std::vector<std::uint8_t> split_;                    // the planes, one after the other
   Bytes escapes_, head_;
   PlaneEncoder planes_;
   ChunkPool& pool_;

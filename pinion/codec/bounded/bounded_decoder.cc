@@ -54,7 +54,7 @@ Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
         to_float(before + first * width, header.dtype, static_cast<std::int64_t>(count), old);
       loops.restore(numbers, before == nullptr ? nullptr : old, step, count, values);
       from_float(values, static_cast<std::int64_t>(count), header.dtype, out + first * width);
-      if (*std::min_element(numbers, numbers + count) != kEscape) continue;
+      if (loops.least(numbers, count) != kEscape) continue;
       const std::lock_guard lock(mutex);
       for (std::size_t i = 0; i < count; ++i) {
         if (numbers[i] == kEscape) escaped.push_back(first + i);

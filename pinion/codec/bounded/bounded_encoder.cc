@@ -14,12 +14,15 @@ constexpr std::size_t kPart = 1 << 16;  // that one thread works on in one go; a
 constexpr std::size_t kSampledBlocks = 8;
 constexpr std::size_t kFewEscapes = 512;  // one in so many is no reason for numbers of two bytes
 
+float not_above(double value) {
+  const double finite = std::min<double>(value, std::numeric_limits<float>::max());
+  const auto rounded = static_cast<float>(finite);
+  return rounded > finite ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
 // The largest step that keeps the rounding within `bound`, rounded down to 16 bits.
 std::uint16_t step_within(double bound) {
-  const double step = std::min<double>(2 * bound, std::numeric_limits<float>::max());
-  auto rounded = static_cast<float>(step);
-  if (rounded > step) rounded = std::nextafter(rounded, 0.0f);
-  const auto half = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(rounded) >> 16);
+  const auto half = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(not_above(2 * bound)) >> 16);
   return std::clamp(half, kLeastStep, kLargestStep);
 }
 
@@ -58,7 +61,7 @@ void BoundedEncoder::choose_steps(const TensorView& tensor, BoundedBody& body) {
   std::transform(steps_.begin(), steps_.end(), inverse_steps_.begin(), [](float step) { return 1 / step; });
   bounds_.resize(steps_.size());
   for (std::size_t i = 0, at = 0; i < bounds_.size(); ++i, at = at + 1 == bounds.size() ? 0 : at + 1)
-    bounds_[i] = bounds[at];
+    bounds_[i] = not_above(bounds[at]);
 }
 
 BoundedSteps BoundedEncoder::steps_at(const TensorView& tensor, std::size_t element) const {
@@ -88,19 +91,19 @@ bool BoundedEncoder::should_predict(const TensorView& tensor) {
   return predicted < alone;
 }
 
-void BoundedEncoder::quantise(const TensorView& tensor, const float* before, std::size_t begin,
+void BoundedEncoder::quantise(const TensorView& tensor, bool predicted, std::size_t begin,
                               std::size_t count) {
   const std::size_t width = size_bytes(tensor.dtype);
   const BoundedSteps with = steps_at(tensor, begin);
   const BoundedLoops& loops = bounded_loops();
   std::byte* const out = decoded_.mutable_data() + begin * width;
   const float* const values = values_.data() + begin;
-  float indices[kBlock], decoded[kBlock];
+  float indices[kBlock], decoded[kBlock], before[kBlock];
+  if (predicted) to_float(out, tensor.dtype, static_cast<std::int64_t>(count), before);
   loops.round(values, with, count, indices, decoded);
   from_float(decoded, static_cast<std::int64_t>(count), tensor.dtype, out);
   to_float(out, tensor.dtype, static_cast<std::int64_t>(count), decoded);
-  loops.number(values, decoded, indices, before == nullptr ? nullptr : before + begin, with, count,
-               numbers_.data() + begin);
+  loops.number(values, decoded, indices, predicted ? before : nullptr, with, count, numbers_.data() + begin);
 }
 
 // Numbers as planes. What one byte does not hold is escaped from here on.
@@ -124,7 +127,7 @@ void BoundedEncoder::split(std::size_t number_bytes, std::size_t elements, std::
 
 void BoundedEncoder::escape(const TensorView& tensor, std::size_t begin, std::size_t count) {
   const std::uint16_t* const numbers = numbers_.data() + begin;
-  if (*std::min_element(numbers, numbers + count) != kEscape) return;
+  if (bounded_loops().least(numbers, count) != kEscape) return;
   const std::size_t width = size_bytes(tensor.dtype);
   for (std::size_t i = 0; i < count; ++i) {
     if (numbers[i] != kEscape) continue;
@@ -137,26 +140,21 @@ void BoundedEncoder::escape(const TensorView& tensor, std::size_t begin, std::si
 BoundedEncoder::Frame BoundedEncoder::encode(const TensorView& tensor) {
   const auto elements = static_cast<std::size_t>(tensor.elements());
   const std::size_t width = size_bytes(tensor.dtype);
-  const auto to_floats = [&](const std::byte* from, std::vector<float>& to) {
-    to.resize(std::max(to.size(), elements));
-    in_parts(pool_, elements, [&](std::size_t begin, std::size_t count) {
-      to_float(from + begin * width, tensor.dtype, static_cast<std::int64_t>(count), to.data() + begin);
-    });
-  };
-  to_floats(tensor.data, values_);
+  values_.resize(std::max(values_.size(), elements));
+  in_parts(pool_, elements, [&](std::size_t begin, std::size_t count) {
+    to_float(tensor.data + begin * width, tensor.dtype, static_cast<std::int64_t>(count),
+             values_.data() + begin);
+  });
   BoundedBody body;
   choose_steps(tensor, body);
   FrameHeader header{Mode::kBounded, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
-  if (should_predict(tensor)) {
-    header.previous = previous_;
-    to_floats(decoded_.view().data, before_);
-  }
+  if (should_predict(tensor)) header.previous = previous_;
   if (!same_matrix(decoded_, tensor.dtype, tensor.shape))
     decoded_ = Tensor::empty(tensor.dtype, tensor.shape);
   numbers_.resize(std::max(numbers_.size(), elements));
   in_parts(pool_, elements, [&](std::size_t begin, std::size_t count) {
     for (std::size_t at = 0; at < count; at += kBlock) {
-      quantise(tensor, header.previous ? before_.data() : nullptr, begin + at, std::min(kBlock, count - at));
+      quantise(tensor, header.previous.has_value(), begin + at, std::min(kBlock, count - at));
     }
   });
 

@@ -14,7 +14,7 @@ namespace pinion::codec {
 struct BoundedSteps {
   const float* steps;
   const float* inverse_steps;
-  const double* bounds;
+  const float* bounds;
 };
 
 struct BoundedLoops {
@@ -25,6 +25,8 @@ struct BoundedLoops {
   // by more than the bound or the number takes more than two bytes. `before` may be null.
   void (*number)(const float* values, const float* decoded, const float* indices, const float* before,
                  const BoundedSteps& with, std::size_t count, std::uint16_t* numbers);
+  // The least of the numbers: kEscape if there is one.
+  std::uint16_t (*least)(const std::uint16_t* numbers, std::size_t count);
   // What numbers stand for; any float for kEscape.
   void (*restore)(const std::uint16_t* numbers, const float* before, const float* steps, std::size_t count,
                   float* values);
