@@ -120,6 +120,8 @@ class StreamEncoder final : public Encoder {
   }
 
   Result<EncodedFrame> encode_in_groups(const TensorView& tensor) {
+    // Short rows have more scales than they are worth.
+    if (group_body_bytes(profile_.mode, tensor.shape) >= tensor.bytes()) return encode_exact(tensor);
     EncodedFrame encoded;
     PINION_TRY(encoded.frame, encode_groups(profile_.mode, tensor, pool_));
     const FrameHeader header{profile_.mode, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};

@@ -89,35 +89,6 @@ std::vector<std::uint8_t> classes_of_channels(const PlaneInput& plane) {
   return class_of;
 }
 
-// By the mean of the bytes that come with a context in a sample; contexts with larger bytes weigh more. One
-// that does not occur is classed like the one before it.
-std::vector<std::uint8_t> classes_of_contexts(const PlaneInput& plane) {
-  std::array<std::uint64_t, kContexts> counts{}, sums{};
-  for_each_sampled(plane.bytes.size(), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      ++counts[plane.contexts[i]];
-      sums[plane.contexts[i]] += plane.bytes[i];
-    }
-  });
-  std::vector<std::pair<std::uint64_t, std::size_t>> keyed;
-  std::array<double, kContexts> weights{};
-  for (std::size_t c = 0; c < kContexts; ++c) {
-    if (counts[c] == 0) continue;
-    constexpr std::uint64_t kUnits = 1 << 16;
-    keyed.emplace_back(sums[c] * kUnits / counts[c], c);
-    const auto mean = static_cast<float>(keyed.back().first) / kUnits;
-    weights[c] = static_cast<double>(counts[c]) * fast_log2(1.05f + mean);
-  }
-  std::vector<std::uint8_t> class_of(kContexts);
-  share_out(keyed, weights, class_of);
-  std::uint8_t last = class_of[keyed.front().second];
-  for (std::size_t c = 0; c < kContexts; ++c) {
-    if (counts[c] == 0) class_of[c] = last;
-    last = class_of[c];
-  }
-  return class_of;
-}
-
 // Exact counts over the whole plane.
 std::unique_ptr<Histograms> count_all(const PlaneInput& plane, const PlaneCoding& coding, ChunkPool& pool) {
   const SymbolClasses classes(coding, static_cast<std::int64_t>(plane.channels), kPartElements);
@@ -128,10 +99,10 @@ std::unique_ptr<Histograms> count_all(const PlaneInput& plane, const PlaneCoding
     const std::size_t begin = part * kPartElements,
                       count = std::min(kPartElements, plane.bytes.size() - begin);
     const std::uint8_t* bytes = plane.bytes.data() + begin;
-    std::vector<std::uint8_t> scratch(plane.contexts == nullptr ? 0 : count);
     const std::uint8_t* class_of =
-        classes.at(static_cast<std::int64_t>(begin), count,
-                   plane.contexts == nullptr ? nullptr : plane.contexts + begin, scratch.data());
+        coding.kind == PlaneKind::kByContext
+            ? plane.contexts->of_element + begin
+            : classes.at(static_cast<std::int64_t>(begin), count, nullptr, nullptr);
     // Two, so that equal neighbours do not wait for one counter.
     const std::size_t used = std::max<std::size_t>(1, coding.tables.size());
     std::vector<std::uint32_t> counts(2 * used * kMaxAlphabet);
@@ -160,8 +131,8 @@ void halve(Histograms& counts, std::size_t classes) {
   }
 }
 
-// Drops classes without symbols.
-void compact(Histograms& counts, std::size_t classes, std::vector<std::uint8_t>& class_of) {
+// Drops classes without symbols; says what became of each.
+std::array<std::uint8_t, kMaxByteClasses> compact(Histograms& counts, std::size_t classes) {
   std::array<std::uint8_t, kMaxByteClasses> renamed{};
   std::uint8_t next = 0;
   for (std::size_t k = 0; k < classes; ++k) {
@@ -169,7 +140,8 @@ void compact(Histograms& counts, std::size_t classes, std::vector<std::uint8_t>&
     const bool used = std::any_of(counts[k].begin(), counts[k].end(), [](auto n) { return n > 0; });
     if (used) counts[next++] = counts[k];
   }
-  for (std::uint8_t& k : class_of) k = std::min(renamed[k], static_cast<std::uint8_t>(next - 1));
+  for (std::uint8_t& k : renamed) k = std::min(k, static_cast<std::uint8_t>(next - 1));
+  return renamed;
 }
 
 }  // namespace
@@ -178,6 +150,36 @@ double entropy_bits(std::span<const std::uint32_t> counts) {
   Histogram wide;
   std::copy(counts.begin(), counts.end(), wide.begin());
   return entropy_of(wide);
+}
+
+// By the mean of the bytes that come with a context in a sample; contexts with larger bytes weigh more. One
+// that does not occur is classed like the one before it.
+std::vector<std::uint8_t> choose_context_classes(std::span<const std::uint8_t> plane,
+                                                 const std::uint8_t* contexts) {
+  std::array<std::uint64_t, kContexts> counts{}, sums{};
+  for_each_sampled(plane.size(), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      ++counts[contexts[i]];
+      sums[contexts[i]] += plane[i];
+    }
+  });
+  std::vector<std::pair<std::uint64_t, std::size_t>> keyed;
+  std::array<double, kContexts> weights{};
+  for (std::size_t c = 0; c < kContexts; ++c) {
+    if (counts[c] == 0) continue;
+    constexpr std::uint64_t kUnits = 1 << 16;
+    keyed.emplace_back(sums[c] * kUnits / counts[c], c);
+    const auto mean = static_cast<float>(keyed.back().first) / kUnits;
+    weights[c] = static_cast<double>(counts[c]) * fast_log2(2 + mean);
+  }
+  std::vector<std::uint8_t> class_of(kContexts);
+  share_out(keyed, weights, class_of);
+  std::uint8_t last = class_of[keyed.front().second];
+  for (std::size_t c = 0; c < kContexts; ++c) {
+    if (counts[c] == 0) class_of[c] = last;
+    last = class_of[c];
+  }
+  return class_of;
 }
 
 PlaneChoice choose_plane_coding(const PlaneInput& plane, ChunkPool& pool) {
@@ -195,7 +197,7 @@ PlaneChoice choose_plane_coding(const PlaneInput& plane, ChunkPool& pool) {
                           elements / plane.channels >= kMinRows;
   PlaneCoding finest;
   finest.kind = by_context ? PlaneKind::kByContext : PlaneKind::kByChannel;
-  if (by_context) finest.class_of = classes_of_contexts(plane);
+  if (by_context) finest.class_of = plane.contexts->of_context;
   if (by_channel) finest.class_of = classes_of_channels(plane);
   std::size_t classes = finest.class_of.empty() ? 1 : kMaxByteClasses;
   finest.tables.resize(classes);
@@ -219,10 +221,11 @@ PlaneChoice choose_plane_coding(const PlaneInput& plane, ChunkPool& pool) {
 
   choice.coding.kind = best_classes == 1 ? PlaneKind::kByChannel : finest.kind;
   if (best_classes > 1) {
+    const auto renamed = compact(best, best_classes);
+    for (std::size_t k = 0; k < kMaxByteClasses; ++k)
+      choice.merged[k] = renamed[k / (kMaxByteClasses / best_classes)];
     choice.coding.class_of = std::move(finest.class_of);
-    for (std::uint8_t& k : choice.coding.class_of)
-      k = static_cast<std::uint8_t>(k / (kMaxByteClasses / best_classes));
-    compact(best, best_classes, choice.coding.class_of);
+    for (std::uint8_t& k : choice.coding.class_of) k = choice.merged[k];
     best_classes = 1u + *std::max_element(choice.coding.class_of.begin(), choice.coding.class_of.end());
     if (best_classes == 1 && choice.coding.kind == PlaneKind::kByChannel) choice.coding.class_of.clear();
   }

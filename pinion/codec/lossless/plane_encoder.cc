@@ -23,7 +23,7 @@ int choose_lanes_log2(const std::vector<PlaneChoice>& planes, std::size_t chunks
 
 }  // namespace
 
-void PlaneEncoder::encode_chunks(const PlanesInput& input, std::size_t plane, const PlaneCoding& coding,
+void PlaneEncoder::encode_chunks(const PlanesInput& input, std::size_t plane, const PlaneChoice& choice,
                                  int lanes) {
   const std::size_t chunks = (input.elements - 1) / kChunkElements + 1;
   const std::size_t bound = byte_chunk_bound(std::min(input.elements, kChunkElements), lanes);
@@ -33,30 +33,56 @@ void PlaneEncoder::encode_chunks(const PlanesInput& input, std::size_t plane, co
     slots.room = chunks * bound;
     slots.bytes = std::make_unique_for_overwrite<std::byte[]>(slots.room);
   }
+  const PlaneCoding& coding = choice.coding;
+  const bool by_context = coding.kind == PlaneKind::kByContext;
   ByteEncodeTables tables;
-  tables.build(coding.tables);
+  if (by_context) {
+    // A table for each of the finest classes, so that elements need not be classed anew.
+    std::vector<Frequencies> of_finest;
+    for (const std::uint8_t k : choice.merged) of_finest.push_back(coding.tables[k]);
+    tables.build(of_finest);
+  } else {
+    tables.build(coding.tables);
+  }
   const SymbolClasses classes(coding, static_cast<std::int64_t>(input.channels), kChunkElements);
   pool_.run(chunks, [&](std::size_t chunk, std::size_t worker) {
     const std::size_t begin = chunk * kChunkElements,
                       count = std::min(kChunkElements, input.elements - begin);
-    WorkerScratch& scratch = workers_[worker];
-    scratch.classes.resize(kChunkElements);
     const std::uint8_t* class_of =
-        classes.at(static_cast<std::int64_t>(begin), count,
-                   input.contexts == nullptr ? nullptr : input.contexts + begin, scratch.classes.data());
+        by_context ? classes_.data() + begin
+                   : classes.at(static_cast<std::int64_t>(begin), count, nullptr, nullptr);
     slots.sizes[chunk] = encode_byte_chunk({input.planes[plane] + begin, count}, {lanes, class_of}, tables,
-                                           path_, scratch.words, slots.bytes.get() + chunk * bound);
+                                           path_, words_[worker], slots.bytes.get() + chunk * bound);
+  });
+}
+
+void PlaneEncoder::class_elements(const PlanesInput& input, const std::vector<std::uint8_t>& of_context) {
+  classes_.resize(std::max(classes_.size(), input.elements));
+  pool_.run((input.elements - 1) / kChunkElements + 1, [&](std::size_t chunk, std::size_t) {
+    const std::size_t begin = chunk * kChunkElements;
+    const std::size_t end = std::min(input.elements, begin + kChunkElements);
+    const std::uint8_t* const map = of_context.data();
+    std::uint8_t* const to = classes_.data();
+    for (std::size_t i = begin; i < end; ++i) to[i] = map[input.contexts[i]];
   });
 }
 
 std::vector<ByteSpan> PlaneEncoder::encode(const PlanesInput& input) {
   const std::size_t chunks = (input.elements - 1) / kChunkElements + 1;
-  workers_.resize(pool_.threads());
+  words_.resize(pool_.threads());
   slots_.resize(std::max(slots_.size(), input.planes.size()));
+  ContextClasses contexts{{}, nullptr};
+  if (input.contexts != nullptr) {
+    contexts.of_context = choose_context_classes({input.planes.front(), input.elements}, input.contexts);
+    class_elements(input, contexts.of_context);
+    contexts.of_element = classes_.data();
+  }
   std::vector<PlaneChoice> choices;
   for (const std::uint8_t* plane : input.planes) {
-    choices.push_back(choose_plane_coding(
-        {.bytes = {plane, input.elements}, .channels = input.channels, .contexts = input.contexts}, pool_));
+    choices.push_back(choose_plane_coding({.bytes = {plane, input.elements},
+                                           .channels = input.channels,
+                                           .contexts = input.contexts == nullptr ? nullptr : &contexts},
+                                          pool_));
   }
   const int lanes_log2 = choose_lanes_log2(choices, chunks);
   const int lanes = 1 << lanes_log2;
@@ -70,7 +96,7 @@ std::vector<ByteSpan> PlaneEncoder::encode(const PlanesInput& input) {
     if (choices[p].coding.kind == PlaneKind::kRaw)
       parts.push_back(std::as_bytes(std::span(input.planes[p], input.elements)));
     if (!choices[p].coding.is_coded()) continue;
-    encode_chunks(input, p, choices[p].coding, lanes);
+    encode_chunks(input, p, choices[p], lanes);
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       write_varint(head, slots_[p].sizes[chunk]);
       parts.emplace_back(slots_[p].bytes.get() + chunk * bound, slots_[p].sizes[chunk]);

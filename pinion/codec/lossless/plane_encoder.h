@@ -28,23 +28,21 @@ class PlaneEncoder {
   std::vector<ByteSpan> encode(const PlanesInput& input);
 
  private:
-  void encode_chunks(const PlanesInput& input, std::size_t plane, const PlaneCoding& coding, int lanes);
+  void encode_chunks(const PlanesInput& input, std::size_t plane, const PlaneChoice& choice, int lanes);
+  void class_elements(const PlanesInput& input, const std::vector<std::uint8_t>& of_context);
 
   struct Slots {  // what the chunks of one plane became, each at the start of its slot
     std::unique_ptr<std::byte[]> bytes;
     std::size_t room = 0;
     std::vector<std::size_t> sizes;
   };
-  struct WorkerScratch {
-    std::vector<std::uint16_t> words;
-    std::vector<std::uint8_t> classes;
-  };
 
   ChunkPool& pool_;
   CpuPath path_;
   Bytes head_;
-  std::vector<Slots> slots_;  // of each plane
-  std::vector<WorkerScratch> workers_;
+  std::vector<Slots> slots_;                       // of each plane
+  std::vector<std::uint8_t> classes_;              // of each element, where there are contexts
+  std::vector<std::vector<std::uint16_t>> words_;  // of each worker
 };
 
 }  // namespace pinion::codec
