@@ -1,5 +1,7 @@
 #include "pinion/codec/chunk_pool.h"
 
+#include <system_error>
+
 namespace pinion::codec {
 
 ChunkPool::~ChunkPool() {
@@ -42,8 +44,12 @@ void ChunkPool::run(std::size_t count, const Work& work) {
   work_ = &work;
   next_ = 0;
   count_ = count;
-  while (helpers_.size() + 1 < threads_) {
-    helpers_.emplace_back([this, worker = helpers_.size() + 1] { help(worker); });
+  try {
+    while (helpers_.size() + 1 < threads_) {
+      helpers_.emplace_back([this, worker = helpers_.size() + 1] { help(worker); });
+    }
+  } catch (const std::system_error&) {
+    // The system has no more threads: those that are here do the work.
   }
   changed_.notify_all();
   take(lock, 0);
