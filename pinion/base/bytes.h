@@ -83,11 +83,10 @@ class ByteWriter {
     std::memcpy(bytes_.data() + at, &value, sizeof(T));
   }
 
-  void write_bytes(ByteSpan from) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize(at + from.size());
-    if (!from.empty()) std::memcpy(bytes_.data() + at, from.data(), from.size());
-  }
+  void write_bytes(ByteSpan from) { bytes_.insert(bytes_.end(), from.begin(), from.end()); }
+
+  // Makes room for `bytes` more, where it is known how many will come.
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes_.size() + bytes); }
 
   // Overwrites a field written before, such as a length that is known only at the end.
   template <class T>

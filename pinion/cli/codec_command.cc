@@ -39,7 +39,8 @@ Result<std::string> bench(const Options& options) {
 }
 
 constexpr const char* kModes =
-    "raw, lossless, fidelity:DB (such as fidelity:20) or cos:VALUE (such as cos:.995)";
+    "raw, lossless, bounded:ERROR or bounded:rel:ERROR (of each channel's root mean square), int8, int4, "
+    "fidelity:DB (such as fidelity:20) or cos:VALUE (such as cos:.995)";
 constexpr const char* kSequence =
     "Tensors whose names differ only in a last .tN are successive steps of one stream";
 

@@ -10,8 +10,10 @@ void SplitFlags::add_to(CLI::App& command) {
                   "First block of each worker, such as 3 or 2,5; 0: no block here; all: no worker; auto")
       ->capture_default_str();
   command
-      .add_option("--codec", codec,
-                  "How states cross the wire: raw, lossless, fidelity:DB, cos:C or calibrated:DB")
+      .add_option(
+          "--codec", codec,
+          "How states cross the wire: raw, lossless, bounded:E, bounded:rel:E, int8, int4, fidelity:DB, "
+          "cos:C or calibrated:DB")
       ->envname("PINION_CODEC")
       ->capture_default_str();
   command.add_option("--calibration", calibration,

@@ -13,6 +13,7 @@ namespace {
 
 using transport::Blob;
 
+// Stages are not sent the velocity of every step, so no frame may need an earlier one.
 constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
 
 // What the latents cost when they are sent as a difference.

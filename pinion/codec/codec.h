@@ -23,6 +23,9 @@ enum class Mode : std::uint8_t {
   kRaw = 0,
   kLossless = 1,
   kFidelity = 2,
+  kBounded = 3,
+  kInt8 = 4,
+  kInt4 = 5,
   kCalibrated = 6,  // has classes of its own: pinion/codec/calibrated/calibrated_codec.h
 };
 
@@ -34,10 +37,15 @@ struct Profile {
   // kFidelity: target signal-to-noise ratio in dB of the centred tensor (means
   // removed per channel). kCalibrated: of the model's output.
   double target_snr_db = 20.0;
+  // kBounded: the largest error of any element, or of a channel's elements in units of the root of their
+  // mean square.
+  double error_bound = 0;
+  bool bound_is_relative = false;
 };
 
-// "raw", "lossless", "calibrated:30" (dB), "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995"
-// (centred cosine of the whole tensor, SNR = -10 log10(1 - cos^2)).
+// "raw", "lossless", "bounded:.01" (every element within .01), "bounded:rel:.01" (within .01 of its channel's
+// root mean square), "int8", "int4", "calibrated:30" (dB), "fidelity:20" (dB) or "fidelity:cos:.995" /
+// "cos:.995" (centred cosine of the whole tensor, SNR = -10 log10(1 - cos^2)).
 Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 
@@ -46,6 +54,7 @@ std::string to_string(const Profile& profile);
 // original about its channels' means (over the rows) over that of the
 // difference: an error of a mean counts. The cosine is centred: between both
 // tensors, each minus its own channels' means. Infinite and 1 for exact modes.
+// Elements that are not finite stay as they are and do not count.
 struct FrameStats {
   std::size_t frame_bytes = 0;
   std::size_t basis_bytes = 0;   // of the basis sent with this frame, 0 if none was
@@ -68,12 +77,19 @@ struct EncodedFrame {
   FrameStats stats;
 };
 
+struct EncoderOptions {
+  int threads = 1;  // that share the chunks of a tensor (not in kFidelity); 1: the caller's alone. Frames
+                    // do not depend on it.
+  bool measured = true;  // fill snr_db, cosine and max_error of kBounded, kInt8 and kInt4, which takes longer
+                         // than coding; otherwise they stay 0
+};
+
 class Encoder {
  public:
-  static Result<std::unique_ptr<Encoder>> create(const Profile& profile);
+  static Result<std::unique_ptr<Encoder>> create(const Profile& profile, const EncoderOptions& options = {});
   virtual ~Encoder() = default;
 
-  // Encodes the next tensor of the stream. Lossy modes refuse NaN and infinity.
+  // Encodes the next tensor of the stream. kFidelity, kInt8 and kInt4 refuse NaN and infinity.
   virtual Result<EncodedFrame> encode(const TensorView& tensor) = 0;
 
   // The next frame will not refer to earlier ones (after a lost frame or a
@@ -104,14 +120,16 @@ struct DecodeLimits {
 
 class Decoder {
  public:
-  static std::unique_ptr<Decoder> create();
+  // `threads` share the chunks of a tensor (not in kFidelity); 1: the caller's alone.
+  static std::unique_ptr<Decoder> create(int threads = 1);
   virtual ~Decoder() = default;
 
   // Adds a basis asset; kept for the decoder's life. Adding one that is held
   // already does nothing. At most 64 Mi coefficients in all (kTooLarge).
   virtual Result<void> add_basis(ByteSpan basis) = 0;
 
-  // Decodes the next frame of the stream. kNotFound: it needs a basis or an
+  // Decodes the next frame of the stream. The tensor may share its memory with the decoder's state, so it is
+  // for reading only. kNotFound: it needs a basis or an
   // earlier frame that is not here. kUnsupported: it is of mode kCalibrated.
   virtual Result<Tensor> decode(ByteSpan frame, const DecodeLimits& limits) = 0;
 };

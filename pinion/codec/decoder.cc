@@ -2,11 +2,13 @@
 #include <map>
 
 #include "pinion/base/sha256.h"
+#include "pinion/codec/bounded/bounded_codec.h"
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/entropy/bit_stream.h"
 #include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/fidelity/fidelity_decoder.h"
-#include "pinion/codec/lossless/lossless.h"
+#include "pinion/codec/groups/group_codec.h"
+#include "pinion/codec/lossless/lossless_codec.h"
 
 namespace pinion::codec {
 namespace {
@@ -27,6 +29,8 @@ Result<Tensor> decode_raw(const ParsedFrame& frame) {
 
 class StreamDecoder final : public Decoder {
  public:
+  explicit StreamDecoder(int threads) : pool_(threads) {}
+
   Result<void> add_basis(ByteSpan asset) override {
     if (bases_.contains(basis_id(asset))) return {};
     PINION_TRY(const auto basis, decode_basis(asset, kMaxBasisCoefficients - coefficients_));
@@ -42,9 +46,14 @@ class StreamDecoder final : public Decoder {
       case Mode::kRaw:
         return decode_raw(frame);
       case Mode::kLossless:
-        return decode_lossless(frame.header, frame.body);
+        return lossless_.decode(frame);
       case Mode::kFidelity:
         return decode_inter(frame);
+      case Mode::kBounded:
+        return bounded_.decode(frame);
+      case Mode::kInt8:
+      case Mode::kInt4:
+        return decode_groups(frame.header, frame.body, pool_);
       case Mode::kCalibrated:
         break;  // parse_frame refused it
     }
@@ -72,11 +81,14 @@ class StreamDecoder final : public Decoder {
   std::uint64_t coefficients_ = 0;
   std::optional<StreamState> state_;
   IndexTables tables_;
+  ChunkPool pool_;
+  LosslessDecoder lossless_{pool_};
+  BoundedDecoder bounded_{pool_};
 };
 
 }  // namespace
 
-std::unique_ptr<Decoder> Decoder::create() { return std::make_unique<StreamDecoder>(); }
+std::unique_ptr<Decoder> Decoder::create(int threads) { return std::make_unique<StreamDecoder>(threads); }
 
 Result<FrameInfo> inspect(ByteSpan bytes, const DecodeLimits& limits) {
   PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits));

@@ -9,9 +9,11 @@
 namespace pinion::codec {
 namespace {
 
+constexpr std::size_t kMaxHeaderBytes = 128;  // before the body
+
 Result<Mode> mode_from_code(std::uint8_t code) {
   const auto mode = static_cast<Mode>(code);
-  if (mode <= Mode::kFidelity || mode == Mode::kCalibrated) return mode;
+  if (mode <= Mode::kCalibrated) return mode;
   return Error{Errc::kUnsupported, "coded frame of unknown mode " + std::to_string(code),
                "it was written by a newer version"};
 }
@@ -24,10 +26,30 @@ bool mode_allows(Mode mode, DType dtype) {
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 ||
              dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
     case Mode::kFidelity:
+    case Mode::kBounded:
+    case Mode::kInt8:
+    case Mode::kInt4:
     case Mode::kCalibrated:
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
   }
   return false;
+}
+
+// The flags that frames of a mode may have.
+int flags_of(Mode mode) {
+  switch (mode) {
+    case Mode::kRaw:
+    case Mode::kInt8:
+    case Mode::kInt4:
+      return 0;
+    case Mode::kLossless:
+    case Mode::kBounded:
+      return kFlagPrevious;
+    case Mode::kFidelity:
+    case Mode::kCalibrated:
+      return kFlagBasis | kFlagPrevious;
+  }
+  return 0;
 }
 
 Result<Shape> read_shape(ByteReader& in) {
@@ -69,18 +91,11 @@ Result<void> check_limits(const FrameHeader& header, const DecodeLimits& limits)
   return {};
 }
 
-}  // namespace
-
-std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
-
-std::int64_t rows_of(const Shape& shape) {
-  const std::int64_t channels = channels_of(shape);
-  return channels == 0 ? 0 : shape.elements() / channels;
-}
-
-Bytes write_frame(const FrameHeader& header, ByteSpan body) {
+// All fields before the body, and room for the rest.
+ByteWriter begin_frame(const FrameHeader& header, std::size_t body_bytes) {
   PINION_ASSERT(mode_allows(header.mode, header.dtype));
   ByteWriter out;
+  out.reserve(kMaxHeaderBytes + body_bytes + kChecksumBytes);
   out.write_bytes(std::as_bytes(std::span(kFrameMagic)));
   out.write(kFormatVersion);
   out.write(static_cast<std::uint8_t>(header.mode));
@@ -90,12 +105,61 @@ Bytes write_frame(const FrameHeader& header, ByteSpan body) {
   out.write(static_cast<std::uint8_t>(header.shape.rank()));
   for (const std::int64_t extent : header.shape.extents())
     write_varint(out, static_cast<std::uint64_t>(extent));
-  write_varint(out, body.size());
+  write_varint(out, body_bytes);
   if (header.basis) out.write_bytes(*header.basis);
   if (header.previous) out.write(*header.previous);
-  out.write_bytes(body);
+  return out;
+}
+
+}  // namespace
+
+std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
+
+std::int64_t rows_of(const Shape& shape) {
+  const std::int64_t channels = channels_of(shape);
+  return channels == 0 ? 0 : shape.elements() / channels;
+}
+
+bool same_matrix(const Tensor& tensor, DType dtype, const Shape& shape) {
+  return tensor.defined() && tensor.dtype() == dtype && rows_of(tensor.shape()) == rows_of(shape) &&
+         channels_of(tensor.shape()) == channels_of(shape);
+}
+
+Bytes write_frame(const FrameHeader& header, ByteSpan body) {
+  return write_frame_of_parts(header, {&body, 1});
+}
+
+Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> body_parts) {
+  std::size_t body_bytes = 0;
+  for (const ByteSpan part : body_parts) body_bytes += part.size();
+  ByteWriter out = begin_frame(header, body_bytes);
+  for (const ByteSpan part : body_parts) out.write_bytes(part);
   out.write(crc32c(out.view()));
   return std::move(out).take();
+}
+
+PendingFrame::PendingFrame(const FrameHeader& header, std::size_t body_bytes)
+    : bytes_(begin_frame(header, body_bytes).take()), body_at_(bytes_.size()) {
+  bytes_.resize(body_at_ + body_bytes);
+}
+
+Bytes PendingFrame::finish() && {
+  const std::uint32_t checksum = crc32c(bytes_);
+  const auto field = std::as_bytes(std::span(&checksum, 1));
+  bytes_.insert(bytes_.end(), field.begin(), field.end());
+  return std::move(bytes_);
+}
+
+std::uint32_t frame_checksum(ByteSpan frame) {
+  PINION_ASSERT(frame.size() >= kChecksumBytes);
+  std::uint32_t stored;
+  std::memcpy(&stored, frame.data() + frame.size() - kChecksumBytes, sizeof(stored));
+  return stored;
+}
+
+Error previous_frame_not_here() {
+  return Error{Errc::kNotFound, "coded frame predicts from a frame that is not here",
+               "ask the sender to restart the stream"};
 }
 
 Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated) {
@@ -129,8 +193,7 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool
                  ""};
   }
   parsed.header.dtype = *known;
-  const bool may_depend = parsed.header.mode == Mode::kFidelity || parsed.header.mode == Mode::kCalibrated;
-  if (flags > (may_depend ? kFlagBasis | kFlagPrevious : 0)) {
+  if ((flags & ~flags_of(parsed.header.mode)) != 0) {
     return Error{Errc::kBadFormat, "coded frame has reserved flags set: " + std::to_string(flags), ""};
   }
   PINION_TRY(parsed.header.shape, read_shape(in));
@@ -154,6 +217,10 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool
   if (parsed.header.shape.elements() == 0 && body_bytes != 0) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a body", ""};
   }
+  if (parsed.header.shape.elements() == 0 && parsed.header.mode == Mode::kLossless &&
+      parsed.header.previous) {
+    return Error{Errc::kBadFormat, "coded frame of an empty tensor predicts from another", ""};
+  }
   if (parsed.header.shape.elements() == 0 && parsed.header.mode == Mode::kFidelity) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a mode that needs elements", ""};
   }
@@ -161,11 +228,7 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool
 }
 
 Result<void> verify_checksum(ByteSpan frame) {
-  PINION_ASSERT(frame.size() >= kChecksumBytes);
-  const ByteSpan content = frame.first(frame.size() - kChecksumBytes);
-  std::uint32_t stored;
-  std::memcpy(&stored, frame.data() + content.size(), sizeof(stored));
-  if (crc32c(content) == stored) return {};
+  if (crc32c(frame.first(frame.size() - kChecksumBytes)) == frame_checksum(frame)) return {};
   return Error{Errc::kBadFormat, "coded frame is damaged: its checksum does not match", "send it again"};
 }
 

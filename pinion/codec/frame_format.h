@@ -41,8 +41,27 @@ std::int64_t channels_of(const Shape& shape);
 // All other axes; 0 if any extent is 0.
 std::int64_t rows_of(const Shape& shape);
 
-// A whole frame around `body`.
+// Whether the tensor has that type and those rows and channels; an undefined one has none.
+bool same_matrix(const Tensor& tensor, DType dtype, const Shape& shape);
+
+// A whole frame around `body`, or around its parts.
 Bytes write_frame(const FrameHeader& header, ByteSpan body);
+Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> body_parts);
+
+// A frame whose body is written in place.
+class PendingFrame {
+ public:
+  PendingFrame(const FrameHeader& header, std::size_t body_bytes);
+  std::span<std::byte> body() { return std::span(bytes_).subspan(body_at_); }
+  Bytes finish() &&;
+
+ private:
+  Bytes bytes_;
+  std::size_t body_at_ = 0;
+};
+
+// The last field of a frame that write_frame() made.
+std::uint32_t frame_checksum(ByteSpan frame);
 
 struct ParsedFrame {
   FrameHeader header;
@@ -55,6 +74,9 @@ struct ParsedFrame {
 // `with_calibrated` a frame of that mode is kUnsupported, as an unknown one is:
 // it cannot be decoded outside its stream.
 Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated = true);
+
+// kNotFound: what a decoder says to a frame that predicts from one that it does not hold.
+Error previous_frame_not_here();
 
 // kBadFormat unless the stored checksum is right. `frame` is the whole frame
 // that was parsed.

@@ -10,8 +10,9 @@ constexpr double kMaxTargetDb = 100;
 
 Error unknown_profile(std::string_view text) {
   return Error{Errc::kInvalidArgument, "unknown codec mode '" + std::string(text) + "'",
-               "use raw, lossless, fidelity:DB (such as fidelity:20), "
-               "cos:VALUE (such as cos:.995) or calibrated:DB (such as calibrated:30)"};
+               "use raw, lossless, bounded:ERROR, bounded:rel:ERROR (such as bounded:rel:.01), int8, int4, "
+               "fidelity:DB (such as fidelity:20), cos:VALUE (such as cos:.995) or calibrated:DB (such as "
+               "calibrated:30)"};
 }
 
 std::optional<double> parse_number(std::string_view text) {
@@ -37,6 +38,12 @@ std::string_view name(Mode mode) {
       return "lossless";
     case Mode::kFidelity:
       return "fidelity";
+    case Mode::kBounded:
+      return "bounded";
+    case Mode::kInt8:
+      return "int8";
+    case Mode::kInt4:
+      return "int4";
     case Mode::kCalibrated:
       return "calibrated";
   }
@@ -45,13 +52,23 @@ std::string_view name(Mode mode) {
 
 Result<Profile> parse_profile(std::string_view text) {
   if (text == "raw") return Profile{Mode::kRaw, 0};
-  if (text == "lossless") return Profile{Mode::kLossless, 0};
+  for (const Mode mode : {Mode::kLossless, Mode::kInt8, Mode::kInt4}) {
+    if (text == name(mode)) return Profile{mode, 0};
+  }
   std::string_view rest = text;
   const auto eat = [&rest](std::string_view prefix) {
     if (!rest.starts_with(prefix)) return false;
     rest.remove_prefix(prefix.size());
     return true;
   };
+  if (eat("bounded:")) {
+    const bool relative = eat("rel:");
+    const std::optional<double> bound = parse_number(rest);
+    if (!bound) return unknown_profile(text);
+    if (*bound > 0) return Profile{Mode::kBounded, 0, *bound, relative};
+    return Error{Errc::kInvalidArgument, "the error bound in '" + std::string(text) + "' is out of range",
+                 "choose more than 0"};
+  }
   const Mode mode = eat("calibrated:") ? Mode::kCalibrated : Mode::kFidelity;
   const bool has_name = mode == Mode::kCalibrated || eat("fidelity:");
   if (mode == Mode::kFidelity && eat("cos:")) {
@@ -66,14 +83,21 @@ Result<Profile> parse_profile(std::string_view text) {
 }
 
 std::string to_string(const Profile& profile) {
-  if (profile.mode != Mode::kFidelity && profile.mode != Mode::kCalibrated) {
-    return std::string(name(profile.mode));
+  const auto with_number = [&](std::string_view separator, double number) {
+    std::array<char, 32> digits{};
+    const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+    PINION_ASSERT(error == std::errc{});
+    return std::string(name(profile.mode)) + std::string(separator) + std::string(digits.data(), end);
+  };
+  switch (profile.mode) {
+    case Mode::kFidelity:
+    case Mode::kCalibrated:
+      return with_number(":", profile.target_snr_db);
+    case Mode::kBounded:
+      return with_number(profile.bound_is_relative ? ":rel:" : ":", profile.error_bound);
+    default:
+      return std::string(name(profile.mode));
   }
-  std::array<char, 32> digits{};
-  const auto [end, error] =
-      std::to_chars(digits.data(), digits.data() + digits.size(), profile.target_snr_db);
-  PINION_ASSERT(error == std::errc{});
-  return std::string(name(profile.mode)) + ":" + std::string(digits.data(), end);
 }
 
 }  // namespace pinion::codec

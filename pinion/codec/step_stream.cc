@@ -10,6 +10,8 @@ namespace {
 constexpr double kVelocityMarginDb = 12;  // docs/protocol.md, section 5
 constexpr double kMaxVelocityDb = 60;     // float16 holds no more
 
+bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
+
 // A stream without latents is given none.
 StepContext fitted(StepContext context, std::size_t latents) {
   if (latents == 0) context.latents = context.previous_latents = {};
@@ -34,7 +36,7 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {
     PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases));
-    if (!own.keeps_decoded) return sender;
+    if (!own.keeps_decoded || is_exact(own.profile.mode)) return sender;
     sender.twin_ = Decoder::create();
     for (const Bytes& basis : bases.load(own.place)) static_cast<void>(sender.twin_->add_basis(basis));
     return sender;
@@ -79,6 +81,7 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
     if (!encoded.basis.empty()) PINION_TRY_VOID(twin_->add_basis(encoded.basis));
     PINION_TRY(decoded_, twin_->decode(encoded.frame, {.max_tensor_bytes = tensor.bytes()}));
   }
+  if (settings_.keeps_decoded && is_exact(settings_.profile.mode)) decoded_ = tensor;
   return encoded;
 }
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "pinion/base/float_formats.h"
+#include "pinion/codec/frame_format.h"
 #include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
@@ -11,34 +12,87 @@ namespace {
 
 constexpr double kNothing = 1e-12;  // of the original's energy: what sums in double precision leave of none
 
+// Sums over rows, and what they come to. `means` are those of the original's channels.
+class ErrorSums {
+ public:
+  explicit ErrorSums(std::span<const double> means) : means_(means), other_sums_(means.size()) {}
+
+  void add_row(const float* original, const float* decoded) {
+    vector_loops().measure(original, decoded, means_.data(), means_.size(), sums_, other_sums_.data());
+    ++rows_;
+  }
+
+  void finish(FrameStats& stats) const {
+    stats.max_error = sums_.largest;
+    if (sums_.error == 0) {
+      stats.snr_db = std::numeric_limits<double>::infinity();
+      stats.cosine = 1;
+      return;
+    }
+    double other = sums_.other;  // about its own means
+    for (const double sum : other_sums_) other -= sum * sum / static_cast<double>(rows_);
+    stats.snr_db = 10 * std::log10(sums_.signal / sums_.error);
+    // The original's deviations sum to zero, so the other's means do not show in the product.
+    stats.cosine = other > kNothing * sums_.signal ? sums_.cross / std::sqrt(sums_.signal * other) : 0;
+  }
+
+ private:
+  std::span<const double> means_;
+  std::vector<double> other_sums_;  // of each channel, about the original's mean
+  RowSums sums_;
+  std::size_t rows_ = 0;
+};
+
+FrameStats sizes_of(const TensorView& decoded) {
+  FrameStats stats;
+  stats.elements = decoded.elements();
+  stats.tensor_bytes = decoded.bytes();
+  return stats;
+}
+
 }  // namespace
 
 FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
   const Matrix& values = original.values;
-  FrameStats stats;
-  stats.elements = decoded.elements();
-  stats.tensor_bytes = decoded.bytes();
-  RowSums sums;
-  std::vector<double> other_sums(values.columns);  // of each channel, about the original's mean
+  FrameStats stats = sizes_of(decoded);
+  ErrorSums sums(original.means);
   std::vector<float> row(values.columns);
   const std::size_t row_bytes = decoded.bytes() / values.rows;
   for (std::size_t r = 0; r < values.rows; ++r) {
     to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
              row.data());
-    vector_loops().measure(values.row(r).data(), row.data(), original.means.data(), values.columns, sums,
-                           other_sums.data());
+    sums.add_row(values.row(r).data(), row.data());
   }
-  stats.max_error = sums.largest;
-  if (sums.error == 0) {
-    stats.snr_db = std::numeric_limits<double>::infinity();
-    stats.cosine = 1;
-    return stats;
+  sums.finish(stats);
+  return stats;
+}
+
+FrameStats measure(const TensorView& original, const TensorView& decoded) {
+  const auto rows = static_cast<std::size_t>(rows_of(original.shape));
+  const auto channels = static_cast<std::size_t>(channels_of(original.shape));
+  const std::size_t row_bytes = channels * size_bytes(original.dtype);
+  std::vector<float> row(channels), other(channels);
+  const auto load_row = [&](std::size_t r) {
+    to_float(original.data + r * row_bytes, original.dtype, static_cast<std::int64_t>(channels), row.data());
+  };
+  std::vector<double> means(channels);
+  for (std::size_t r = 0; r < rows; ++r) {
+    load_row(r);
+    for (std::size_t c = 0; c < channels; ++c) means[c] += std::isfinite(row[c]) ? row[c] : 0.0f;
   }
-  double other = sums.other;  // about its own means
-  for (const double sum : other_sums) other -= sum * sum / static_cast<double>(values.rows);
-  stats.snr_db = 10 * std::log10(sums.signal / sums.error);
-  // The original's deviations sum to zero, so the other's means do not show in the product.
-  stats.cosine = other > kNothing * sums.signal ? sums.cross / std::sqrt(sums.signal * other) : 0;
+  for (double& mean : means) mean /= static_cast<double>(rows);
+  FrameStats stats = sizes_of(decoded);
+  ErrorSums sums(means);
+  for (std::size_t r = 0; r < rows; ++r) {
+    load_row(r);
+    to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(channels), other.data());
+    for (std::size_t c = 0; c < channels; ++c) {
+      other[c] = std::isfinite(row[c]) ? other[c] : 0.0f;
+      row[c] = std::isfinite(row[c]) ? row[c] : 0.0f;
+    }
+    sums.add_row(row.data(), other.data());
+  }
+  sums.finish(stats);
   return stats;
 }
 

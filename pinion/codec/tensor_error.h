@@ -10,4 +10,7 @@ namespace pinion::codec {
 // and of float types.
 FrameStats measure(const CentredTensor& original, const TensorView& decoded);
 
+// The same, where elements that are not finite in the original count as 0 in both.
+FrameStats measure(const TensorView& original, const TensorView& decoded);
+
 }  // namespace pinion::codec

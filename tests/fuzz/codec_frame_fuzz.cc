@@ -49,6 +49,27 @@ const Known& known() {
   return once;
 }
 
+// A key frame of mode 1 or 3, of the same type and shape as the frame that predicts from it, with raw planes.
+Bytes plain_key_of(const pinion::codec::FrameHeader& header) {
+  const auto elements = static_cast<std::size_t>(header.shape.elements());
+  const bool is_bounded = header.mode == pinion::codec::Mode::kBounded;
+  pinion::ByteWriter body;
+  if (is_bounded) {
+    body.write(std::uint8_t{0});           // one step,
+    body.write(std::uint16_t{0x3e80});     // .25
+    body.write(std::uint8_t{1});           // numbers of one byte
+    pinion::codec::write_varint(body, 0);  // escapes
+  }
+  const std::size_t planes = is_bounded ? 1 : pinion::size_bytes(header.dtype);
+  body.write(std::uint8_t{0});                                           // lanes_log2
+  pinion::codec::write_varint(body, 1);                                  // chunk_elements
+  for (std::size_t p = 0; p < planes; ++p) body.write(std::uint8_t{0});  // raw
+  for (std::size_t i = 0; i < planes * elements; ++i) body.write(static_cast<std::uint8_t>(1 + i * 37 % 255));
+  pinion::codec::FrameHeader key = header;
+  key.previous.reset();
+  return pinion::codec::write_frame(key, body.view());
+}
+
 Bytes with_right_checksum(ByteSpan bytes) {
   Bytes fixed(bytes.begin(), bytes.end());
   if (fixed.size() < pinion::codec::kChecksumBytes) return fixed;
@@ -80,7 +101,9 @@ void decode_in_stream(ByteSpan bytes) {
   TwinDecoders twins;
   if (!parsed.ok()) return decode(twins, fixed);
   pinion::codec::FrameHeader header = parsed->header;
-  const Bytes& key = header.basis ? known().basis_key : known().plain_key;
+  const bool of_planes =
+      header.mode == pinion::codec::Mode::kLossless || header.mode == pinion::codec::Mode::kBounded;
+  const Bytes key = of_planes ? plain_key_of(header) : header.basis ? known().basis_key : known().plain_key;
   if (header.basis) {
     expect_agreement(twins.add_basis(known().basis));
     header.basis = pinion::codec::basis_id(known().basis);

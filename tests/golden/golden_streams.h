@@ -72,7 +72,7 @@ inline GoldenStream odd_lossless_stream() {
   Dice dice(49);
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3}) {
     EncodedFrame frame;
-    frame.frame = any_lossless_frame(dice, dtype, {9, 5});
+    frame.frame = any_lossless_frame(dice, dtype, {9, 5}, nullptr);
     stream.frames.push_back(std::move(frame));
   }
   return stream;
@@ -94,6 +94,17 @@ inline std::vector<GoldenStream> golden_streams() {
     streams.push_back(encode_stream("lossless_" + std::string(name(dtype)), kLossless, tensors));
     streams.push_back(fidelity_stream(dtype, false));
     streams.push_back(fidelity_stream(dtype, true));
+  }
+  // Predicted ones, as large as 32 lanes take, and the modes whose loss is the same everywhere.
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    const LowRank form = {.rows = 48, .channels = 40, .rank = 3, .kept = 0.99, .seed = 46};
+    std::vector<Tensor> tensors = low_rank_sequence(dtype, 3, form);
+    for (const char* text : {"lossless", "bounded:.05", "bounded:rel:.002", "int8", "int4"}) {
+      std::string title = std::string(text) + "_stream_" + std::string(name(dtype));
+      std::replace(title.begin(), title.end(), ':', '_');
+      std::replace(title.begin(), title.end(), '.', '_');
+      streams.push_back(encode_stream(title, parse_profile(text).value(), tensors));
+    }
   }
   for (const DType dtype : {DType::kF8E4M3, DType::kF8E5M2}) {
     Tensor tensor = random_bits(dtype, {40, 16}, 44);

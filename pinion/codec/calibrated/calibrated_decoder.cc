@@ -31,8 +31,7 @@ Result<void> check_fit(const FrameHeader& header, const Calibration& calibration
 Result<void> check_previous(const FrameHeader& header, const CalibratedState* state) {
   if (!header.previous) return {};
   if (state == nullptr || state->checksum != *header.previous) {
-    return Error{Errc::kNotFound, "coded frame predicts from a frame that is not here",
-                 "ask the sender to restart the stream"};
+    return previous_frame_not_here();
   }
   if (state->components.columns != static_cast<std::size_t>(rows_of(header.shape))) {
     return Error{Errc::kBadFormat, "coded frame predicts from a frame of another shape", ""};

@@ -2,56 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 namespace pinion::codec {
-namespace {
-
-// How many bits the data would grow if this symbol's frequency fell by one.
-double loss_of_one(std::uint64_t count, std::uint16_t frequency) {
-  if (frequency <= 1) return std::numeric_limits<double>::infinity();
-  return static_cast<double>(count) * std::log2(static_cast<double>(frequency) / (frequency - 1));
-}
-
-double gain_of_one(std::uint64_t count, std::uint16_t frequency) {
-  return static_cast<double>(count) * std::log2((frequency + 1.0) / frequency);
-}
-
-}  // namespace
-
 Frequencies normalise_counts(std::span<const std::uint64_t> counts) {
   PINION_ASSERT(counts.size() <= kMaxAlphabet);
-  const auto total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-  PINION_ASSERT(total > 0);
   Frequencies frequencies(counts.size());
-  std::int64_t sum = 0;
+  // Symbols that deserve less than 1 get 1, the others share the rest; some of these may now deserve less.
+  std::uint64_t shared = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+  std::uint64_t slots = kProbabilityScale;
+  PINION_ASSERT(shared > 0);
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t s = 0; s < counts.size(); ++s) {
+      if (counts[s] == 0 || frequencies[s] != 0 || counts[s] >= (shared + slots - 1) / slots) continue;
+      frequencies[s] = 1;
+      shared -= counts[s];
+      --slots;
+      changed = true;
+    }
+  }
+  // Each of these gets the slots between the rounded sums before and behind it: at least one.
+  std::uint64_t sum = 0, start = 0;
   for (std::size_t s = 0; s < counts.size(); ++s) {
-    if (counts[s] == 0) continue;
-    const double share = static_cast<double>(counts[s]) / static_cast<double>(total) * kProbabilityScale;
-    frequencies[s] =
-        static_cast<std::uint16_t>(std::clamp(std::floor(share + 0.5), 1.0, double{kProbabilityScale}));
-    sum += frequencies[s];
-  }
-  // Rounding leaves the sum off by at most half the alphabet: give or take
-  // where it costs least.
-  for (; sum > kProbabilityScale; --sum) {
-    std::size_t best = 0;
-    double least = std::numeric_limits<double>::infinity();
-    for (std::size_t s = 0; s < counts.size(); ++s) {
-      if (counts[s] == 0) continue;
-      if (const double loss = loss_of_one(counts[s], frequencies[s]); loss < least) least = loss, best = s;
-    }
-    --frequencies[best];
-  }
-  for (; sum < kProbabilityScale; ++sum) {
-    std::size_t best = 0;
-    double most = -1;
-    for (std::size_t s = 0; s < counts.size(); ++s) {
-      if (counts[s] == 0) continue;
-      if (const double gain = gain_of_one(counts[s], frequencies[s]); gain > most) most = gain, best = s;
-    }
-    ++frequencies[best];
+    if (counts[s] == 0 || frequencies[s] != 0) continue;
+    sum += counts[s];
+    const std::uint64_t end = (sum * slots + shared / 2) / shared;
+    frequencies[s] = static_cast<std::uint16_t>(end - start);
+    start = end;
   }
   return frequencies;
 }

@@ -21,9 +21,8 @@ inline constexpr std::size_t kMaxAlphabet = 256;
 // Frequencies of the symbols of an alphabet; the sum is kProbabilityScale.
 using Frequencies = std::vector<std::uint16_t>;
 
-// Scales counts to frequencies with sum kProbabilityScale; every count > 0 gets
-// a frequency ≥ 1. At most kMaxAlphabet counts, of which at least one is
-// positive.
+// Scales counts, whose sum is below 2^51, to frequencies with sum kProbabilityScale; every count > 0 gets a
+// frequency ≥ 1. At most kMaxAlphabet counts, of which at least one is positive.
 Frequencies normalise_counts(std::span<const std::uint64_t> counts);
 
 // What one symbol of `count` occurrences costs under a table, in bits.

@@ -58,8 +58,7 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
 Result<void> check_previous(const FrameHeader& header, const StreamState* previous) {
   if (!header.previous) return {};
   if (previous == nullptr || previous->checksum != *header.previous) {
-    return Error{Errc::kNotFound, "coded frame predicts from a frame that is not here",
-                 "ask the sender to restart the stream"};
+    return previous_frame_not_here();
   }
   if (previous->basis != header.basis || previous->rows != static_cast<std::size_t>(rows_of(header.shape)) ||
       previous->channels != static_cast<std::size_t>(channels_of(header.shape))) {

@@ -1,133 +1,88 @@
 #include <algorithm>
-#include <bit>
+#include <array>
+#include <cstring>
 
-#include "pinion/codec/entropy/bit_stream.h"
-#include "pinion/codec/lossless/frequency_coding.h"
-#include "pinion/codec/lossless/lossless.h"
-#include "pinion/codec/lossless/plane_classes.h"
+#include "pinion/codec/lossless/element_bits.h"
+#include "pinion/codec/lossless/lossless_codec.h"
 
 namespace pinion::codec {
 namespace {
 
-constexpr std::int64_t kChunkElements = 1 << 16;
-constexpr double kWorthCoding = 0.98;       // of the raw size; above, the plane stays raw
-constexpr std::size_t kBytesPerLane = 256;  // of coded data, so that lane states stay below one percent
+constexpr std::size_t kMaxWidth = 4;
+constexpr std::size_t kBlock = 256;     // elements of a sample that lie together
+constexpr std::size_t kBlocks = 32;     // of a sample
+constexpr std::size_t kPart = 1 << 16;  // elements that one thread splits in one go
 
-using PlaneBytes = std::vector<std::uint8_t>;
-
-template <class Word>
-void split(const std::byte* data, std::size_t count, bool rotated, std::vector<PlaneBytes>& planes) {
-  for (std::size_t i = 0; i < count; ++i) {
-    Word value;
-    std::memcpy(&value, data + i * sizeof(Word), sizeof(Word));
-    if (rotated) value = std::rotl(value, 1);
-    for (std::size_t p = 0; p < sizeof(Word); ++p) {
-      planes[p][i] = static_cast<std::uint8_t>(value >> (8 * (sizeof(Word) - 1 - p)));
-    }
-  }
-}
-
-std::vector<PlaneBytes> split_planes(const TensorView& tensor) {
+// About what a sample of the elements takes under one table a plane.
+double sampled_bits(const TensorView& tensor, const std::byte* previous) {
   const auto count = static_cast<std::size_t>(tensor.elements());
-  std::vector<PlaneBytes> planes(size_bytes(tensor.dtype), PlaneBytes(count));
-  switch (size_bytes(tensor.dtype)) {
-    case 1:
-      split<std::uint8_t>(tensor.data, count, false, planes);
-      break;
-    case 2:
-      split<std::uint16_t>(tensor.data, count, is_rotated(tensor.dtype), planes);
-      break;
-    default:
-      split<std::uint32_t>(tensor.data, count, is_rotated(tensor.dtype), planes);
-      break;
-  }
-  return planes;
-}
-
-struct CodedPlane {
-  PlaneKind kind = PlaneKind::kRaw;
-  PlaneClasses classes;
-};
-
-CodedPlane choose_coding(const PlaneBytes& bytes, std::size_t channels) {
-  const bool constant =
-      std::all_of(bytes.begin(), bytes.end(), [first = bytes.front()](auto byte) { return byte == first; });
-  if (constant) return {PlaneKind::kConstant, {}};
-  CodedPlane plane{PlaneKind::kCoded, choose_classes(bytes, channels)};
-  if (plane.classes.coded_bits > kWorthCoding * 8 * static_cast<double>(bytes.size()))
-    plane.kind = PlaneKind::kRaw;
-  return plane;
-}
-
-void write_plane_header(ByteWriter& out, const CodedPlane& plane, const PlaneBytes& bytes) {
-  out.write(static_cast<std::uint8_t>(plane.kind));
-  if (plane.kind == PlaneKind::kConstant) out.write(bytes.front());
-  if (plane.kind != PlaneKind::kCoded) return;
-  const std::size_t classes = plane.classes.tables.size();
-  out.write(static_cast<std::uint8_t>(classes));
-  BitWriter bits;
-  const int width = std::bit_width(static_cast<unsigned>(classes - 1));
-  for (const std::uint8_t c : plane.classes.class_of_channel) bits.write(c, width);
-  for (const Frequencies& table : plane.classes.tables) write_frequencies(bits, table);
-  out.write_bytes(std::move(bits).finish());
-}
-
-// Appends all chunks of a plane to `out` and their sizes to `sizes`.
-void encode_chunks(const CodedPlane& plane, const PlaneBytes& bytes, int lanes, std::size_t channels,
-                   ByteWriter& out, std::vector<std::size_t>& sizes) {
-  std::vector<EncodeTable> tables;
-  for (const Frequencies& frequencies : plane.classes.tables) tables.emplace_back(frequencies);
-  std::vector<const EncodeTable*> by_channel(channels, &tables.front());
-  for (std::size_t c = 0; c < plane.classes.class_of_channel.size(); ++c) {
-    by_channel[c] = &tables[plane.classes.class_of_channel[c]];
-  }
-  for (std::size_t begin = 0; begin < bytes.size(); begin += kChunkElements) {
-    const std::size_t end = std::min(bytes.size(), begin + kChunkElements);
-    ChunkEncoder chunk(lanes);
-    std::size_t channel = end % channels;
-    for (std::size_t i = end; i-- > begin;) {
-      channel = channel == 0 ? channels - 1 : channel - 1;
-      const int lane = static_cast<int>((i - begin) % static_cast<std::size_t>(lanes));
-      chunk.put(lane, (*by_channel[channel])[bytes[i]]);
+  const std::size_t width = size_bytes(tensor.dtype);
+  std::array<std::array<std::uint8_t, kBlock>, kMaxWidth> bytes;
+  std::array<std::array<std::uint32_t, kMaxAlphabet>, kMaxWidth> counts{};
+  std::array<std::uint8_t*, kMaxWidth> planes;
+  for (std::size_t p = 0; p < kMaxWidth; ++p) planes[p] = bytes[p].data();
+  const std::size_t blocks = (count - 1) / kBlock + 1;
+  for (std::size_t b = 0; b < blocks; b += (blocks - 1) / kBlocks + 1) {
+    const std::size_t begin = b * kBlock, n = std::min(kBlock, count - begin);
+    split_elements(tensor.data + begin * width, previous == nullptr ? nullptr : previous + begin * width,
+                   tensor.dtype, n, planes.data());
+    for (std::size_t p = 0; p < width; ++p) {
+      for (std::size_t i = 0; i < n; ++i) ++counts[p][bytes[p][i]];
     }
-    sizes.push_back(chunk.finish(out));
   }
-}
-
-int choose_lanes_log2(const std::vector<CodedPlane>& planes, std::int64_t elements) {
-  const std::int64_t chunks = (elements - 1) / kChunkElements + 1;
-  double most = 0;
-  for (const CodedPlane& plane : planes) {
-    if (plane.kind == PlaneKind::kCoded) most = std::max(most, plane.classes.coded_bits / 8);
-  }
-  const auto lanes = static_cast<unsigned>(most / static_cast<double>(chunks) / kBytesPerLane);
-  return std::bit_width(std::clamp(lanes, 1u, unsigned{kMaxLanes})) - 1;
+  double bits = 0;
+  for (std::size_t p = 0; p < width; ++p) bits += entropy_bits(counts[p]);
+  return bits;
 }
 
 }  // namespace
 
-Bytes encode_lossless(const TensorView& tensor) {
-  if (tensor.elements() == 0) return {};
-  const auto channels = static_cast<std::size_t>(channels_of(tensor.shape));
-  const std::vector<PlaneBytes> bytes = split_planes(tensor);
-  std::vector<CodedPlane> planes;
-  for (const PlaneBytes& plane : bytes) planes.push_back(choose_coding(plane, channels));
+bool LosslessEncoder::should_predict(const TensorView& tensor) const {
+  if (!previous_ || !same_matrix(last_, tensor.dtype, tensor.shape)) return false;
+  return sampled_bits(tensor, last_.view().data) < sampled_bits(tensor, nullptr);
+}
 
-  const int lanes_log2 = choose_lanes_log2(planes, tensor.elements());
-  ByteWriter out;
-  out.write(static_cast<std::uint8_t>(lanes_log2));
-  write_varint(out, kChunkElements);
-  ByteWriter data;
-  std::vector<std::size_t> sizes;
-  for (std::size_t p = 0; p < planes.size(); ++p) {
-    write_plane_header(out, planes[p], bytes[p]);
-    if (planes[p].kind == PlaneKind::kRaw) data.write_bytes(std::as_bytes(std::span(bytes[p])));
-    if (planes[p].kind == PlaneKind::kCoded)
-      encode_chunks(planes[p], bytes[p], 1 << lanes_log2, channels, data, sizes);
+LosslessEncoder::Frame LosslessEncoder::encode(const TensorView& tensor) {
+  const auto elements = static_cast<std::size_t>(tensor.elements());
+  FrameHeader header{Mode::kLossless, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
+  if (elements == 0) return {write_frame(header, {}), true};
+
+  const std::size_t width = size_bytes(tensor.dtype);
+  const bool predicted = should_predict(tensor);
+  const std::byte* const before = predicted ? last_.view().data : nullptr;
+  if (predicted) header.previous = previous_;
+  split_.resize(std::max(split_.size(), width * elements));
+  if (predicted) contexts_.resize(std::max(contexts_.size(), elements));
+  if (predicts_ && !same_matrix(last_, tensor.dtype, tensor.shape))
+    last_ = Tensor::empty(tensor.dtype, tensor.shape);
+  std::byte* const last = predicts_ ? last_.mutable_data() : nullptr;
+  pool_.run((elements - 1) / kPart + 1, [&](std::size_t part, std::size_t) {
+    const std::size_t begin = part * kPart, count = std::min(kPart, elements - begin);
+    std::array<std::uint8_t*, kMaxWidth> planes{};
+    for (std::size_t p = 0; p < width; ++p) planes[p] = split_.data() + p * elements + begin;
+    split_elements(tensor.data + begin * width, predicted ? before + begin * width : nullptr, tensor.dtype,
+                   count, planes.data());
+    if (predicted) context_bytes(before + begin * width, tensor.dtype, count, contexts_.data() + begin);
+    // Nobody needs this part of the last tensor any more.
+    if (predicts_) std::memcpy(last + begin * width, tensor.data + begin * width, count * width);
+  });
+  PlanesInput input{.planes = {},
+                    .elements = elements,
+                    .channels = static_cast<std::size_t>(channels_of(tensor.shape)),
+                    .contexts = predicted ? contexts_.data() : nullptr};
+  for (std::size_t p = 0; p < width; ++p) input.planes.push_back(split_.data() + p * elements);
+  const std::vector<ByteSpan> parts = planes_.encode(input);
+  std::size_t body_bytes = 0;
+  for (const ByteSpan part : parts) body_bytes += part.size();
+  if (body_bytes >= tensor.bytes()) {
+    header.mode = Mode::kRaw;
+    header.previous.reset();
+    previous_.reset();  // last_ is of no frame of mode 1
+    return {write_frame(header, tensor.span()), true};
   }
-  for (const std::size_t size : sizes) write_varint(out, size);
-  out.write_bytes(data.view());
-  return std::move(out).take();
+  Frame frame{write_frame_of_parts(header, parts), !predicted};
+  if (predicts_) previous_ = frame_checksum(frame.bytes);
+  return frame;
 }
 
 }  // namespace pinion::codec

@@ -1,6 +1,8 @@
 #pragma once
 // The instruction sets that inner loops are built for. All give the same bits. Thread-safe, no state.
 
+#include <initializer_list>
+
 namespace pinion::codec {
 
 enum class CpuPath { kPortable, kAvx2, kAvx512 };

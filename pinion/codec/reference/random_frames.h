@@ -1,24 +1,16 @@
 #pragma once
-// Frames that follow docs/format.md but that no encoder here would choose: every field takes values from all
-// over its range. For tests. Pure functions but for the dice.
+// Frames of mode 2 that follow docs/format.md but that no encoder here would choose: every field takes values
+// from all over its range. For tests. Pure functions but for the dice.
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 
-#include "pinion/codec/codec_testing.h"
 #include "pinion/codec/fidelity/fidelity_format.h"
-#include "pinion/codec/lossless/frequency_coding.h"
-#include "pinion/codec/lossless/lossless.h"
+#include "pinion/codec/reference/random_planes.h"
 
 namespace pinion::codec::testing {
-
-inline std::size_t below(Dice& dice, std::size_t limit) { return dice.bits() % limit; }
-
-inline std::uint8_t byte_below(Dice& dice, std::size_t limit) {
-  return static_cast<std::uint8_t>(below(dice, limit));
-}
 
 // Of any size up to `bits` bits, small ones as likely as large ones; either sign.
 inline std::int32_t any_integer(Dice& dice, std::size_t bits) {
@@ -129,71 +121,6 @@ inline Bytes any_fidelity_frame(Dice& dice, DType dtype, const Shape& shape, con
                       .lead = means},
                      tables);
   return write_frame(header, body.view());
-}
-
-// Of a few symbols or of all, one of them with a frequency of up to the whole.
-inline Frequencies any_frequencies(Dice& dice) {
-  std::vector<std::uint64_t> counts(kMaxAlphabet);
-  const std::size_t symbols = below(dice, 2) ? 1 + below(dice, 5) : kMaxAlphabet;
-  for (std::size_t i = 0; i < symbols; ++i)
-    counts[below(dice, kMaxAlphabet)] += 1 + dice.bits() % (1u << below(dice, 12));
-  return normalise_counts(counts);
-}
-
-// Appends a plane of `elements` bytes: what stands in the header, the chunk sizes and the data.
-inline void add_any_plane(Dice& dice, std::size_t elements, std::size_t channels, const LosslessBody& body,
-                          std::array<ByteWriter, 3>& out) {
-  auto& [head, sizes, data] = out;
-  const auto kind = byte_below(dice, 3);
-  head.write(kind);
-  if (kind == static_cast<std::uint8_t>(PlaneKind::kConstant)) head.write(byte_below(dice, 256));
-  if (kind == static_cast<std::uint8_t>(PlaneKind::kRaw)) {
-    for (std::size_t i = 0; i < elements; ++i) data.write(byte_below(dice, 256));
-  }
-  if (kind != static_cast<std::uint8_t>(PlaneKind::kCoded)) return;
-  const auto classes = static_cast<std::uint8_t>(1 + below(dice, kMaxPlaneClasses));
-  head.write(classes);
-  BitWriter bits;
-  std::vector<std::size_t> class_of(channels);
-  for (std::size_t c = 0; c < channels && classes > 1; ++c) {
-    class_of[c] = below(dice, classes);
-    bits.write(static_cast<std::uint32_t>(class_of[c]), std::bit_width(classes - 1u));
-  }
-  std::vector<Frequencies> tables;
-  std::vector<EncodeTable> encode;
-  for (int i = 0; i < classes; ++i) {
-    tables.push_back(any_frequencies(dice));
-    encode.emplace_back(tables.back());
-    write_frequencies(bits, tables.back());
-  }
-  head.write_bytes(std::move(bits).finish());
-  const auto chunk_elements = static_cast<std::size_t>(body.chunk_elements);
-  for (std::size_t begin = 0; begin < elements; begin += chunk_elements) {
-    ChunkEncoder chunk(body.lanes);
-    for (std::size_t n = std::min(chunk_elements, elements - begin); n-- > 0;) {
-      const std::size_t of = class_of[(begin + n) % channels];
-      std::size_t symbol = below(dice, kMaxAlphabet);
-      while (tables[of][symbol] == 0) symbol = (symbol + 1) % kMaxAlphabet;
-      chunk.put(static_cast<int>(n % static_cast<std::size_t>(body.lanes)), encode[of][symbol]);
-    }
-    write_varint(sizes, chunk.finish(data));
-  }
-}
-
-inline Bytes any_lossless_frame(Dice& dice, DType dtype, const Shape& shape) {
-  const auto elements = static_cast<std::size_t>(shape.elements());
-  LosslessBody body;
-  body.lanes = 1 << below(dice, 6);
-  body.chunk_elements = static_cast<std::int64_t>(1 + below(dice, elements + 3));
-  ByteWriter out;
-  out.write(static_cast<std::uint8_t>(std::bit_width(static_cast<unsigned>(body.lanes)) - 1));
-  write_varint(out, static_cast<std::uint64_t>(body.chunk_elements));
-  std::array<ByteWriter, 3> parts;
-  for (std::size_t p = 0; p < size_bytes(dtype); ++p) {
-    add_any_plane(dice, elements, static_cast<std::size_t>(channels_of(shape)), body, parts);
-  }
-  for (const ByteWriter& part : parts) out.write_bytes(part.view());
-  return write_frame({Mode::kLossless, dtype, shape, std::nullopt, std::nullopt}, out.view());
 }
 
 }  // namespace pinion::codec::testing

@@ -20,6 +20,9 @@ Error unsupported(std::string_view what) { return Error{Errc::kUnsupported, std:
 // §2.2: the types that each mode allows are the first ones.
 std::uint64_t types_of_mode(std::uint64_t mode) { return mode == 0 ? 12 : mode == 1 ? 5 : 3; }
 
+// §2.3.
+std::uint64_t flags_of_mode(std::uint64_t mode) { return mode == 2 ? 3 : mode == 1 || mode == 3 ? 2 : 0; }
+
 // §2.4, and the limits of the receiver.
 Result<void> read_shape(ReferenceReader& in, const DecodeLimits& limits, ReferenceHeader& header) {
   PINION_TRY(const std::uint64_t rank, in.number("rank", 1, {0, 8}));
@@ -60,10 +63,10 @@ Result<Outline> read_frame(ByteSpan frame, const DecodeLimits& limits, Reference
   PINION_TRY(const std::uint64_t dtype, in.number("dtype", 1));
   PINION_TRY(const std::uint64_t flags, in.number("flags", 1));
   if (version != 1) return unsupported("a frame of another version");
-  if (header.mode > 2) return unsupported("a frame of an unknown mode");
+  if (header.mode > 5) return unsupported("a frame of an unknown mode");
   if (dtype >= types_of_mode(header.mode)) return refused("a type that the mode does not allow");
   header.dtype = dtype_from_code(static_cast<std::uint8_t>(dtype)).value();
-  if (flags > (header.mode == 2 ? 3 : 0)) return refused("a reserved flag is set");
+  if ((flags & ~flags_of_mode(header.mode)) != 0) return refused("a reserved flag is set");
   PINION_TRY_VOID(read_shape(in, limits, header));
   PINION_TRY(const std::uint64_t body_bytes, in.varint("body_bytes", {0, kMaxBodyBytes}));
   if (flags & 1) {
@@ -81,8 +84,8 @@ Result<Outline> read_frame(ByteSpan frame, const DecodeLimits& limits, Reference
   PINION_TRY(const std::uint64_t checksum, unlogged.number("checksum", 4));
   PINION_TRY_VOID(unlogged.end("a frame"));
   if (header.shape.elements() == 0 && body_bytes != 0) return refused("a tensor without elements has a body");
-  if (header.shape.elements() == 0 && header.mode == 2)
-    return refused("mode 2 has no tensors without elements");
+  if (header.shape.elements() == 0 && (header.mode == 2 || header.previous))
+    return refused("a tensor without elements, in mode 2 or with a previous frame");
   if (checksum != crc32c(frame.first(content))) return refused("the checksum does not match");
   header.checksum = static_cast<std::uint32_t>(checksum);
   return Outline{header, body};
@@ -102,6 +105,23 @@ ReferenceBasisId basis_id_of(ByteSpan asset) {
   ReferenceBasisId id;
   std::copy_n(digest.begin(), id.size(), id.begin());
   return id;
+}
+
+// §5.3, §9.4. Null if the frame needs none.
+Result<const Tensor*> previous_tensor(const ReferenceHeader& header,
+                                      const std::map<std::uint64_t, ReferenceTensorState>& states) {
+  if (!header.previous) return nullptr;
+  const auto state = states.find(header.mode);
+  if (state == states.end() || state->second.checksum != *header.previous)
+    return Error{Errc::kNotFound, "the previous frame is not here", ""};
+  const Tensor& tensor = state->second.tensor;
+  const std::size_t rank = tensor.shape().rank();
+  const std::int64_t channels = rank == 0 ? 1 : tensor.shape()[rank - 1];
+  if (tensor.dtype() != header.dtype || tensor.elements() != header.shape.elements() ||
+      channels != static_cast<std::int64_t>(header.channels)) {
+    return refused("the previous frame has another type, or other rows or channels");
+  }
+  return &tensor;
 }
 
 Result<void> check_previous(const ReferenceHeader& header, const ReferenceState* state) {
@@ -139,8 +159,13 @@ Result<ReferenceFrame> ReferenceDecoder::decode(ByteSpan frame, const DecodeLimi
   ReferenceFrame decoded;
   if (header.mode == 0) {
     PINION_TRY(decoded.tensor, decode_raw(header, outline.body));
-  } else if (header.mode == 1) {
-    PINION_TRY(decoded.tensor, decode_reference_lossless(header, outline.body));
+  } else if (header.mode == 4 || header.mode == 5) {
+    PINION_TRY(decoded.tensor, decode_reference_groups(header, outline.body));
+  } else if (header.mode == 1 || header.mode == 3) {
+    PINION_TRY(const Tensor* previous, previous_tensor(header, tensors_));
+    const auto decode_planes = header.mode == 1 ? decode_reference_lossless : decode_reference_bounded;
+    PINION_TRY(decoded.tensor, decode_planes(header, outline.body, previous));
+    if (decoded.tensor.elements() > 0) tensors_[header.mode] = {header.checksum, decoded.tensor};
   } else {
     const ReferenceBasis* basis = nullptr;
     if (header.basis) {

@@ -30,6 +30,12 @@ struct ReferenceState {
   std::vector<std::vector<std::int64_t>> older;       // of the state before
 };
 
+// §5.3 and §9.4. The last tensor of a mode.
+struct ReferenceTensorState {
+  std::uint32_t checksum = 0;
+  Tensor tensor;
+};
+
 struct ReferenceFrame {
   Tensor tensor;
   // Mode 2, for each element: the exact value, and by how much another decoder may differ from it before it
@@ -60,6 +66,7 @@ class ReferenceDecoder {
   std::map<ReferenceBasisId, ReferenceBasis> bases_;
   std::uint64_t coefficients_ = 0;
   std::optional<ReferenceState> state_;
+  std::map<std::uint64_t, ReferenceTensorState> tensors_;  // by mode: 1 and 3
   ReferenceTables tables_;
 };
 

@@ -19,8 +19,26 @@ struct ReferenceHeader {
   std::uint32_t checksum = 0;  // of the frame itself
 };
 
-// §5.
-Result<Tensor> decode_reference_lossless(const ReferenceHeader& header, ReferenceReader body);
+// §5.2: a section of planes, to the end of `in`. Gives the bytes of each.
+struct ReferencePlanesForm {
+  std::size_t planes = 1;
+  std::size_t elements = 1;
+  std::size_t channels = 1;
+  std::vector<std::uint8_t> contexts;  // of each element, or none
+};
+Result<std::vector<std::vector<std::uint8_t>>> read_reference_planes(ReferenceReader& in,
+                                                                     const ReferencePlanesForm& form);
+
+// §5. `previous` is null if it is a key frame.
+Result<Tensor> decode_reference_lossless(const ReferenceHeader& header, ReferenceReader body,
+                                         const Tensor* previous);
+
+// §9. `previous` is null if it is a key frame.
+Result<Tensor> decode_reference_bounded(const ReferenceHeader& header, ReferenceReader body,
+                                        const Tensor* previous);
+
+// §10, §11.
+Result<Tensor> decode_reference_groups(const ReferenceHeader& header, ReferenceReader body);
 
 // §6. `basis` is null if the frame needs none, `previous` if it is a key frame.
 struct ReferenceFidelity {

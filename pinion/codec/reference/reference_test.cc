@@ -6,6 +6,7 @@
 #include "pinion/base/crc32c.h"
 #include "pinion/base/file_io.h"
 #include "pinion/codec/container.h"
+#include "pinion/codec/reference/random_bounded.h"
 #include "pinion/codec/reference/random_frames.h"
 #include "pinion/codec/reference/twin_decoders.h"
 
@@ -159,7 +160,8 @@ TEST(Reference, AgreesOnWhatEncodersWrite) {
   std::size_t fidelity_frames = 0;
   for (const DType dtype :
        {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kF8E5M2, DType::kI16}) {
-    for (const std::string_view profile : {"raw", "lossless", "fidelity:6", "fidelity:20", "fidelity:45"}) {
+    for (const std::string_view profile : {"raw", "lossless", "fidelity:6", "fidelity:20", "fidelity:45",
+                                           "bounded:.3", "bounded:rel:.001", "int8", "int4"}) {
       for (const Shape& shape : shapes) {
         SCOPED_TRACE(std::string(name(dtype)) + " " + std::string(profile) + " " + to_string(shape));
         Dice dice(++seed);
@@ -260,14 +262,58 @@ TEST(Reference, AgreesOnAnyLosslessFrame) {
     SCOPED_TRACE(i);
     const DType dtype =
         std::array{DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kF8E5M2}[below(dice, 5)];
-    const Crossing crossing{
-        "frame " + std::to_string(i), {}, {testing::any_lossless_frame(dice, dtype, any_shape(dice))}};
+    const Shape shape = any_shape(dice);
+    Crossing crossing{"stream " + std::to_string(i), {}, {}};
+    TwinDecoders twins;
+    testing::PreviousTensor previous;
+    for (int step = 0; step < 3; ++step) {
+      crossing.frames.push_back(
+          testing::any_lossless_frame(dice, dtype, shape, step == 0 ? nullptr : &previous));
+      ASSERT_EQ(twins.decode(crossing.frames.back(), kLimits), "");
+      ASSERT_TRUE(twins.accepted());
+      previous = {twins.tensor(), frame_checksum(crossing.frames.back())};
+    }
+    changed += try_changed_frames(dice, crossing, 8);
+  }
+  EXPECT_GT(changed, 60u);
+}
+
+TEST(Reference, AgreesOnAnyBoundedFrame) {
+  std::size_t changed = 0;
+  for (std::uint32_t i = 0; i < 60; ++i) {
+    Dice dice(3000 + i);
+    SCOPED_TRACE(i);
+    const DType dtype = std::array{DType::kF32, DType::kF16, DType::kBF16}[below(dice, 3)];
+    const Shape shape = any_shape(dice);
+    Crossing crossing{"stream " + std::to_string(i), {}, {}};
+    TwinDecoders twins;
+    for (int step = 0; step < 3; ++step) {
+      std::optional<std::uint32_t> previous;
+      if (step > 0) previous = frame_checksum(crossing.frames.back());
+      crossing.frames.push_back(testing::any_bounded_frame(dice, dtype, shape, previous));
+      ASSERT_EQ(twins.decode(crossing.frames.back(), kLimits), "");
+      ASSERT_TRUE(twins.accepted());
+    }
+    changed += try_changed_frames(dice, crossing, 8);
+  }
+  EXPECT_GT(changed, 60u);
+}
+
+TEST(Reference, AgreesOnAnyFrameOfGroups) {
+  std::size_t changed = 0;
+  for (std::uint32_t i = 0; i < 60; ++i) {
+    Dice dice(4000 + i);
+    SCOPED_TRACE(i);
+    const DType dtype = std::array{DType::kF32, DType::kF16, DType::kBF16}[below(dice, 3)];
+    const Shape shape = any_shape(dice);
+    const Mode mode = below(dice, 2) ? Mode::kInt8 : Mode::kInt4;
+    const Crossing crossing{"frame", {}, {testing::any_frame_of_groups(dice, mode, dtype, shape)}};
     TwinDecoders twins;
     ASSERT_EQ(twins.decode(crossing.frames[0], kLimits), "");
     ASSERT_TRUE(twins.accepted());
-    changed += try_changed_frames(dice, crossing, 20);
+    changed += try_changed_frames(dice, crossing, 8);
   }
-  EXPECT_GT(changed, 20u);
+  EXPECT_GT(changed, 60u);
 }
 
 TEST(Reference, RefusesWhatHasNoElementsInModeTwo) {

@@ -1,0 +1,70 @@
+#pragma once
+// The inner loops of byte_coder.h over whole groups of 32 lanes, one set for each CPU path. Only
+// byte_coder.cc includes this.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "pinion/codec/entropy/rans.h"
+
+namespace pinion::codec {
+
+using LaneStates = std::array<std::uint32_t, kMaxLanes>;
+
+struct ByteEncodeLoop {
+  const std::uint8_t* symbols;
+  const std::uint8_t* classes;  // null if there is one class
+  const std::uint32_t* reciprocals;
+  const std::uint32_t* ranges;
+};
+
+// Encodes groups - 1 to 0. Words go to `words` in the order in which they leave the states, which is the
+// reverse of a chunk's; up to 16 words behind them are overwritten too. Returns where they end.
+using EncodeGroups = std::uint16_t* (*)(const ByteEncodeLoop& loop, std::size_t groups, LaneStates& states,
+                                        std::uint16_t* words);
+
+struct ByteDecodeLoop {
+  const std::uint32_t* slots;
+  const std::uint8_t* classes;  // null if there is one class
+  std::uint8_t* out;
+};
+
+// Decodes `groups` groups while at least kMaxLanes words are left of those before `end`; returns how many
+// groups it did and moves `words` on.
+using DecodeGroups = std::size_t (*)(const ByteDecodeLoop& loop, std::size_t groups, LaneStates& states,
+                                     const std::byte*& words, const std::byte* end);
+
+std::uint16_t* encode_groups_portable(const ByteEncodeLoop& loop, std::size_t groups, LaneStates& states,
+                                      std::uint16_t* words);
+std::size_t decode_groups_portable(const ByteDecodeLoop& loop, std::size_t groups, LaneStates& states,
+                                   const std::byte*& words, const std::byte* end);
+#if defined(__x86_64__)
+std::uint16_t* encode_groups_avx2(const ByteEncodeLoop& loop, std::size_t groups, LaneStates& states,
+                                  std::uint16_t* words);
+std::size_t decode_groups_avx2(const ByteDecodeLoop& loop, std::size_t groups, LaneStates& states,
+                               const std::byte*& words, const std::byte* end);
+std::uint16_t* encode_groups_avx512(const ByteEncodeLoop& loop, std::size_t groups, LaneStates& states,
+                                    std::uint16_t* words);
+std::size_t decode_groups_avx512(const ByteDecodeLoop& loop, std::size_t groups, LaneStates& states,
+                                 const std::byte*& words, const std::byte* end);
+#endif
+
+// One operation of the encoder. With m = floor(2^32 / f), (x m) >> 32 is the quotient or one less, since
+// x (2^32 / f - m) / 2^32 < 1; the remainder tells which.
+inline std::uint32_t encode_byte(std::uint32_t x, std::uint32_t reciprocal, std::uint32_t range,
+                                 std::uint16_t*& words) {
+  const std::uint32_t f = range & 0xffff;
+  if ((x >> (32 - kProbabilityBits)) >= f) {
+    *words++ = static_cast<std::uint16_t>(x);
+    x >>= 16;
+  }
+  auto quotient = static_cast<std::uint32_t>((std::uint64_t{x} * reciprocal) >> 32);
+  std::uint32_t rest = x - quotient * f;
+  const bool more = rest >= f;
+  rest -= more ? f : 0;
+  quotient += more;
+  return (quotient << kProbabilityBits) + rest + (range >> 16);
+}
+
+}  // namespace pinion::codec
