@@ -2,6 +2,7 @@
 
 #include "pinion/calibration/asset.h"
 #include "pinion/calibration/gather.h"
+#include "pinion/calibration/try_out.h"
 #include "pinion/models/sampling.h"
 #include "pinion/models/text_encoder.h"
 
@@ -20,6 +21,10 @@ Result<void> check(const CalibrateRequest& request) {
   if (request.cuts.empty()) return wrong("there is no cut to calibrate");
   if (request.prompts.empty()) return wrong("there are no prompts to calibrate on");
   if (request.jobs < 1) return wrong("calibration needs at least one job");
+  if (request.trials < 0) return wrong("there cannot be fewer than no trials");
+  for (const double target : request.targets) {
+    if (!(target > 0 && target <= 100)) return wrong("a target is more than 0 and at most 100 dB");
+  }
   if (request.steps < 1 || request.steps > 255) return wrong("calibration takes 1 to 255 steps");
   if (request.grid.height < 1 || request.grid.width < 1) return wrong("the pictures have no pixels");
   if (request.image.components < 1 || request.other.components < 1)
@@ -30,21 +35,23 @@ Result<void> check(const CalibrateRequest& request) {
 Result<std::vector<Tensor>> encode_prompts(const CalibrateRequest& request) {
   PINION_TRY(const auto encoder, models::open_text_encoder(request.model, request.stage));
   std::vector<Tensor> contexts;
-  for (std::size_t i = 0; i < std::min<std::size_t>(request.prompts.size(), request.jobs); ++i) {
+  for (std::size_t i = 0; i < std::min<std::size_t>(request.prompts.size(), request.jobs + request.trials);
+       ++i) {
     PINION_TRY(Tensor context, encoder->encode({request.prompts[i]}));
     contexts.push_back(std::move(context));
   }
   return contexts;
 }
 
-models::JobConstants constants_of(const CalibrateRequest& request, const models::ModelInfo& info,
-                                  const Tensor& context) {
+// The job of that number: the same prompt again once all were used, but never the same noise.
+TrialJob job_of(const CalibrateRequest& request, const models::ModelInfo& info,
+                const std::vector<Tensor>& contexts, std::size_t index) {
   models::JobConstants constants;
   constants.grid = request.grid;
-  constants.text_tokens = context.shape()[1];
-  constants.context = context;
+  constants.context = contexts[index % contexts.size()];
+  constants.text_tokens = constants.context.shape()[1];
   if (info.takes_guidance) constants.guidance = {request.guidance};
-  return constants;
+  return {constants, models::initial_noise(request.seed + index, 1, info.latent_channels, request.grid)};
 }
 
 Result<Digest> digest_of(const std::string& hash) {
@@ -61,7 +68,7 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
                                    [](const StreamSums& stream) { return stream.schema.has_latent_rows; });
   if (output == sums.streams.end())
     return Error{Errc::kUnsupported, "no state tensor of this model follows the latents", ""};
-  CutCalibration solved{sums.cut, {}};
+  CutCalibration solved{sums.cut, {}, {}};
   const auto add = [&](const StreamModel& stream, const std::string& name) {
     const codec::CalibrationKey key{model, static_cast<std::uint32_t>(sums.cut), name};
     solved.streams.push_back(to_asset(stream, key, sigmas));
@@ -96,9 +103,8 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
     for (int job = 0; job < jobs; ++job) {
       const auto index = static_cast<std::size_t>(job);
       const auto after_step = [&](int) { return tell(progress, {phase, job, jobs}); };
-      PINION_TRY_VOID(run(constants_of(request, model->info(), contexts[index % contexts.size()]),
-                          models::initial_noise(request.seed + index, 1, latent_channels, request.grid),
-                          after_step));
+      const TrialJob inputs = job_of(request, model->info(), contexts, index);
+      PINION_TRY_VOID(run(inputs.constants, inputs.noise, after_step));
     }
     return tell(progress, {phase, jobs, jobs});
   };
@@ -111,11 +117,23 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
                            [&](const auto& constants, const auto& noise, const auto& step) {
                              return gatherer.add_sensitivity(constants, noise, ++probe_seed, step);
                            }));
+  std::vector<TrialJob> trials;
+  for (int i = 0; i < request.trials; ++i) {
+    trials.push_back(job_of(request, model->info(), contexts, static_cast<std::size_t>(request.jobs + i)));
+  }
+  const auto steps = std::span(sigmas).first(sigmas.size() - 1);
+  const auto cuts = static_cast<int>(request.cuts.size());
   std::vector<CutCalibration> calibrations;
-  for (const CutSums& sums : gatherer.sums()) {
+  for (int cut = 0; cut < cuts; ++cut) {
+    const auto at = static_cast<std::size_t>(cut);
     PINION_TRY_VOID(tell(progress, {"solve", 0, 0}));
     PINION_TRY(CutCalibration solved,
-               solve_cut(sums, request, digest, latent_channels, std::span(sigmas).first(sigmas.size() - 1)));
+               solve_cut(gatherer.sums()[at], request, digest, latent_channels, steps));
+    if (!trials.empty()) {
+      Trial trial(gatherer.chain(), at, sigmas);
+      const auto after_step = [&](int) { return tell(progress, {"trials", cut, cuts}); };
+      PINION_TRY(solved.expected, try_out(trial, request, trials, after_step, solved.streams));
+    }
     calibrations.push_back(std::move(solved));
   }
   return calibrations;

@@ -3,6 +3,7 @@
 // this folder: no libtorch here.
 
 #include <filesystem>
+#include <optional>
 
 #include "pinion/calibration/solve_settings.h"
 #include "pinion/codec/calibrated/calibration.h"
@@ -15,6 +16,8 @@ struct CalibrateRequest {
   std::vector<int> cuts;             // rising
   std::vector<std::string> prompts;  // of one job each, from the first again if there are more jobs
   int jobs = 32;
+  int trials = 4;                           // further jobs that correct and check what was learned; 0: none
+  std::vector<double> targets{24, 30, 36};  // in dB, that the trials report
   int steps = 4;
   models::LatentGrid grid;  // of the pictures
   float guidance = 1;       // for models that take it
@@ -25,15 +28,26 @@ struct CalibrateRequest {
   SolveSettings other;  // of all other rows
 };
 
+// What a target costs and gives, mean over the trials.
+struct ExpectedCost {
+  double target_db = 0;
+  std::vector<double> bits_per_element;  // of each stream
+  double job_bytes = 0;                  // all frames of a job
+  double output_snr_db = 0;              // of the velocities that come back
+  // Of the pictures to those of the uncoded run; none where the model has no VAE.
+  std::optional<double> mean_psnr_db, worst_psnr_db;
+};
+
 // One cut's calibrations: the state tensors in the model's order, then the velocity.
 struct CutCalibration {
   int cut = 0;
   std::vector<codec::Calibration> streams;
+  std::vector<ExpectedCost> expected;  // by target
 };
 
 // What it is doing. `done` of `total` jobs; 0 of 0 where it cannot be counted.
 struct CalibrateProgress {
-  std::string_view phase;  // "text", "load", "jobs", "sensitivity", "solve"
+  std::string_view phase;  // "text", "load", "jobs", "sensitivity", "solve", "trials"
   int done = 0;
   int total = 0;
 };

@@ -55,6 +55,9 @@ class Gatherer {
 
   const std::vector<CutSums>& sums() const { return sums_; }
 
+  // The model that the jobs ran on.
+  StageChain& chain() { return chain_; }
+
  private:
   Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info);
 

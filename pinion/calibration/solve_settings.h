@@ -4,11 +4,12 @@
 namespace pinion::calibration {
 
 struct SolveSettings {
-  int components = 256;          // K, at most the channels
-  double regularisation = 0.02;  // of the sensitivity: times its mean eigenvalue is added to all
-  double ridge = 1e-3;           // of the predictors, times the mean variance of their inputs; raised
-                                 // until they drift no more than kMaxDrift
-  double reference_step = 0.12;  // the quantiser step whose noise the predictors expect, in y's units
+  int components = 256;           // K, at most the channels
+  double regularisation = 0.02;   // of the sensitivity: times its mean eigenvalue is added to all
+  double ridge = 1e-3;            // of the predictors, times the mean variance of their inputs; raised
+                                  // until they drift no more than kMaxDrift
+  double reference_step = 0.005;  // the quantiser step whose noise is expected, in y's units; if larger than
+                                  // those in use, it leaves errors that no step can mend
 };
 
 }  // namespace pinion::calibration

@@ -54,6 +54,31 @@ Result<ChainStep> StageChain::step(const std::vector<float>& sigma, const Tensor
   return result;
 }
 
+std::size_t StageChain::link_at(std::size_t cut) const {
+  const auto link = std::ranges::find_if(links_, [&](const Link& at) { return at.cut == cut; });
+  PINION_ASSERT(link != links_.end());
+  return static_cast<std::size_t>(link - links_.begin());
+}
+
+Result<TensorList> StageChain::run(std::size_t begin, std::size_t end, const std::vector<float>& sigma,
+                                   TensorList state) {
+  for (std::size_t i = begin; i < end; ++i) {
+    PINION_ASSERT(links_[i].job != nullptr);
+    PINION_TRY(state, links_[i].job->step({.sigma = sigma, .state = std::move(state)}));
+  }
+  return state;
+}
+
+Result<TensorList> StageChain::state_at(std::size_t cut, const std::vector<float>& sigma,
+                                        const Tensor& latents) {
+  return run(0, link_at(cut), sigma, {{"latents", latents}});
+}
+
+Result<Tensor> StageChain::velocity_from(std::size_t cut, const std::vector<float>& sigma, TensorList state) {
+  PINION_TRY(const TensorList output, run(link_at(cut), links_.size(), sigma, std::move(state)));
+  return output.front().tensor;
+}
+
 Result<void> StageChain::pull_back(const TensorList& cotangents, const Visitor& visit) {
   // Link by link from the end, all cotangents through each, so that one link's activations are held at a
   // time.

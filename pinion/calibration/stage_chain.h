@@ -28,8 +28,13 @@ class StageChain {
 
   Result<ChainStep> step(const std::vector<float>& sigma, const Tensor& latents);
 
-  // Of the last step: J^T c at every cut, in the form of ChainStep::states, where J is the derivative of the
-  // velocity with respect to the state and `c` is shaped as the velocity. `visit` is called for each of
+  // The two parts of a step on their own, apart at one of the cuts: the state that reaches it, and the
+  // velocity that a state there leads to.
+  Result<TensorList> state_at(std::size_t cut, const std::vector<float>& sigma, const Tensor& latents);
+  Result<Tensor> velocity_from(std::size_t cut, const std::vector<float>& sigma, TensorList state);
+
+  // Of the last step(): J^T c at every cut, in the form of ChainStep::states, where J is the derivative of
+  // the velocity with respect to the state and `c` is shaped as the velocity. `visit` is called for each of
   // `cotangents` once for each cut, last cut first; the tensors die with the call.
   using Visitor = std::function<Result<void>(std::size_t cut, const TensorList& gradient)>;
   Result<void> pull_back(const TensorList& cotangents, const Visitor& visit);
@@ -41,6 +46,10 @@ class StageChain {
     std::optional<std::size_t> cut;  // the index of the cut that it begins at
     models::StepInput input;         // of the last step
   };
+
+  std::size_t link_at(std::size_t cut) const;
+  Result<TensorList> run(std::size_t begin, std::size_t end, const std::vector<float>& sigma,
+                         TensorList state);
 
   std::vector<Link> links_;
 };

@@ -75,6 +75,7 @@ std::string_view phase_label(std::string_view phase) {
   if (phase == "load") return "loading blocks";
   if (phase == "jobs") return "running jobs";
   if (phase == "sensitivity") return "asking what is heard";
+  if (phase == "trials") return "trying it on other jobs";
   return "solving";
 }
 
@@ -89,6 +90,21 @@ Result<std::size_t> write_assets(const std::filesystem::path& path,
   const Bytes bytes = codec::write_container(container);
   PINION_TRY_VOID(write_file(path, bytes));
   return bytes.size();
+}
+
+// What the trials cost, so that a user can choose a target.
+void print_expected(const calibration::CutCalibration& cut) {
+  if (cut.expected.empty()) return;
+  fmt::print("  target  bits an element:");
+  for (const codec::Calibration& stream : cut.streams) fmt::print(" {:>8}", stream.key.stream);
+  fmt::print("   bytes a job  output dB  picture dB (worst)\n");
+  for (const calibration::ExpectedCost& cost : cut.expected) {
+    fmt::print("  {:>3.0f} dB                  ", cost.target_db);
+    for (const double bits : cost.bits_per_element) fmt::print(" {:>8.3f}", bits);
+    fmt::print("   {:>11.0f}  {:>9.1f}", cost.job_bytes, cost.output_snr_db);
+    if (cost.mean_psnr_db) fmt::print("  {:>10.1f} ({:.1f})", *cost.mean_psnr_db, *cost.worst_psnr_db);
+    fmt::print("\n");
+  }
 }
 
 int run(const Options& options) {
@@ -112,6 +128,7 @@ int run(const Options& options) {
       fmt::print("cut {:<3} {:<9} {:>5} of {:>5} components, {} steps\n", cut.cut, stream.key.stream,
                  stream.components(), stream.channels(), stream.records.size());
     }
+    print_expected(cut);
   }
   fmt::print("{}: {} bytes in {:.1f} s. Use it: pinion generate --codec calibrated:30 --calibration {} ...\n",
              options.out.string(), *bytes, total.elapsed_ms() / 1000, options.out.string());
@@ -132,6 +149,11 @@ void add_calibrate_command(CLI::App& app, Action& action) {
   command->add_option("--out", options->out, "File to write")->required();
   command->add_option("--prompts", options->prompts, "Text file, one prompt a line [varied ones built in]");
   command->add_option("--jobs", request.jobs, "Pictures to learn from")->capture_default_str();
+  command->add_option("--trials", request.trials, "Further pictures that correct and check what was learned")
+      ->capture_default_str();
+  command->add_option("--targets", request.targets, "Output SNRs in dB to tell the cost of")
+      ->delimiter(',')
+      ->capture_default_str();
   command->add_option("--steps", options->steps, "Sampler steps [the model's own]");
   command->add_option("--size", options->side, "Side of the pictures in pixels [the model's own]");
   command->add_option("--guidance", options->guidance, "Guidance strength [the model's own]");

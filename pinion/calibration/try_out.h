@@ -1,0 +1,16 @@
+#pragma once
+// The last steps of a calibration: what was solved for a cut meets jobs that it has not seen, is corrected by
+// them, and says what each target will cost (docs/calibration.md, steps 9 and 10).
+
+#include "pinion/calibration/calibrate.h"
+#include "pinion/calibration/trial.h"
+
+namespace pinion::calibration {
+
+// Corrects `streams` by `jobs`, of which there is at least one. The costs of the request's targets.
+Result<std::vector<ExpectedCost>> try_out(Trial& trial, const CalibrateRequest& request,
+                                          const std::vector<TrialJob>& jobs,
+                                          const Trial::AfterStep& after_step,
+                                          std::vector<codec::Calibration>& streams);
+
+}  // namespace pinion::calibration
