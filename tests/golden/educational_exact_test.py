@@ -80,6 +80,10 @@ class EducationalExact(unittest.TestCase):
         frame = frame_of(educational.INT8, coding.F32, (2, 33), scales + struct.pack("<66b", *integers))
         wanted = [*range(-16, 16), 32, *(math.copysign(0, v) for v in range(-16, 16)), 2**-129]
         self.assertEqual(decoder.decode(frame).tensor, struct.pack("<66f", *wanted))
+        # Rows of 32 have one group.
+        body = struct.pack("<2H", 0x3F80, 0x4000) + bytes([1]) * 64
+        self.assertEqual(decoder.decode(frame_of(educational.INT8, coding.F32, (2, 32), body)).tensor,
+                         struct.pack("<64f", *[1] * 32, *[2] * 32))
         # A lower half comes first, the last upper one is no element. What is too large becomes the largest.
         for dtype, largest in ((coding.F32, "ffff7f7f"), (coding.BF16, "7f7f"), (coding.F16, "ff7b")):
             body = struct.pack("<HBB", 0x7F7F, 0x08, 0x07)  # −8, 0, 7
