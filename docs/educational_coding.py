@@ -1,4 +1,4 @@
-"""The educational decoder's coding of fields, symbols and integers (§1, §2.8, §4, §6.2, §6.3).
+"""The educational decoder's coding of fields, elements, symbols and integers (§1, §2, §4, §6.2, §6.3).
 
 § means a section of docs/format.md. educational_decoder.py is the program, and the place to begin.
 """
@@ -96,6 +96,47 @@ class BitReader:
 
 def from_zigzag(v):
     return v // 2 if v % 2 == 0 else -(v + 1) // 2
+
+
+# §2.2 dtype: names, bytes of an element, and the values of elements.
+DTYPES = ("F32", 4), ("F16", 2), ("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1), ("F64", 8), ("I64", 8), \
+         ("I32", 4), ("I16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1)
+F32, F16, BF16, F8_E4M3, F8_E5M2 = range(5)
+LARGEST = {F32: (2 - 2**-23) * 2.0**127, F16: 65504.0, BF16: (2 - 2**-7) * 2.0**127}
+
+
+def values_of(dtype, data):
+    count = len(data) // DTYPES[dtype][1]
+    if dtype == BF16:  # the upper half of a f32
+        whole = (b"\0\0" + data[at:at + 2] for at in range(0, len(data), 2))
+        return struct.unpack(f"<{count}f", b"".join(whole))
+    if dtype == F8_E4M3:  # 0 to 7 are multiples of 2^−9, S.1111.111 is NaN
+        sizes = [(v % 8 + 8 * (v > 7)) * 2.0**(max(v >> 3, 1) - 10) for v in range(127)] + [math.nan]
+        return [math.copysign(sizes[v & 127], 127.5 - v) for v in data]
+    if dtype == F8_E5M2:  # the upper half of a f16
+        return struct.unpack(f"<{count}e", b"".join(bytes([0, v]) for v in data))
+    return struct.unpack(f"<{count}{'fe___dqihbB?'[dtype]}", data)
+
+
+def bounded(values, dtype):
+    """Within the largest finite values of the type; NaN becomes 0."""
+    largest = LARGEST[dtype]
+    return [0.0 if v != v else min(max(v, -largest), largest) for v in values]
+
+
+def rounded(values, dtype):
+    """The elements' bytes: to nearest, ties to even, beyond the range infinite."""
+    if dtype == BF16:
+        bits = struct.unpack(f"<{len(values)}I", rounded(values, F32))
+        return struct.pack(f"<{len(bits)}H", *((v + 0x7FFF + (v >> 16 & 1)) >> 16 for v in bits))
+    # Half a step beyond the largest is the tie with what would be the next value. struct refuses such ones.
+    infinite = LARGEST[dtype] + (2.0**103 if dtype == F32 else 16)
+    values = [math.copysign(math.inf, v) if abs(v) >= infinite else v for v in values]
+    return struct.pack(f"<{len(values)}{'fe'[dtype]}", *values)
+
+
+def binary32(values):
+    return values_of(F32, rounded(values, F32))
 
 
 # §2.8 The checksum of frames, assets and files, with a table of what eight bits do to each byte.

@@ -4,7 +4,8 @@
     python3 docs/educational_decoder.py FILE.pnf [--out FILE.safetensors]
 
 § means a section of the document. How numbers are coded (§1, §4, §6.2, §6.3) is in educational_coding.py,
-mode 6 (§12, §13) in educational_calibrated.py. Integers are Python's, reals are binary64.
+modes 1, 3, 4 and 5 (§4.3, §5, §9, §10, §11) in educational_exact.py, mode 6 (§12, §13) in
+educational_calibrated.py. Integers are Python's, reals are binary64 where nothing else is said.
 """
 import argparse
 import hashlib
@@ -15,17 +16,19 @@ import sys
 from types import SimpleNamespace as Fields
 
 import educational_calibrated as calibrated
+import educational_exact as exact
 from educational_coding import (
-    BitReader, Chunk, NotFound, Reader, Refused, Table, TooLarge, Unsupported, check_checksum, need,
-    read_class, read_component_parameters, read_differences, read_grid, read_run, within)
+    DTYPES, BitReader, Chunk, NotFound, Reader, Refused, TooLarge, Unsupported, binary32, bounded,
+    check_checksum, need, read_class, read_component_parameters, read_differences, read_grid, read_run,
+    rounded, values_of, within)
 
 
-# §2 Frame.
-RAW, LOSSLESS, FIDELITY, CALIBRATED = 0, 1, 2, 6
-F32, F16, BF16 = 0, 1, 2
-DTYPES = ("F32", 4), ("F16", 2), ("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1), ("F64", 8), ("I64", 8), \
-         ("I32", 4), ("I16", 2), ("I8", 1), ("U8", 1), ("BOOL", 1)
-HIGHEST_DTYPE = {RAW: 11, LOSSLESS: 4, FIDELITY: 2, CALIBRATED: 2}
+# §2 Frame. Which types a mode allows (§2.2), and which flags (§2.3).
+RAW, LOSSLESS, FIDELITY, BOUNDED, INT8, INT4, CALIBRATED = range(7)
+HIGHEST_DTYPE = {RAW: 11, LOSSLESS: 4, FIDELITY: 2, BOUNDED: 2, INT8: 2, INT4: 2, CALIBRATED: 2}
+NEEDS_BASIS, NEEDS_PREVIOUS = 1, 2
+FLAGS = {RAW: 0, LOSSLESS: NEEDS_PREVIOUS, FIDELITY: NEEDS_BASIS | NEEDS_PREVIOUS, BOUNDED: NEEDS_PREVIOUS,
+         INT8: 0, INT4: 0, CALIBRATED: NEEDS_BASIS | NEEDS_PREVIOUS}
 
 
 def read_frame(data, max_bytes, max_channels):
@@ -36,19 +39,21 @@ def read_frame(data, max_bytes, max_channels):
     need(version == 1, "version", Unsupported)
     need(f.mode in HIGHEST_DTYPE, "mode", Unsupported)
     within(f.dtype, 0, HIGHEST_DTYPE[f.mode])
-    within(flags, 0, 0 if f.mode in (RAW, LOSSLESS) else 3)
+    need(flags & ~FLAGS[f.mode] == 0, "flags")
     f.shape = [r.varint(0, 2**31 - 1) for _ in range(r.number(1, 0, 8))]
     need(math.prod(filter(None, f.shape)) < 2**48, "too many elements")
     f.channels, f.rows = f.shape[-1] if f.shape else 1, math.prod(f.shape[:-1])
     f.elements, f.element_bytes = f.channels * f.rows, DTYPES[f.dtype][1]
     need(f.elements * f.element_bytes <= max_bytes and f.channels <= max_channels, "limits", TooLarge)
     body_bytes = r.varint(0, 2**48 - 1)
-    f.basis_id = r.take(16) if flags & 1 else None
-    f.previous_checksum = r.number(4) if flags & 2 else None
+    f.basis_id = r.take(16) if flags & NEEDS_BASIS else None
+    f.previous_checksum = r.number(4) if flags & NEEDS_PREVIOUS else None
     f.body = Reader(r.take(body_bytes))
     f.checksum = r.number(4)
     r.end()
-    need(f.elements > 0 or f.mode != FIDELITY and body_bytes == 0, "a tensor without elements")
+    if f.elements == 0:
+        need(f.mode != FIDELITY and body_bytes == 0, "a tensor without elements")
+        need(f.mode == CALIBRATED or f.previous_checksum is None, "nothing predicts nothing")
     check_checksum(data)
     return f
 
@@ -59,7 +64,8 @@ class Decoder:
     def __init__(self, bases, calibrations, max_bytes=2**32, max_channels=2**20):
         self.assets = {FIDELITY: bases, CALIBRATED: calibrations}
         self.limits = max_bytes, max_channels
-        self.states = {FIDELITY: None, CALIBRATED: None}  # of the last frame of each mode
+        # Of the last frame of each mode that has states.
+        self.states = {mode: None for mode, flags in FLAGS.items() if flags & NEEDS_PREVIOUS}
 
     def decode(self, data, latents=(), latents_before=()):
         """The frame's fields, with `tensor`, its bytes. Latents [rows, latents] are §12's context."""
@@ -71,83 +77,46 @@ class Decoder:
         elif f.mode == RAW:  # §3
             f.tensor = f.body.take(f.elements * f.element_bytes)
             f.body.end()
-        elif f.mode == LOSSLESS:
-            f.tensor = decode_lossless(f)
+        elif f.mode in (INT8, INT4):
+            f.tensor = exact.decode_int8(f) if f.mode == INT8 else exact.decode_int4(f)
+        elif f.mode in (LOSSLESS, BOUNDED):
+            self.decode_exactly(f)
         else:
-            f.tensor = self.decode_in_stream(f, latents, latents_before)
+            self.decode_with_asset(f, latents, latents_before)
         return f
 
-    def decode_in_stream(self, f, latents, latents_before):
-        assets, asset, state = self.assets[f.mode], None, None
+    def previous(self, f, *same):
+        """The state that the frame predicts from, None in a key frame (§2.7). `same` may not differ."""
+        if f.previous_checksum is None:
+            return None
+        state = self.states[f.mode]
+        need(state and state.checksum == f.previous_checksum, "the previous frame is not here", NotFound)
+        for name in same:
+            need(getattr(state, name) == getattr(f, name), f"the previous frame has another {name}")
+        return state
+
+    def decode_exactly(self, f):
+        state = self.previous(f, "dtype", "rows", "channels")
+        decode = exact.decode_lossless if f.mode == LOSSLESS else exact.decode_bounded
+        f.tensor = decode(f, state.tensor if state else None)
+        self.states[f.mode] = f  # §5.3, §9.3. Only now: a refused frame leaves no trace
+
+    def decode_with_asset(self, f, latents, latents_before):
+        assets, asset = self.assets[f.mode], None
         if f.basis_id is not None:
             need(f.basis_id in assets, "the basis is not here", NotFound)
             asset = assets[f.basis_id]
             need(asset.channels == f.channels, "the basis has other channels")
         else:
             need(f.mode == FIDELITY, "mode 6 needs a calibration")
-        if f.previous_checksum is not None:
-            state = self.states[f.mode]
-            need(state and state.checksum == f.previous_checksum, "the previous frame is not here", NotFound)
-            need((state.basis_id, state.rows, state.channels) == (f.basis_id, f.rows, f.channels),
-                 "the previous frame has another basis, other rows or other channels")
+        state = self.previous(f, "basis_id", "rows", "channels")
         if f.mode == FIDELITY:
             new, values = decode_fidelity(f, asset, state)
         else:
             new, values = calibrated.decode_calibrated(f, asset, state, latents, latents_before)
         new.checksum, new.basis_id, new.rows, new.channels = f.checksum, f.basis_id, f.rows, f.channels
-        self.states[f.mode] = new  # only now: a refused frame leaves no trace
-        return rounded(values, f.dtype)
-
-
-# §5 Mode 1: lossless.
-def decode_lossless(f):
-    lanes, chunk_elements = 2**f.body.number(1, 0, 5), f.body.varint(1, 2**48 - 1)
-    planes = [read_plane_header(f.body, f.channels) for _ in range(f.element_bytes)]
-    firsts = range(0, f.elements, chunk_elements)
-    sizes = [[f.body.varint(0, 2**31 - 1) for _ in firsts] if plane.tables else [] for plane in planes]
-    tensor = bytearray(f.elements * f.element_bytes)
-    for p, plane in enumerate(planes):
-        data = bytearray([plane.constant or 0]) * f.elements
-        if plane.tables:
-            for first, size in zip(firsts, sizes[p]):
-                chunk = Chunk(f.body.take(size), lanes)
-                for n, i in enumerate(range(first, min(first + chunk_elements, f.elements))):
-                    data[i] = chunk.symbol(n % lanes, plane.tables[i % f.channels])
-                chunk.end()
-        elif plane.constant is None:
-            data = f.body.take(f.elements)
-        tensor[f.element_bytes - 1 - p::f.element_bytes] = data  # plane 0 is the highest byte, so the last
-    f.body.end()
-    if f.dtype in (F32, BF16):  # the sign goes back to the top
-        for at in range(0, len(tensor), f.element_bytes):
-            v = int.from_bytes(tensor[at:at + f.element_bytes], "little")
-            v = v >> 1 | (v & 1) << 8 * f.element_bytes - 1
-            tensor[at:at + f.element_bytes] = v.to_bytes(f.element_bytes, "little")
-    return bytes(tensor)
-
-
-def read_plane_header(body, channels):
-    """`constant` or `tables`, one for each channel; neither for a raw plane."""
-    kind = body.number(1, 0, 2)
-    if kind < 2:
-        return Fields(constant=body.number(1) if kind == 1 else None, tables=None)
-    classes = body.number(1, 1, 16)
-    bits = BitReader(body)
-    class_of = [within(bits.bits((classes - 1).bit_length()), 0, classes - 1) for _ in range(channels)]
-    tables = [read_table(bits) for _ in range(classes)]
-    bits.end()
-    return Fields(constant=None, tables=[tables[c] for c in class_of])
-
-
-def read_table(bits):
-    """§4.3. A run of zeros is never followed by another zero, so the next frequency is written less 1."""
-    f, after_zeros = [], False
-    while sum(f) < 4096:
-        frequency = bits.gamma() - (0 if after_zeros else 1)
-        after_zeros = frequency == 0
-        f += [0] * within(bits.gamma(), 1, 255) if after_zeros else [frequency]
-        need(sum(f) <= 4096 and len(f) <= (255 if after_zeros else 256), "a table is too long or too large")
-    return Table(f)
+        self.states[f.mode] = new
+        f.tensor = rounded(bounded(values, f.dtype), f.dtype)
 
 
 # §6.1 Body, and §6.4 Prediction and state. All of it is integers: two decoders never drift apart.
@@ -216,15 +185,6 @@ def reconstruct(state, basis, rows, channels):
         yield from y
 
 
-def rounded(values, dtype):
-    largest = {F32: (2 - 2**-23) * 2.0**127, F16: 65504.0, BF16: (2 - 2**-7) * 2.0**127}[dtype]
-    bounded = [0.0 if v != v else min(max(v, -largest), largest) for v in values]
-    if dtype != BF16:
-        return struct.pack(f"<{len(bounded)}{'e' if dtype == F16 else 'f'}", *bounded)
-    bits = struct.unpack(f"<{len(bounded)}I", struct.pack(f"<{len(bounded)}f", *bounded))
-    return struct.pack(f"<{len(bits)}H", *((v + 0x7FFF + (v >> 16 & 1)) >> 16 for v in bits))
-
-
 # §7 The basis asset.
 MOST_COEFFICIENTS = 2**26
 
@@ -248,8 +208,7 @@ def read_basis(data, coefficients_held=0):
     bits.end()
     head.end()
     v, _ = read_grid(r, classes, [0] * basis.channels)
-    basis.B = [[struct.unpack("<f", struct.pack("<f", n))[0] * 2.0**-e for n in row]
-               for row, e in zip(v, exponents)]
+    basis.B = [[b * 2.0**-e for b in binary32(row)] for row, e in zip(v, exponents)]
     return basis
 
 
@@ -299,20 +258,8 @@ class Container:
 
 
 # The program. Its lines say what a tensor holds: smallest, largest and mean value, and standard deviation.
-def values_of(f):
-    if f.dtype == BF16:
-        return struct.unpack(f"<{f.elements}f", b"".join(
-            b"\0\0" + f.tensor[at:at + 2] for at in range(0, len(f.tensor), 2)))
-    if f.dtype == 3:  # f8 e4m3fn: 0 to 7 are multiples of 2^−9, S.1111.111 is NaN
-        sizes = [(v % 8 + 8 * (v > 7)) * 2.0**(max(v >> 3, 1) - 10) for v in range(127)] + [math.nan]
-        return [math.copysign(sizes[v & 127], 127.5 - v) for v in f.tensor]
-    if f.dtype == 4:  # f8 e5m2: the upper half of a f16
-        return struct.unpack(f"<{f.elements}e", b"".join(bytes([0, v]) for v in f.tensor))
-    return struct.unpack(f"<{f.elements}{'fe___dqihbB?'[f.dtype]}", f.tensor)
-
-
 def describe(f):
-    finite = [v for v in values_of(f) if math.isfinite(v)]
+    finite = [v for v in values_of(f.dtype, f.tensor) if math.isfinite(v)]
     text = f"mode {f.mode}  {DTYPES[f.dtype][0]} {f.shape}"
     if not finite:
         return text

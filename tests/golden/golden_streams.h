@@ -67,13 +67,19 @@ inline GoldenStream odd_fidelity_stream() {
   return stream;
 }
 
+// For each type a key frame and two frames that predict, so that planes are coded by context too.
 inline GoldenStream odd_lossless_stream() {
   GoldenStream stream{"lossless_odd", {}};
   Dice dice(49);
+  const auto decoder = Decoder::create();
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3}) {
-    EncodedFrame frame;
-    frame.frame = any_lossless_frame(dice, dtype, {9, 5}, nullptr);
-    stream.frames.push_back(std::move(frame));
+    PreviousTensor previous;
+    for (int step = 0; step < 3; ++step) {
+      EncodedFrame frame;
+      frame.frame = any_lossless_frame(dice, dtype, {9, 5}, step == 0 ? nullptr : &previous);
+      previous = {decoder->decode(frame.frame, kGenerous).value(), frame_checksum(frame.frame)};
+      stream.frames.push_back(std::move(frame));
+    }
   }
   return stream;
 }

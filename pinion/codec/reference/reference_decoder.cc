@@ -107,7 +107,7 @@ ReferenceBasisId basis_id_of(ByteSpan asset) {
   return id;
 }
 
-// §5.3, §9.4. Null if the frame needs none.
+// §5.3, §9.3. Null if the frame needs none.
 Result<const Tensor*> previous_tensor(const ReferenceHeader& header,
                                       const std::map<std::uint64_t, ReferenceTensorState>& states) {
   if (!header.previous) return nullptr;
