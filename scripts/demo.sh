@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: one picture drawn three times by the tiny model, here alone, split raw, split coded. Two real processes,
-# TLS between them. Usage: demo.sh PINION PYTHON [OUT_FOLDER] [DEVICE]
+# The demo: one picture drawn four times by the tiny model, here alone, split raw, split coded, split coded by a
+# calibration. Two real processes, TLS between them. Usage: demo.sh PINION PYTHON [OUT_FOLDER] [DEVICE]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -53,6 +53,13 @@ echo; echo "4. Blocks 0-$((cut - 1)) here, the rest in the worker; states sent r
 draw --worker "$address" --cut "$cut" --codec raw --compare-local --out "$out/split-raw.png" --report "$out/split-raw.json"
 echo; echo "5. The same split; states coded for a fidelity of 20 dB."
 draw --worker "$address" --cut "$cut" --codec "$codec" --compare-local --out "$out/split-fidelity.png" --report "$out/split-fidelity.json"
+
+echo; echo "6. What the rest of the model hears at this cut is learned from 24 other pictures, once."
+as_client "$pinion" calibrate --model "$model" --cut "$cut" --device "$device" --jobs 24 --trials 2 --targets 30 \
+  --prompts "$model/prompts.txt" --out "$home/calibration.pnf"
+echo; echo "7. The same split; states and velocity coded by that."
+draw --worker "$address" --cut "$cut" --codec calibrated:30 --calibration "$home/calibration.pnf" --compare-local \
+  --out "$out/split-calibrated.png" --report "$out/split-calibrated.json"
 
 echo
 "$python" scripts/demo_summary.py "$out"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Ends ./dev demo: the bytes of the two split runs side by side, and one contact sheet that says which is which."""
+"""Ends ./dev demo: the bytes of the split runs side by side, and one contact sheet that says which is which."""
 
 import json
 import subprocess
@@ -28,25 +28,30 @@ def state_elements(report: dict) -> int:
     )
 
 
+def wire_bytes(report: dict) -> int:
+    return report["totals"]["bytes_up"] + report["totals"]["bytes_down"]
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
-    raw, coded = load(folder, "split-raw"), load(folder, "split-fidelity")
-    raw_bytes, coded_bytes = raw["totals"]["state_bytes"], coded["totals"]["state_bytes"]
+    runs = {name: load(folder, f"split-{name}") for name in ("raw", "fidelity", "calibrated")}
+    raw = runs["raw"]
+    print(f"{raw['steps']} steps, bytes on the wire:")
+    print(f"  {'codec':<16} {'states':>9} {'all':>9}   picture against the unsplit one")
+    for report in runs.values():
+        print(f"  {report['codec']:<16} {report['totals']['state_bytes']:>9} {wire_bytes(report):>9}   {quality(report)}")
+        if report["totals"]["basis_bytes"]:
+            print(f"  {'and once':<16} {report['totals']['basis_bytes']:>9}             for the bases, kept by both sides")
     sixteen_bit = 2 * state_elements(raw)
-    print(f"states over {raw['steps']} steps:")
-    print(f"  raw ({raw['dtype']})        {raw_bytes:>9} bytes   {quality(raw)}")
-    print(f"  raw as 16-bit     {sixteen_bit:>9} bytes   (what a 16-bit model would send)")
-    print(f"  {coded['codec']:<17} {coded_bytes:>9} bytes   {quality(coded)}")
-    if coded["totals"]["basis_bytes"]:
-        print(f"  and once          {coded['totals']['basis_bytes']:>9} bytes   for the bases, cached by hash")
-    print(f"ratio: {raw_bytes / coded_bytes:.1f} x fewer bytes than raw, {sixteen_bit / coded_bytes:.1f} x fewer than raw 16-bit")
+    ratios = [f"{sixteen_bit / report['totals']['state_bytes']:.0f} x with {report['codec']}"
+              for name, report in runs.items() if name != "raw"]
+    print(f"fewer bytes of states than 16-bit ones ({sixteen_bit}) would take: {', '.join(ratios)}")
 
     sheet = folder / "contact-sheet.png"
-    captions = {
-        "local": "local: all blocks here",
-        "split-raw": f"split, raw|{raw_bytes / 1000:.0f} kB of states|{quality(raw)}",
-        "split-fidelity": f"split, {coded['codec']} dB|{coded_bytes / 1000:.0f} kB of states|{quality(coded)}",
-    }
+    captions = {"local": "local: all blocks here"}
+    for name, report in runs.items():
+        captions[f"split-{name}"] = (f"split, {report['codec']}|{wire_bytes(report) / 1000:.0f} kB on the wire|"
+                                     f"{quality(report)}")
     items = [text for name, caption in captions.items() for text in (str(folder / f"{name}.png"), caption)]
     script = Path(__file__).with_name("contact_sheet.py")
     subprocess.run([sys.executable, script, "--out", sheet, *items], check=True)
