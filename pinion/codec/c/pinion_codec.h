@@ -10,7 +10,6 @@
 // Failures: no call throws or ends the process because of its arguments or of outside bytes; all that can
 // fail return a status and fill `error`, which may be NULL. After a failure, outputs are as if freed and a
 // stream is as before; but after PINION_OUT_OF_MEMORY and PINION_INTERNAL a handle is only good for freeing.
-//
 // Growth: every struct begins with struct_bytes, which the caller sets to sizeof. Later versions add fields
 // at the end, where 0 means what this one does; what is neither known nor 0 is PINION_UNSUPPORTED.
 
