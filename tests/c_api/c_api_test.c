@@ -286,9 +286,10 @@ static void check_misuse(void) {
 
   REFUSED(PINION_INVALID_ARGUMENT, pinion_encoder_restart(NULL, &error));
   REFUSED(PINION_INVALID_ARGUMENT, pinion_encoder_assume_known_basis(encoder, NULL, &error));
+  pinion_encoder_free(encoder);
+  pinion_decoder_free(decoder);
   REFUSED(PINION_INVALID_ARGUMENT, pinion_decoder_create(NULL, -1, &decoder, &error));
   CHECK(decoder == NULL);
-  pinion_encoder_free(encoder);
   pinion_encoder_free(NULL);
   pinion_decoder_free(NULL);
   pinion_calibration_free(NULL);
