@@ -13,6 +13,7 @@
 #include "bench/state_streams.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/codec.h"
+#include "pinion/codec/frame_format.h"
 
 namespace pinion::bench {
 namespace {
@@ -99,10 +100,12 @@ void decode(benchmark::State& state, const Case& input, const Setting& setting) 
   const Result<Frames> frames = encode_all(input, **encoder);
   if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
   const std::unique_ptr<codec::Decoder> decoder = codec::Decoder::create(setting.threads);
+  const auto bases = codec::BasisLimits::for_channels(
+      static_cast<std::size_t>(codec::channels_of(input.steps.front().shape())));
   for (auto _ : state) {
     for (const codec::EncodedFrame& sent : *frames) {
       if (!sent.basis.empty()) {
-        if (const Result<void> added = decoder->add_basis(sent.basis); !added.ok()) {
+        if (const Result<void> added = decoder->add_basis(sent.basis, bases); !added.ok()) {
           return state.SkipWithError(added.error().message().c_str());
         }
       }

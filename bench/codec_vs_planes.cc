@@ -54,9 +54,11 @@ Result<std::vector<CodedStep>> run_codec(const StateStream& stream, const codec:
   std::vector<CodedStep> coded;
   for (const Tensor& tensor : stream.steps) {
     PINION_TRY(const codec::EncodedFrame sent, encoder->encode(tensor));
-    if (!sent.basis.empty()) PINION_TRY_VOID(decoder->add_basis(sent.basis));
-    PINION_TRY(const Tensor received, decoder->decode(sent.frame, {.max_tensor_bytes = tensor.bytes()}));
     const auto channels = static_cast<std::size_t>(tensor.shape()[1]);
+    if (!sent.basis.empty()) {
+      PINION_TRY_VOID(decoder->add_basis(sent.basis, codec::BasisLimits::for_channels(channels)));
+    }
+    PINION_TRY(const Tensor received, decoder->decode(sent.frame, {.max_tensor_bytes = tensor.bytes()}));
     coded.push_back({static_cast<double>(sent.frame.size()), static_cast<double>(sent.basis.size()),
                      centred_cosine(floats_of(tensor), floats_of(received), channels)});
   }

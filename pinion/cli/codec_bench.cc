@@ -7,6 +7,7 @@
 
 #include "pinion/base/stopwatch.h"
 #include "pinion/cli/codec_sequence.h"
+#include "pinion/codec/frame_format.h"
 
 namespace pinion::cli {
 namespace {
@@ -33,7 +34,9 @@ Result<void> bench_stream(const SafetensorsFile& file, const TensorStream& strea
     row.encode_ms = watch.lap_ms();
     row.stats = encoded->stats;
     if (!encoded->basis.empty()) {
-      if (auto added = decoder->add_basis(encoded->basis); !added.ok())
+      const auto bases =
+          codec::BasisLimits::for_channels(static_cast<std::size_t>(codec::channels_of(tensor.shape())));
+      if (auto added = decoder->add_basis(encoded->basis, bases); !added.ok())
         return named(std::move(added).error());
     }
     auto decoded = decoder->decode(encoded->frame, {.max_tensor_bytes = tensor.bytes()});

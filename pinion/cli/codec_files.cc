@@ -7,6 +7,7 @@
 
 #include "pinion/cli/codec_sequence.h"
 #include "pinion/codec/container.h"
+#include "pinion/codec/frame_format.h"
 
 namespace pinion::cli {
 namespace {
@@ -16,6 +17,17 @@ codec::DecodeLimits limits_of(const MappedFile& file) {
   constexpr std::size_t kLargestRatio = 4096;
   constexpr std::size_t kAlwaysAccepted = std::size_t{1} << 30;
   return {.max_tensor_bytes = std::max(kAlwaysAccepted, file.bytes().size() * kLargestRatio)};
+}
+
+// The basis that a frame needs, if the file has it. A stream holds no other, so that a file of many streams
+// takes no more memory than its tensors' widths call for.
+Result<void> add_needed_basis(codec::Decoder& decoder, const std::map<std::string, ByteSpan>& bases,
+                              ByteSpan frame, const codec::DecodeLimits& limits) {
+  PINION_TRY(const codec::FrameInfo info, codec::inspect(frame, limits));
+  const auto found = bases.find(info.basis_hash);
+  if (found == bases.end()) return {};
+  const auto channels = static_cast<std::size_t>(codec::channels_of(info.shape));
+  return decoder.add_basis(found->second, codec::BasisLimits::for_channels(channels));
 }
 
 }  // namespace
@@ -55,19 +67,18 @@ Result<std::string> decode_file(const std::filesystem::path& in, const std::file
   PINION_TRY(const auto file, MappedFile::open(in));
   auto container = codec::parse_container(file->bytes());
   if (!container.ok()) return std::move(container).error().in(in.string());
+  std::map<std::string, ByteSpan> bases;
+  for (const ByteSpan basis : container->bases) bases.emplace(codec::basis_hash(basis), basis);
   std::map<std::uint64_t, std::unique_ptr<codec::Decoder>> decoders;
   TensorList tensors;
   for (const codec::ContainerFrame& frame : container->frames) {
     auto& decoder = decoders[frame.stream];
-    if (!decoder) {
-      decoder = codec::Decoder::create();
-      for (const ByteSpan basis : container->bases) {
-        if (auto added = decoder->add_basis(basis); !added.ok())
-          return std::move(added).error().in(in.string());
-      }
-    }
+    if (!decoder) decoder = codec::Decoder::create();
+    const auto named = [&](Error error) { return std::move(error).in(in.string() + ": " + frame.name); };
+    auto added = add_needed_basis(*decoder, bases, frame.frame, limits_of(*file));
+    if (!added.ok()) return named(std::move(added).error());
     auto tensor = decoder->decode(frame.frame, limits_of(*file));
-    if (!tensor.ok()) return std::move(tensor).error().in(in.string() + ": " + frame.name);
+    if (!tensor.ok()) return named(std::move(tensor).error());
     tensors.push_back({frame.name, std::move(tensor).value()});
   }
   PINION_TRY_VOID(write_safetensors(out, tensors));

@@ -117,12 +117,18 @@ void StepEncoder::add_velocity(LatentsBlobs& latents) const {
   if (velocity_basis_) latents.part.velocity_basis = add(*velocity_basis_);
 }
 
+// The velocity has the channels of the latents.
+codec::BasisLimits StepEncoder::velocity_basis_limits() const {
+  const auto rows = static_cast<std::size_t>(std::max<std::int64_t>(1, rows_));
+  return codec::BasisLimits::for_channels(latents_.size() / rows);
+}
+
 codec::StreamReceiver& StepEncoder::velocity_receiver() {
   if (velocity_receiver_) return *velocity_receiver_;
   const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
   velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
   for (const Bytes& basis : bases_.load(setup_.velocity_place())) {
-    static_cast<void>(velocity_receiver_->add_basis(basis));
+    static_cast<void>(velocity_receiver_->add_basis(basis, velocity_basis_limits()));
   }
   return *velocity_receiver_;
 }
@@ -177,7 +183,7 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
   const codec::DecodeLimits limits{.max_tensor_bytes = latents_.size() * sizeof(float)};
   ReceivedStep received;
   if (velocity_basis_) {
-    PINION_TRY_VOID(velocity_receiver().add_basis(velocity_basis_->bytes));
+    PINION_TRY_VOID(velocity_receiver().add_basis(velocity_basis_->bytes, velocity_basis_limits()));
     bases_.keep(setup_.velocity_place(), velocity_basis_->bytes);
   }
   PINION_TRY(received.velocity, velocity_receiver().decode(velocity_frame_.bytes, context(), limits));

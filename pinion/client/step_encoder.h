@@ -61,6 +61,7 @@ class StepEncoder {
   codec::StepContext context() const;
   void add_velocity(LatentsBlobs& latents) const;
   codec::StreamReceiver& velocity_receiver();
+  codec::BasisLimits velocity_basis_limits() const;
 
   StepEncoderSetup setup_;
   const codec::BasisStore& bases_;

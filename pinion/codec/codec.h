@@ -118,6 +118,18 @@ struct DecodeLimits {
   std::size_t max_channels = 65536;
 };
 
+// Refuses bases that would take more memory than the receiver will give: 8 bytes a coefficient while one is
+// decoded, 4 afterwards. Required too.
+struct BasisLimits {
+  std::size_t max_channels;        // of one basis
+  std::uint64_t max_coefficients;  // channels times components of all bases that the decoder holds; above
+                                   // the format's own limit of 2^26 it is that
+
+  // What a stream of so many channels may need: a basis has at most channels times channels coefficients, and
+  // a stream takes several in its life.
+  static BasisLimits for_channels(std::size_t channels);
+};
+
 class Decoder {
  public:
   // `threads` share the chunks of a tensor (not in kFidelity); 1: the caller's alone.
@@ -125,8 +137,8 @@ class Decoder {
   virtual ~Decoder() = default;
 
   // Adds a basis asset; kept for the decoder's life. Adding one that is held
-  // already does nothing. At most 64 Mi coefficients in all (kTooLarge).
-  virtual Result<void> add_basis(ByteSpan basis) = 0;
+  // already does nothing. kTooLarge: it passes the limits; nothing was allocated.
+  virtual Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) = 0;
 
   // Decodes the next frame of the stream. The tensor may share its memory with the decoder's state, so it is
   // for reading only. kNotFound: it needs a basis or an

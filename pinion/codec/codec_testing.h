@@ -18,6 +18,8 @@ namespace pinion::codec::testing {
 
 inline constexpr DecodeLimits kGenerous = {.max_tensor_bytes = 64u << 20};
 
+inline constexpr BasisLimits kGenerousBasis = {.max_channels = 4096, .max_coefficients = 1 << 22};
+
 class Dice {
  public:
   explicit Dice(std::uint32_t seed) : engine_(seed) {}
@@ -161,7 +163,7 @@ inline std::unique_ptr<Encoder> encoder_of(const Profile& profile) {
 // A decoder that is given a frame's basis first, as a link does it.
 inline Result<Tensor> decode_next(Decoder& decoder, const EncodedFrame& encoded,
                                   const DecodeLimits& limits = kGenerous) {
-  if (!encoded.basis.empty()) PINION_TRY_VOID(decoder.add_basis(encoded.basis));
+  if (!encoded.basis.empty()) PINION_TRY_VOID(decoder.add_basis(encoded.basis, kGenerousBasis));
   return decoder.decode(encoded.frame, limits);
 }
 

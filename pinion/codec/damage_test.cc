@@ -2,7 +2,9 @@
 // the checksum was made right again, the deep parsers see the change: an error or a tensor within the limits.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <cstdlib>
 #include <functional>
 
 #include "pinion/base/crc32c.h"
@@ -25,7 +27,7 @@ struct Victim {
 
   std::unique_ptr<Decoder> decoder() const {
     auto decoder = Decoder::create();
-    EXPECT_TRUE(basis.empty() || decoder->add_basis(basis).ok());
+    EXPECT_TRUE(basis.empty() || decoder->add_basis(basis, testing::kGenerousBasis).ok());
     EXPECT_TRUE(previous.empty() || decoder->decode(previous, kLimits).ok());
     return decoder;
   }
@@ -188,21 +190,23 @@ TEST(Damage, FlippedBitsUnderARightChecksumStayWithinBounds) {
 TEST(Damage, FlippedBitsInABasis) {
   const Victim victim = victims().back();
   for_each_flip(victim.basis, victim.basis.size(), [&](const Bytes& changed, std::size_t bit) {
-    const auto added = Decoder::create()->add_basis(changed);
+    const auto added = Decoder::create()->add_basis(changed, testing::kGenerousBasis);
     ASSERT_FALSE(added.ok()) << bit;
     expect_good_error(added.error());
   });
   for_each_flip(victim.basis, victim.basis.size() - kChecksumBytes, [&](Bytes changed, std::size_t) {
     make_checksum_right(changed);
     const auto decoder = Decoder::create();
-    if (const auto added = decoder->add_basis(changed); !added.ok()) return expect_good_error(added.error());
+    if (const auto added = decoder->add_basis(changed, testing::kGenerousBasis); !added.ok())
+      return expect_good_error(added.error());
     // It is another basis now, so frames of the old one must not take it.
     const auto decoded = decoder->decode(victim.previous, kLimits);
     ASSERT_FALSE(decoded.ok());
     EXPECT_EQ(decoded.error().code, Errc::kNotFound);
   });
   for (std::size_t size = 0; size < victim.basis.size(); ++size) {
-    EXPECT_FALSE(Decoder::create()->add_basis(ByteSpan(victim.basis).first(size)).ok()) << size;
+    const ByteSpan cut = ByteSpan(victim.basis).first(size);
+    EXPECT_FALSE(Decoder::create()->add_basis(cut, testing::kGenerousBasis).ok()) << size;
   }
 }
 
@@ -218,7 +222,7 @@ TEST(Damage, ChangedBasesInUseStayWithinBounds) {
   for_each_flip(victim.basis, victim.basis.size() - kChecksumBytes, [&](Bytes changed, std::size_t) {
     make_checksum_right(changed);
     const auto decoder = Decoder::create();
-    if (!decoder->add_basis(changed).ok()) return;
+    if (!decoder->add_basis(changed, testing::kGenerousBasis).ok()) return;
     Bytes frame = victim.frame;
     const Bytes id = from_hex(basis_hash(changed)).value();
     std::copy(id.begin(), id.end(), frame.begin() + (at - victim.frame.begin()));
@@ -227,6 +231,68 @@ TEST(Damage, ChangedBasesInUseStayWithinBounds) {
     ++used;
   });
   EXPECT_GT(used, 0u);
+}
+
+// A valid asset of a few bytes: all its coefficients are 0.
+Bytes hollow_basis(std::size_t components, std::size_t channels) {
+  return encode_basis(Matrix(components, channels), std::vector<double>(components, 1.0));
+}
+
+TEST(Damage, ReceiversLimitTheBasesThatTheyTake) {
+  const Bytes first = hollow_basis(4, 64), second = hollow_basis(3, 64);
+  const auto verdict = [](Decoder& decoder, const Bytes& basis, const BasisLimits& limits) {
+    const auto added = decoder.add_basis(basis, limits);
+    return added.ok() ? "ok" : name(added.error().code);
+  };
+  EXPECT_EQ(verdict(*Decoder::create(), first, {.max_channels = 64, .max_coefficients = 256}), "ok");
+  EXPECT_EQ(verdict(*Decoder::create(), first, {.max_channels = 63, .max_coefficients = 256}), "too_large");
+  EXPECT_EQ(verdict(*Decoder::create(), first, {.max_channels = 64, .max_coefficients = 255}), "too_large");
+  const auto decoder = Decoder::create();
+  EXPECT_EQ(verdict(*decoder, first, {.max_channels = 64, .max_coefficients = 447}), "ok");
+  EXPECT_EQ(verdict(*decoder, second, {.max_channels = 64, .max_coefficients = 447}), "too_large");
+  EXPECT_EQ(verdict(*decoder, second, {.max_channels = 64, .max_coefficients = 100}), "too_large");
+  EXPECT_EQ(verdict(*decoder, first, {.max_channels = 0, .max_coefficients = 0}), "ok") << "held already";
+  EXPECT_EQ(verdict(*decoder, second, {.max_channels = 64, .max_coefficients = 448}), "ok");
+}
+
+TEST(Damage, LimitsOfAStreamFollowFromItsChannels) {
+  EXPECT_EQ(BasisLimits::for_channels(100).max_channels, 100u);
+  EXPECT_EQ(BasisLimits::for_channels(100).max_coefficients, 4u * 100 * 100);
+  EXPECT_EQ(BasisLimits::for_channels(0).max_coefficients, 0u);
+  for (const std::size_t channels : {std::size_t{4097}, std::size_t{70000}, std::size_t{1} << 40}) {
+    EXPECT_EQ(BasisLimits::for_channels(channels).max_coefficients, kMaxBasisCoefficients) << channels;
+  }
+}
+
+long peak_memory_kib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+TEST(Damage, AHugeBasisIsRefusedBeforeMemoryIsTaken) {
+  constexpr std::size_t kComponents = 1 << 10, kChannels = 1 << 12;
+  constexpr long kValuesKib = kComponents * kChannels * 4 / 1024;
+  const Bytes basis = hollow_basis(kComponents, kChannels);
+  ASSERT_LT(basis.size(), 4096u);
+  // Each in a process of its own, whose peak begins at what it has. A small basis first, since code that is
+  // run for the first time takes memory too.
+  const Bytes small = hollow_basis(4, 64);
+  const auto taken_kib = [&](const BasisLimits& limits, bool accepted) {
+    static_cast<void>(Decoder::create()->add_basis(small, {.max_channels = 4, .max_coefficients = 4}));
+    const long before = peak_memory_kib();
+    const auto added = Decoder::create()->add_basis(basis, limits);
+    const bool expected = accepted ? added.ok() : !added.ok() && added.error().code == Errc::kTooLarge;
+    return expected ? peak_memory_kib() - before : -1;
+  };
+  const auto exits_with = [](bool good) { std::_Exit(good ? 0 : 1); };
+  EXPECT_EXIT(exits_with(taken_kib(kOwnBasisLimits, true) >= kValuesKib), ::testing::ExitedWithCode(0), "");
+  for (const std::size_t channels : {std::size_t{128}, kChannels / 4}) {
+    const BasisLimits limits = BasisLimits::for_channels(channels);
+    const auto is_little = [](long kib) { return kib >= 0 && kib < kValuesKib / 8; };
+    EXPECT_EXIT(exits_with(is_little(taken_kib(limits, false))), ::testing::ExitedWithCode(0), "")
+        << channels;
+  }
 }
 
 TEST(Damage, HeadersThatPromiseTooMuch) {

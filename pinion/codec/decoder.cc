@@ -31,9 +31,12 @@ class StreamDecoder final : public Decoder {
  public:
   explicit StreamDecoder(int threads) : pool_(threads) {}
 
-  Result<void> add_basis(ByteSpan asset) override {
+  Result<void> add_basis(ByteSpan asset, const BasisLimits& limits) override {
     if (bases_.contains(basis_id(asset))) return {};
-    PINION_TRY(const auto basis, decode_basis(asset, kMaxBasisCoefficients - coefficients_));
+    const std::uint64_t most = std::min(limits.max_coefficients, kMaxBasisCoefficients);
+    PINION_TRY(const auto basis,
+               decode_basis(asset, {.max_channels = limits.max_channels,
+                                    .max_coefficients = most - std::min(most, coefficients_)}));
     coefficients_ += basis->rows.values.size();
     bases_.emplace(basis->id, basis);
     return {};
@@ -87,6 +90,14 @@ class StreamDecoder final : public Decoder {
 };
 
 }  // namespace
+
+BasisLimits BasisLimits::for_channels(std::size_t channels) {
+  constexpr std::uint64_t kWholeBases = 4;  // those that pay are far from whole, so many more fit
+  const std::uint64_t most = kMaxBasisCoefficients / std::max<std::uint64_t>(1, channels);
+  const std::uint64_t coefficients = channels < most ? channels * channels : kMaxBasisCoefficients;
+  return {.max_channels = channels,
+          .max_coefficients = std::min(kWholeBases * coefficients, kMaxBasisCoefficients)};
+}
 
 std::unique_ptr<Decoder> Decoder::create(int threads) { return std::make_unique<StreamDecoder>(threads); }
 

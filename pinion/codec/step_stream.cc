@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
@@ -38,7 +39,9 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
     PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases));
     if (!own.keeps_decoded || is_exact(own.profile.mode)) return sender;
     sender.twin_ = Decoder::create();
-    for (const Bytes& basis : bases.load(own.place)) static_cast<void>(sender.twin_->add_basis(basis));
+    for (const Bytes& basis : bases.load(own.place)) {
+      static_cast<void>(sender.twin_->add_basis(basis, kOwnBasisLimits));
+    }
     return sender;
   }
   if (own.calibration == nullptr) {
@@ -78,7 +81,7 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view()));
   if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis);
   if (twin_) {
-    if (!encoded.basis.empty()) PINION_TRY_VOID(twin_->add_basis(encoded.basis));
+    if (!encoded.basis.empty()) PINION_TRY_VOID(twin_->add_basis(encoded.basis, kOwnBasisLimits));
     PINION_TRY(decoded_, twin_->decode(encoded.frame, {.max_tensor_bytes = tensor.bytes()}));
   }
   if (settings_.keeps_decoded && is_exact(settings_.profile.mode)) decoded_ = tensor;

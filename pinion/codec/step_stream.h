@@ -57,7 +57,9 @@ class StreamReceiver {
   // `calibration` may be null: calibrated frames are then refused.
   explicit StreamReceiver(std::shared_ptr<const Calibration> calibration);
 
-  Result<void> add_basis(ByteSpan basis) { return decoder_->add_basis(basis); }
+  Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) {
+    return decoder_->add_basis(basis, limits);
+  }
   Result<Tensor> decode(ByteSpan frame, const StepContext& context, const DecodeLimits& limits);
 
  private:

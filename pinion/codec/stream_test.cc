@@ -94,15 +94,15 @@ TEST_F(Stream, AMissingOrWrongBasisIsNotFound) {
   EXPECT_EQ(failure(*decoder_, first.frame), Errc::kNotFound);
   const Bytes other = testing::basis_of({.channels = 64, .rank = 8, .seed = 22});
   ASSERT_NE(basis_hash(other), basis_hash(first.basis));
-  ASSERT_TRUE(decoder_->add_basis(other).ok());
+  ASSERT_TRUE(decoder_->add_basis(other, testing::kGenerousBasis).ok());
   EXPECT_EQ(failure(*decoder_, first.frame), Errc::kNotFound);
-  ASSERT_TRUE(decoder_->add_basis(first.basis).ok());
-  EXPECT_TRUE(decoder_->add_basis(first.basis).ok()) << "a second time";
+  ASSERT_TRUE(decoder_->add_basis(first.basis, testing::kGenerousBasis).ok());
+  EXPECT_TRUE(decoder_->add_basis(first.basis, testing::kGenerousBasis).ok()) << "a second time";
   expect_close(decoder_->decode(first.frame, kGenerous), sequence_[0]);
 }
 
 TEST_F(Stream, ABasisThatTheOtherSideHoldsIsNotSent) {
-  ASSERT_TRUE(decoder_->add_basis(basis_).ok());
+  ASSERT_TRUE(decoder_->add_basis(basis_, testing::kGenerousBasis).ok());
   encoder_->assume_known_basis(basis_hash(basis_));
   const EncodedFrame frame = next();
   EXPECT_TRUE(frame.basis.empty());
@@ -136,10 +136,10 @@ TEST_F(Stream, DamagedBasesAreRefused) {
   for (const std::size_t at : {std::size_t{0}, std::size_t{4}, basis.size() / 2, basis.size() - 1}) {
     Bytes damaged = basis;
     damaged[at] ^= std::byte{1};
-    EXPECT_FALSE(decoder_->add_basis(damaged).ok()) << at;
+    EXPECT_FALSE(decoder_->add_basis(damaged, testing::kGenerousBasis).ok()) << at;
     EXPECT_FALSE(encoder_->offer_basis(damaged).ok()) << at;
   }
-  EXPECT_FALSE(decoder_->add_basis({}).ok());
+  EXPECT_FALSE(decoder_->add_basis({}, testing::kGenerousBasis).ok());
   // A refused basis leaves the encoder as it was.
   EXPECT_FALSE(next().stats.key_frame);
 }

@@ -46,10 +46,17 @@ std::vector<std::string> StageCodec::load_bases() {
   if (is_first() || setup_.profile.mode != codec::Mode::kFidelity) return hashes;
   for (const models::StateTensorSchema& schema : setup_.state) {
     for (const Bytes& basis : bases_.load(arriving(schema.name))) {
-      if (receiver(schema.name).add_basis(basis).ok()) hashes.push_back(codec::basis_hash(basis));
+      if (add_basis(schema.name, basis, schema.channels).ok()) hashes.push_back(codec::basis_hash(basis));
     }
   }
   return hashes;
+}
+
+Result<void> StageCodec::add_basis(const std::string& stream, ByteSpan basis, std::int64_t channels) {
+  const auto limits = codec::BasisLimits::for_channels(static_cast<std::size_t>(channels));
+  Result<void> added = receiver(stream).add_basis(basis, limits);
+  if (!added.ok()) return std::move(added).error().in("stream \"" + stream + "\"");
+  return added;
 }
 
 Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels) {
@@ -64,7 +71,7 @@ Result<Tensor> StageCodec::decode_frame(const std::string& stream, ByteSpan fram
 Result<void> StageCodec::receive_velocity(const transport::LatentsPart& part, const Message& message) {
   if (!part.velocity) return {};
   if (part.velocity_basis) {
-    PINION_TRY_VOID(receiver("velocity").add_basis(message.blobs[*part.velocity_basis].bytes));
+    PINION_TRY_VOID(add_basis("velocity", message.blobs[*part.velocity_basis].bytes, setup_.latent_channels));
   }
   PINION_TRY(const Tensor velocity,
              decode_frame("velocity", message.blobs[*part.velocity].bytes, setup_.latent_channels));
@@ -126,7 +133,9 @@ Result<Tensor> StageCodec::decode_state(const transport::StatePart& part, const 
                                         const models::StateTensorSchema& schema) {
   if (part.name != schema.name)
     return misfit("brings \"" + part.name + "\" in the place of \"" + schema.name + "\"");
-  if (part.basis) PINION_TRY_VOID(receiver(part.name).add_basis(message.blobs[*part.basis].bytes));
+  if (part.basis) {
+    PINION_TRY_VOID(add_basis(part.name, message.blobs[*part.basis].bytes, schema.channels));
+  }
   PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, schema.channels));
   if (part.basis) bases_.keep(arriving(part.name), message.blobs[*part.basis].bytes);
   const Shape& shape = tensor.shape();

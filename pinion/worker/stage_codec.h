@@ -59,6 +59,7 @@ class StageCodec {
   Result<Tensor> draw_latents(const transport::NoiseRecipe& recipe) const;
   Result<void> receive_latents(const transport::Step& step, const transport::Message& message);
   Result<void> receive_velocity(const transport::LatentsPart& part, const transport::Message& message);
+  Result<void> add_basis(const std::string& stream, ByteSpan basis, std::int64_t channels);
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);
   Result<Tensor> decode_state(const transport::StatePart& part, const transport::Message& message,
                               const models::StateTensorSchema& schema);

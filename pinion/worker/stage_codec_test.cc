@@ -6,6 +6,7 @@
 
 #include "pinion/base/crc32c.h"
 #include "pinion/base/float_formats.h"
+#include "pinion/codec/fidelity/basis.h"
 #include "pinion/transport/latents_delta.h"
 
 namespace pinion::worker {
@@ -198,6 +199,29 @@ TEST(StageCodec, AStateMustHaveTheModelsTensors) {
   EXPECT_THAT(decode("image", random_tensor({1, kTokens, 7}, 2)), testing::HasSubstr("image"));
   EXPECT_THAT(decode("image", random_tensor({2, 3, 8}, 2)), testing::HasSubstr("image"));
   EXPECT_THAT(decode("image", random_tensor({1, 100, 8}, 2)), testing::HasSubstr("image"));
+}
+
+TEST(StageCodec, ABasisWiderThanItsStreamIsRefused) {
+  const auto decode = [&](std::size_t state_channels, std::size_t velocity_channels) {
+    const auto basis_of = [](std::size_t channels) {
+      return Blob::of(codec::encode_basis(codec::Matrix(1, channels), std::vector<double>{1.0}));
+    };
+    StageCodec codec(setup(1, 2), kNoBases);
+    transport::Step step;
+    Message message = exact_step(random_tensor(kLatentsShape, 1), step);
+    step.latents.velocity = message.add(lossless(random_tensor(kLatentsShape, 2)));
+    step.latents.velocity_basis = message.add(basis_of(velocity_channels));
+    transport::StatePart& part = step.state.emplace_back();
+    part.name = "image";
+    part.frame = message.add(lossless(random_tensor({1, kTokens, 8}, 3)));
+    part.basis = message.add(basis_of(state_channels));
+    const Result<models::StepInput> input = codec.decode(step, message);
+    return input.ok() ? "" : std::string(name(input.error().code)) + ", " + input.error().text;
+  };
+  EXPECT_EQ(decode(8, kChannels), "");
+  EXPECT_THAT(decode(9, kChannels), testing::StartsWith("too_large, stream \"image\""));
+  EXPECT_THAT(decode(1 << 16, kChannels), testing::StartsWith("too_large, stream \"image\""));
+  EXPECT_THAT(decode(8, kChannels + 1), testing::StartsWith("too_large, stream \"velocity\""));
 }
 
 }  // namespace

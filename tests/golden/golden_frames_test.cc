@@ -39,7 +39,9 @@ Bytes container_of(const GoldenStream& stream) {
 std::vector<Tensor> decode_file(ByteSpan file) {
   const Container container = parse_container(file).value();
   const auto decoder = Decoder::create();
-  for (const ByteSpan basis : container.bases) EXPECT_TRUE(decoder->add_basis(basis).ok());
+  for (const ByteSpan basis : container.bases) {
+    EXPECT_TRUE(decoder->add_basis(basis, testing::kGenerousBasis).ok());
+  }
   std::vector<Tensor> tensors;
   for (const ContainerFrame& frame : container.frames) {
     auto decoded = decoder->decode(frame.frame, testing::kGenerous);

@@ -67,7 +67,7 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
   return std::move(out).take();
 }
 
-Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t max_coefficients) {
+Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLimits& limits) {
   if (asset.size() < kBasisMagic.size() + 1 + kChecksumBytes) {
     return Error{Errc::kNeedMoreBytes, "codec basis ends too early", ""};
   }
@@ -84,7 +84,7 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t 
   PINION_TRY(const std::uint64_t channels, read_varint(in, "codec basis"));
   PINION_TRY(const std::uint64_t components, read_varint(in, "codec basis"));
   if (components == 0 || components > channels || channels > kMaxExtent) return broken("impossible size");
-  if (channels * components > max_coefficients) {
+  if (channels > limits.max_channels || channels * components > limits.max_coefficients) {
     return Error{Errc::kTooLarge,
                  "codec basis of " + std::to_string(components) + " x " + std::to_string(channels) +
                      " coefficients is larger than accepted",

@@ -11,7 +11,11 @@
 
 namespace pinion::codec {
 
-inline constexpr std::uint64_t kMaxBasisCoefficients = 1ull << 26;
+inline constexpr std::uint64_t kMaxBasisCoefficients = 1ull << 26;  // of all bases of a stream
+
+// For bases that were made here: the format's own limits.
+inline constexpr BasisLimits kOwnBasisLimits = {.max_channels = kMaxExtent,
+                                                .max_coefficients = kMaxBasisCoefficients};
 
 struct Basis {
   BasisId id{};
@@ -25,7 +29,7 @@ BasisId basis_id(ByteSpan asset);
 // rounding that row k tolerates; it is lowered to a power of two.
 Bytes encode_basis(const Matrix& directions, std::span<const double> steps);
 
-// kTooLarge if it has more than `max_coefficients`.
-Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, std::uint64_t max_coefficients);
+// kTooLarge if it passes the limits; memory for its coefficients is taken only after that.
+Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLimits& limits);
 
 }  // namespace pinion::codec

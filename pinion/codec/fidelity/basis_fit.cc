@@ -37,7 +37,7 @@ std::optional<Matrix> invert(const Matrix& gram) {
 
 Result<std::shared_ptr<const BasisFit>> fit_basis(Bytes asset) {
   auto fit = std::make_shared<BasisFit>();
-  PINION_TRY(fit->basis, decode_basis(asset, kMaxBasisCoefficients));
+  PINION_TRY(fit->basis, decode_basis(asset, kOwnBasisLimits));
   const Matrix columns = transpose(fit->basis->rows);
   const std::optional<Matrix> inverse = invert(multiply_transposed(columns, columns));
   if (!inverse) return Error{Errc::kBadFormat, "codec basis: its directions depend on each other", ""};

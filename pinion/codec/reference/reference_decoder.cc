@@ -137,11 +137,13 @@ Result<void> check_previous(const ReferenceHeader& header, const ReferenceState*
 
 }  // namespace
 
-Result<void> ReferenceDecoder::add_basis(ByteSpan asset, ReferenceLog* log) {
+Result<void> ReferenceDecoder::add_basis(ByteSpan asset, const BasisLimits& limits, ReferenceLog* log) {
   const ReferenceBasisId id = basis_id_of(asset);
   if (bases_.contains(id)) return {};
-  PINION_TRY(ReferenceBasis basis,
-             read_reference_basis(asset, kMaxCoefficients - coefficients_, tables_, log));
+  BasisLimits left = limits;
+  left.max_coefficients = std::min(left.max_coefficients, kMaxCoefficients);
+  left.max_coefficients -= std::min(left.max_coefficients, coefficients_);
+  PINION_TRY(ReferenceBasis basis, read_reference_basis(asset, left, tables_, log));
   coefficients_ += basis.channels * basis.rows.size();
   bases_.emplace(id, std::move(basis));
   return {};

@@ -53,7 +53,7 @@ struct ReferenceBasis {
 class ReferenceDecoder {
  public:
   // Errors as those of Decoder; kBadFormat and kNeedMoreBytes mean the same. `log` gets every field.
-  Result<void> add_basis(ByteSpan asset, ReferenceLog* log = nullptr);
+  Result<void> add_basis(ByteSpan asset, const BasisLimits& limits, ReferenceLog* log = nullptr);
   Result<ReferenceFrame> decode(ByteSpan frame, const DecodeLimits& limits, ReferenceLog* log = nullptr);
 
   // Null if no asset of that name was added.

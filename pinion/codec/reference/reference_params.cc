@@ -183,7 +183,7 @@ Result<ReferenceIntegers> read_reference_grid(ReferenceReader& in, const Referen
 
 // ---- §7 The basis asset
 
-Result<ReferenceBasis> read_reference_basis(ByteSpan asset, std::uint64_t max_coefficients,
+Result<ReferenceBasis> read_reference_basis(ByteSpan asset, const BasisLimits& limits,
                                             ReferenceTables& tables, ReferenceLog* log) {
   if (asset.size() < 9) return Error{Errc::kNeedMoreBytes, "a basis is cut short", ""};
   const ByteSpan content = asset.first(asset.size() - 4);
@@ -196,7 +196,7 @@ Result<ReferenceBasis> read_reference_basis(ByteSpan asset, std::uint64_t max_co
   if (checksum != crc32c(content)) return refused("the checksum of a basis does not match");
   PINION_TRY(const std::uint64_t channels, in.varint("channels", {1, kMaxExtent}));
   PINION_TRY(const std::uint64_t components, in.varint("components", {1, channels}));
-  if (channels * components > max_coefficients) {
+  if (channels > limits.max_channels || channels * components > limits.max_coefficients) {
     return Error{Errc::kTooLarge, "the basis has more coefficients than the receiver accepts", ""};
   }
   PINION_TRY(const std::uint64_t head_bytes, in.varint("head_bytes"));

@@ -91,7 +91,7 @@ Result<ReferenceIntegers> read_reference_grid(ReferenceReader& in, const Referen
                                               const ReferenceMatrix& matrix, ReferenceTables& tables);
 
 // §7.
-Result<ReferenceBasis> read_reference_basis(ByteSpan asset, std::uint64_t max_coefficients,
+Result<ReferenceBasis> read_reference_basis(ByteSpan asset, const BasisLimits& limits,
                                             ReferenceTables& tables, ReferenceLog* log);
 
 }  // namespace pinion::codec

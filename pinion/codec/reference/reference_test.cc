@@ -68,7 +68,7 @@ std::vector<Crossing> golden_crossings() {
 // Twins that have seen the first `frames` frames.
 TwinDecoders twins_after(const Crossing& crossing, std::size_t frames) {
   TwinDecoders twins;
-  for (const Bytes& basis : crossing.bases) EXPECT_EQ(twins.add_basis(basis), "");
+  for (const Bytes& basis : crossing.bases) EXPECT_EQ(twins.add_basis(basis, testing::kGenerousBasis), "");
   for (std::size_t i = 0; i < frames; ++i) EXPECT_EQ(twins.decode(crossing.frames[i], kLimits), "");
   return twins;
 }
@@ -138,14 +138,14 @@ TEST(Reference, AgreesOnChangedBases) {
         changed[bit / 8] ^= std::byte{1} << (bit % 8);
         make_checksum_right(changed);
         TwinDecoders twins;
-        EXPECT_EQ(twins.add_basis(changed), "") << to_hex(changed);
+        EXPECT_EQ(twins.add_basis(changed, testing::kGenerousBasis), "") << to_hex(changed);
         accepted += twins.accepted();
       }
       for (std::size_t size = 0; size < basis.size(); ++size) {
         Bytes cut(basis.begin(), basis.begin() + static_cast<std::ptrdiff_t>(size));
         if (size >= kChecksumBytes) make_checksum_right(cut);
         TwinDecoders twins;
-        EXPECT_EQ(twins.add_basis(cut), "");
+        EXPECT_EQ(twins.add_basis(cut, testing::kGenerousBasis), "");
         EXPECT_FALSE(twins.accepted());
       }
     }
@@ -176,7 +176,7 @@ TEST(Reference, AgreesOnWhatEncodersWrite) {
           }
           const EncodedFrame encoded = encoder->encode(tensor).value();
           if (!encoded.basis.empty()) {
-            EXPECT_EQ(twins.add_basis(encoded.basis), "");
+            EXPECT_EQ(twins.add_basis(encoded.basis, testing::kGenerousBasis), "");
           }
           EXPECT_EQ(twins.decode(encoded.frame, kLimits), "");
           EXPECT_TRUE(twins.accepted());
@@ -201,7 +201,7 @@ TEST(Reference, AgreesOnStreamsWithABasis) {
         for (const Tensor& tensor : testing::low_rank_sequence(dtype, 4, form)) {
           const EncodedFrame encoded = encoder->encode(tensor).value();
           if (!encoded.basis.empty()) {
-            EXPECT_EQ(twins.add_basis(encoded.basis), "");
+            EXPECT_EQ(twins.add_basis(encoded.basis, testing::kGenerousBasis), "");
           }
           EXPECT_EQ(twins.decode(encoded.frame, kLimits), "");
           EXPECT_TRUE(twins.accepted());
@@ -239,7 +239,7 @@ TEST(Reference, AgreesOnAnyFidelityFrame) {
     std::shared_ptr<const Basis> basis;
     if (with_basis) {
       crossing.bases.push_back(testing::basis_of(form));
-      basis = decode_basis(crossing.bases.back(), kMaxBasisCoefficients).value();
+      basis = decode_basis(crossing.bases.back(), testing::kGenerousBasis).value();
     }
     TwinDecoders twins = twins_after(crossing, 0);
     for (int step = 0; step < 8; ++step) {

@@ -18,13 +18,14 @@ namespace pinion::codec::testing {
 class TwinDecoders {
  public:
   // These give it to both, and say how the two differ: nothing if they agree.
-  std::string add_basis(ByteSpan asset) {
-    const Result<void> ours = decoder_->add_basis(asset), theirs = reference_.add_basis(asset);
+  std::string add_basis(ByteSpan asset, const BasisLimits& limits) {
+    const Result<void> ours = decoder_->add_basis(asset, limits),
+                       theirs = reference_.add_basis(asset, limits);
     accepted_ = ours.ok();
     if (const std::string difference = compare_verdicts(ours, theirs); !difference.empty() || !ours.ok()) {
       return difference;
     }
-    const auto basis = decode_basis(asset, kMaxBasisCoefficients).value();
+    const auto basis = decode_basis(asset, limits).value();
     bases_[basis->id] = basis;
     return compare_bases(*basis, reference_.basis(basis->id));
   }
