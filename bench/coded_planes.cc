@@ -47,7 +47,7 @@ Result<std::vector<PlaneStep>> code_as_planes(std::span<const Tensor> steps,
                                                  .effort = codec::CodingEffort::kThorough,
                                                  .picture_checksum = false,
                                                  .threads = threads}));
-  PINION_TRY(video.decoder, codec->open_decoder(kind, 1));
+  PINION_TRY(video.decoder, codec->open_decoder({.kind = kind, .picture_checksum = false}));
   std::vector<PlaneStep> coded;
   for (const Tensor& step : steps) {
     PINION_TRY(codec::RangePictures packed, codec::pack_ranges(step, packing));

@@ -16,8 +16,8 @@ struct PlaneStep {
   Tensor decoded;         // float32
 };
 
-// Codes the steps ([tokens, channels] each) as one video of constant `qp`, the same for all pictures, with the
-// thorough effort and without the picture checksums that others do not send.
+// Codes the steps ([tokens, channels] each) as one video of constant `qp`, the same for all pictures, with
+// the thorough effort and without the picture checksums that others do not send.
 Result<std::vector<PlaneStep>> code_as_planes(std::span<const Tensor> steps,
                                               const codec::RangePacking& packing, int qp);
 

@@ -13,10 +13,10 @@
 namespace pinion::bench {
 
 struct StateStream {
-  std::string file;  // without folder and ending
-  std::string cut;   // "cut3"
-  std::string rows;  // "image" or "text"
-  codec::TokenGrid grid;     // text rows have no picture and get the squarest grid there is
+  std::string file;           // without folder and ending
+  std::string cut;            // "cut3"
+  std::string rows;           // "image" or "text"
+  codec::TokenGrid grid;      // text rows have no picture and get the squarest grid there is
   std::vector<Tensor> steps;  // at least one; [rows, channels] of one float type and shape
 };
 

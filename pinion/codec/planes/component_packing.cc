@@ -80,10 +80,9 @@ Result<ComponentPictures> pack_components(const TensorView& tensor, const Matrix
     PINION_TRY(used, choose_offsets(components, packing.step));
   }
   if (used.size() != components.rows) {
-    return Error{Errc::kInvalidArgument,
-                 std::to_string(used.size()) + " offsets for " + std::to_string(components.rows) +
-                     " components",
-                 ""};
+    return Error{
+        Errc::kInvalidArgument,
+        std::to_string(used.size()) + " offsets for " + std::to_string(components.rows) + " components", ""};
   }
   ComponentPictures packed{grey_pictures(layout, components.rows), std::move(used), {}};
   auto* const samples = reinterpret_cast<std::uint8_t*>(packed.pictures.mutable_data());

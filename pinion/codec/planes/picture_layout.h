@@ -41,8 +41,8 @@ struct PictureLayout {
   std::size_t planes = 1;  // of a picture: 1 or 3
   PlanePadding padding = PlanePadding::kHardware;
 
-  // kInvalidArgument if an extent is zero or a side exceeds kMaxPictureSide. The functions below may be called
-  // only where this is well.
+  // kInvalidArgument if an extent is zero or a side exceeds kMaxPictureSide. The functions below may be
+  // called only where this is well.
   Result<void> check() const;
 
   std::size_t used_width() const { return tile_columns * grid.columns; }

@@ -46,11 +46,12 @@ Result<Header> read_header(ByteReader& in, const DecodeLimits& limits) {
   if (header.packing != kRanges && header.packing != kComponents) return bad("there is no such packing");
   if (header.padding > 1 || header.variant > 1) return bad("a field is out of range");
   const bool components = header.packing == kComponents;
-  if (components && (header.tiles_per_side != 0 || header.padding != 1)) return bad("a field is out of range");
+  if (components && (header.tiles_per_side != 0 || header.padding != 1))
+    return bad("a field is out of range");
   if (header.components == 0) return bad("no components");
-  const Result<PictureLayout> layout =
-      components ? component_layout(header.grid, header.components)
-                 : range_layout(header.grid, header.tiles_per_side, static_cast<PlanePadding>(header.padding));
+  const Result<PictureLayout> layout = components ? component_layout(header.grid, header.components)
+                                                  : range_layout(header.grid, header.tiles_per_side,
+                                                                 static_cast<PlanePadding>(header.padding));
   if (!layout.ok()) return bad(layout.error().text);
   // No overflow: the layout has bounded both sides of the grid, and the components are 32 bits.
   const std::size_t tensor_bytes = header.grid.tokens() * header.components;
@@ -101,12 +102,11 @@ Bytes write_side_info(const RangeSideInfo& info) {
     return is_f16(range.low) && is_f16(range.high);
   });
   ByteWriter out;
-  write_header(out, {kRanges, static_cast<std::uint8_t>(info.packing.tiles_per_side),
-                     static_cast<std::uint8_t>(info.packing.padding), wide, info.packing.grid,
-                     info.ranges.size()});
+  write_header(
+      out, {kRanges, static_cast<std::uint8_t>(info.packing.tiles_per_side),
+            static_cast<std::uint8_t>(info.packing.padding), wide, info.packing.grid, info.ranges.size()});
   for (const ChannelRange& range : info.ranges) {
-    for (const float end : {range.low, range.high})
-      wide ? out.write(end) : out.write(float_to_f16(end));
+    for (const float end : {range.low, range.high}) wide ? out.write(end) : out.write(float_to_f16(end));
   }
   return std::move(out).take();
 }
@@ -124,8 +124,8 @@ Bytes write_side_info(const ComponentSideInfo& info) {
 Result<PlaneSideInfo> parse_side_info(ByteSpan bytes, const DecodeLimits& limits) {
   ByteReader in(bytes);
   PINION_TRY(const Header header, read_header(in, limits));
-  PINION_TRY(PlaneSideInfo info, header.packing == kRanges ? read_ranges(in, header)
-                                                           : read_components(in, header));
+  PINION_TRY(PlaneSideInfo info,
+             header.packing == kRanges ? read_ranges(in, header) : read_components(in, header));
   if (in.remaining() != 0) return bad(std::to_string(in.remaining()) + " bytes too many");
   return info;
 }

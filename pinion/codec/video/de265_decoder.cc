@@ -17,9 +17,12 @@ using Context = std::unique_ptr<de265_decoder_context, FreeContext>;
 
 de265_chroma chroma_of(PictureFormat format) {
   switch (format) {
-    case PictureFormat::kGrey: return de265_chroma_mono;
-    case PictureFormat::kGreyIn420: return de265_chroma_420;
-    case PictureFormat::k444: return de265_chroma_444;
+    case PictureFormat::kGrey:
+      return de265_chroma_mono;
+    case PictureFormat::kGreyIn420:
+      return de265_chroma_420;
+    case PictureFormat::k444:
+      return de265_chroma_444;
   }
   return de265_chroma_mono;
 }
@@ -31,17 +34,20 @@ Error broken(de265_error error) {
 
 class De265Decoder final : public VideoDecoder {
  public:
-  De265Decoder(const PictureKind& kind, int threads) : kind_(kind), threads_(threads) {}
+  explicit De265Decoder(const DecoderSettings& settings)
+      : kind_(settings.kind), checksum_(settings.picture_checksum), threads_(settings.threads) {}
 
   Result<Tensor> decode(ByteSpan access_unit) override;
 
  private:
   Result<void> restart();
   Result<void> run(ByteSpan access_unit);
+  bool is_done() const;
   // The one picture that must have come out.
   Result<Tensor> take_picture();
 
   PictureKind kind_;
+  bool checksum_;
   int threads_;
   Context context_;
   bool whole_ = false;  // every picture since the key picture was decoded without an error
@@ -57,20 +63,28 @@ Result<void> De265Decoder::restart() {
 }
 
 Result<void> De265Decoder::run(ByteSpan access_unit) {
-  const de265_error pushed = de265_push_data(context_.get(), access_unit.data(),
-                                             static_cast<int>(access_unit.size()), 0, nullptr);
+  const de265_error pushed =
+      de265_push_data(context_.get(), access_unit.data(), static_cast<int>(access_unit.size()), 0, nullptr);
   if (pushed != DE265_OK) return broken(pushed);
   de265_push_end_of_frame(context_.get());
-  for (int more = 1; more != 0;) {
+  // Each round takes a unit at least. libde265 says that there is more for as long as a picture waits to be
+  // taken.
+  for (std::size_t rounds = 0; rounds < access_unit.size(); ++rounds) {
+    int more = 0;
     const de265_error error = de265_decode(context_.get(), &more);
-    if (error == DE265_ERROR_WAITING_FOR_INPUT_DATA) break;
-    if (error != DE265_OK) return broken(error);
+    if (error != DE265_OK && error != DE265_ERROR_WAITING_FOR_INPUT_DATA) return broken(error);
+    if (error != DE265_OK || more == 0 || is_done()) break;
   }
   for (;;) {
     const de265_error warning = de265_get_warning(context_.get());
     if (warning == DE265_OK) return {};
     if (warning != DE265_WARNING_NO_WPP_CANNOT_USE_MULTITHREADING) return broken(warning);
   }
+}
+
+bool De265Decoder::is_done() const {
+  return de265_get_number_of_NAL_units_pending(context_.get()) == 0 &&
+         de265_peek_next_picture(context_.get()) != nullptr;
 }
 
 Result<Tensor> De265Decoder::take_picture() {
@@ -99,6 +113,8 @@ Result<Tensor> De265Decoder::take_picture() {
 Result<Tensor> De265Decoder::decode(ByteSpan access_unit) {
   const bool whole = std::exchange(whole_, false);
   PINION_TRY(const AccessUnitInfo info, inspect_access_unit(access_unit, kind_));
+  if (checksum_ && !info.checksum)
+    return Error{Errc::kBadFormat, "video: a picture without its checksum", ""};
   if (!info.key && !whole)
     return Error{Errc::kNotFound, "video: a predicted picture without what it is predicted from", ""};
   if (!whole) PINION_TRY_VOID(restart());
@@ -110,10 +126,10 @@ Result<Tensor> De265Decoder::decode(ByteSpan access_unit) {
 
 }  // namespace
 
-Result<std::unique_ptr<VideoDecoder>> open_de265_decoder(const PictureKind& kind, int threads) {
-  PINION_TRY_VOID(kind.check());
-  if (threads < 1) return Error{Errc::kInvalidArgument, "a decoder has at least one thread", ""};
-  return std::unique_ptr<VideoDecoder>(std::make_unique<De265Decoder>(kind, threads));
+Result<std::unique_ptr<VideoDecoder>> open_de265_decoder(const DecoderSettings& settings) {
+  PINION_TRY_VOID(settings.kind.check());
+  if (settings.threads < 1) return Error{Errc::kInvalidArgument, "a decoder has at least one thread", ""};
+  return std::unique_ptr<VideoDecoder>(std::make_unique<De265Decoder>(settings));
 }
 
 }  // namespace pinion::codec

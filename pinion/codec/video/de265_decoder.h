@@ -5,6 +5,6 @@
 
 namespace pinion::codec {
 
-Result<std::unique_ptr<VideoDecoder>> open_de265_decoder(const PictureKind& kind, int threads);
+Result<std::unique_ptr<VideoDecoder>> open_de265_decoder(const DecoderSettings& settings);
 
 }  // namespace pinion::codec

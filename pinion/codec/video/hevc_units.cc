@@ -1,6 +1,6 @@
 #include "pinion/codec/video/hevc_units.h"
 
-#include <algorithm>
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -90,9 +90,12 @@ class SetReader {
 
 std::uint32_t chroma_format_idc(PictureFormat format) {
   switch (format) {
-    case PictureFormat::kGrey: return 0;
-    case PictureFormat::kGreyIn420: return 1;
-    case PictureFormat::k444: return 3;
+    case PictureFormat::kGrey:
+      return 0;
+    case PictureFormat::kGreyIn420:
+      return 1;
+    case PictureFormat::k444:
+      return 3;
   }
   return 0;
 }
@@ -139,7 +142,18 @@ struct Seen {
   bool video_set = false, sequence_set = false, picture_set = false;
   unsigned slices = 0;
   bool idr = false;
+  bool checksum = false;
 };
+
+// ITU-T H.265 D.2.19. Only the first message of a unit is looked at: our encoder writes just this one.
+bool is_whole_picture_hash(ByteSpan payload, const PictureKind& kind) {
+  constexpr std::array<std::size_t, 3> kHashBytes{16, 2, 4};  // MD5, CRC, checksum
+  constexpr unsigned kDecodedPictureHash = 132;
+  if (payload.size() < 3 || static_cast<unsigned>(payload[0]) != kDecodedPictureHash) return false;
+  const auto size = static_cast<std::size_t>(payload[1]), type = static_cast<std::size_t>(payload[2]);
+  const std::size_t planes = kind.format == PictureFormat::kGrey ? 1 : 3;
+  return type < kHashBytes.size() && size == 1 + planes * kHashBytes[type] && payload.size() >= 2 + size;
+}
 
 Result<void> look_at(ByteSpan unit, const PictureKind& kind, Seen& seen) {
   if (unit.size() <= kUnitHeaderBytes) return bad("an empty unit");
@@ -157,6 +171,7 @@ Result<void> look_at(ByteSpan unit, const PictureKind& kind, Seen& seen) {
   if (!set && type != kDelimiter && type != kSeiBefore && type != kSeiAfter)
     return unsupported("units of type " + std::to_string(type));
   if (type != kSeiAfter && seen.slices > 0) return bad("a unit behind the slice that belongs before it");
+  if (type == kSeiAfter) seen.checksum = seen.checksum || is_whole_picture_hash(payload, kind);
   if (!set) return {};
   bool& once = type == kVideoSet      ? seen.video_set
                : type == kSequenceSet ? seen.sequence_set
@@ -185,7 +200,7 @@ Result<AccessUnitInfo> inspect_access_unit(ByteSpan access_unit, const PictureKi
   const bool sets = seen.video_set && seen.sequence_set && seen.picture_set;
   const bool any_set = seen.video_set || seen.sequence_set || seen.picture_set;
   if (seen.idr ? !sets : any_set) return unsupported("a key picture and its parameter sets come together");
-  return AccessUnitInfo{seen.idr};
+  return AccessUnitInfo{seen.idr, seen.checksum};
 }
 
 }  // namespace pinion::codec

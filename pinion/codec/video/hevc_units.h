@@ -7,7 +7,8 @@
 namespace pinion::codec {
 
 struct AccessUnitInfo {
-  bool key = false;  // begins a video: its parameter sets, then an IDR picture
+  bool key = false;       // begins a video: its parameter sets, then an IDR picture
+  bool checksum = false;  // carries a hash of each plane of its picture
 };
 
 // kBadFormat for what is no access unit of one picture, kUnsupported for one of another kind or with parts

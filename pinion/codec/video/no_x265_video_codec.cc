@@ -15,7 +15,7 @@ class NoVideoCodec final : public VideoCodec {
   Result<std::unique_ptr<VideoEncoder>> open_encoder(const EncoderSettings&) const override {
     return not_built();
   }
-  Result<std::unique_ptr<VideoDecoder>> open_decoder(const PictureKind&, int) const override {
+  Result<std::unique_ptr<VideoDecoder>> open_decoder(const DecoderSettings&) const override {
     return not_built();
   }
 };

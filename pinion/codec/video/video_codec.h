@@ -2,8 +2,8 @@
 // Video coding of pictures, one at a time and without delay: docs/planes.md §5. Implementations: HEVC in
 // software (x265_video_codec.h); others, such as a GPU's fixed-function units, may follow behind this header.
 //
-// A VideoCodec may be used from several threads. An encoder or decoder is used by one thread at a time; it may
-// outlive its codec. Threads that it starts end with it. Each stands for one video.
+// A VideoCodec may be used from several threads. An encoder or decoder is used by one thread at a time; it
+// may outlive its codec. Threads that it starts end with it. Each stands for one video.
 
 #include <memory>
 
@@ -45,8 +45,14 @@ struct EncoderSettings {
   bool lossless = false;
   int qp = 18;  // 0 to 51, the same in every picture; unused if lossless
   CodingEffort effort = CodingEffort::kFast;
-  bool picture_checksum = true;  // where the coder can: damage is then found by the decoder
+  bool picture_checksum = true;  // kUnsupported where the coder cannot
   int threads = 1;               // at least 1; the bytes do not depend on it
+};
+
+struct DecoderSettings {
+  PictureKind kind;              // agreed on before; the video is held to it
+  bool picture_checksum = true;  // refuse pictures without one: with it no damage goes unnoticed
+  int threads = 1;               // at least 1
 };
 
 struct EncodedPicture {
@@ -58,8 +64,8 @@ class VideoEncoder {
  public:
   virtual ~VideoEncoder() = default;
 
-  // The access unit of this picture, complete when the call returns. `picture`: uint8, of the kind's shape, on
-  // a device that the codec takes; borrowed for the call. The first picture is a key picture in any case,
+  // The access unit of this picture, complete when the call returns. `picture`: uint8, of the kind's shape,
+  // on a device that the codec takes; borrowed for the call. The first picture is a key picture in any case,
   // others if `key`. kInvalidArgument for another kind of picture (the encoder stays as it was); after
   // kInternal or kOutOfMemory it is of no use any more.
   virtual Result<EncodedPicture> encode(const TensorView& picture, bool key) = 0;
@@ -84,8 +90,7 @@ class VideoCodec {
   // kInvalidArgument for settings that cannot be, kUnsupported for what this coder cannot do.
   virtual Result<std::unique_ptr<VideoEncoder>> open_encoder(const EncoderSettings& settings) const = 0;
 
-  // `kind` is agreed on before, and the video is held to it. `threads` ≥ 1.
-  virtual Result<std::unique_ptr<VideoDecoder>> open_decoder(const PictureKind& kind, int threads) const = 0;
+  virtual Result<std::unique_ptr<VideoDecoder>> open_decoder(const DecoderSettings& settings) const = 0;
 };
 
 }  // namespace pinion::codec

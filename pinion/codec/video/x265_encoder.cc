@@ -13,9 +13,12 @@ constexpr int kChecksumSei = 3;
 
 int colour_space(PictureFormat format) {
   switch (format) {
-    case PictureFormat::kGrey: return X265_CSP_I400;
-    case PictureFormat::kGreyIn420: return X265_CSP_I420;
-    case PictureFormat::k444: return X265_CSP_I444;
+    case PictureFormat::kGrey:
+      return X265_CSP_I400;
+    case PictureFormat::kGreyIn420:
+      return X265_CSP_I420;
+    case PictureFormat::k444:
+      return X265_CSP_I444;
   }
   return X265_CSP_I400;
 }
@@ -30,6 +33,7 @@ void set_without_delay(x265_param& param) {
   param.rc.cuTree = 0;
   param.frameNumThreads = 1;
   param.keyframeMax = -1;  // key pictures only where the caller asks for them
+  param.bOpenGOP = 0;      // and those forget all pictures before
 }
 
 void set_quality(x265_param& param, const EncoderSettings& settings) {
@@ -44,13 +48,16 @@ void set_quality(x265_param& param, const EncoderSettings& settings) {
 class X265Encoder final : public VideoEncoder {
  public:
   X265Encoder(const x265_api* api, const PictureKind& kind)
-      : api_(api), kind_(kind), param_(api->param_alloc()), picture_(api->picture_alloc()) {}
+      : api_(api), kind_(kind), param_(api->param_alloc()), picture_(api->picture_alloc()) {
+    // param_free() looks into the settings.
+    if (param_ != nullptr) api_->param_default(param_);
+  }
   X265Encoder(const X265Encoder&) = delete;
   X265Encoder& operator=(const X265Encoder&) = delete;
   ~X265Encoder() override {
     if (encoder_ != nullptr) api_->encoder_close(encoder_);
-    api_->picture_free(picture_);
-    api_->param_free(param_);
+    if (picture_ != nullptr) api_->picture_free(picture_);
+    if (param_ != nullptr) api_->param_free(param_);
   }
 
   Result<void> open(const EncoderSettings& settings);
@@ -64,6 +71,7 @@ class X265Encoder final : public VideoEncoder {
   x265_param* param_;
   x265_picture* picture_;
   x265_encoder* encoder_ = nullptr;
+  std::string pools_;                         // param_ points into it
   std::vector<std::uint8_t> neutral_chroma_;  // of kGreyIn420: one plane, for both
   std::int64_t next_time_ = 0;
 };
@@ -71,11 +79,11 @@ class X265Encoder final : public VideoEncoder {
 Result<void> X265Encoder::open(const EncoderSettings& settings) {
   if (param_ == nullptr || picture_ == nullptr) return Error{Errc::kOutOfMemory, "x265 got no memory", ""};
   const char* const preset = settings.effort == CodingEffort::kFast ? "ultrafast" : "medium";
-  const std::string threads = std::to_string(settings.threads);
-  if (api_->param_default_preset(param_, preset, "psnr") != 0 ||
-      api_->param_parse(param_, "pools", threads.c_str()) != 0) {
+  if (api_->param_default_preset(param_, preset, "psnr") != 0) {
     return Error{Errc::kUnsupported, "this x265 does not know the settings of ours", ""};
   }
+  pools_ = std::to_string(settings.threads);
+  param_->numaPools = pools_.c_str();
   param_->logLevel = X265_LOG_NONE;
   param_->sourceWidth = static_cast<int>(kind_.width);
   param_->sourceHeight = static_cast<int>(kind_.height);
@@ -89,10 +97,9 @@ Result<void> X265Encoder::open(const EncoderSettings& settings) {
   param_->decodedPictureHashSEI = settings.picture_checksum ? kChecksumSei : 0;
   encoder_ = api_->encoder_open(param_);
   if (encoder_ == nullptr) {
-    return Error{Errc::kUnsupported,
-                 "x265 refuses pictures of " + std::to_string(kind_.width) + " x " +
-                     std::to_string(kind_.height),
-                 ""};
+    return Error{
+        Errc::kUnsupported,
+        "x265 refuses pictures of " + std::to_string(kind_.width) + " x " + std::to_string(kind_.height), ""};
   }
   api_->picture_init(param_, picture_);
   if (kind_.format == PictureFormat::kGreyIn420)

@@ -11,8 +11,8 @@ class X265VideoCodec final : public VideoCodec {
   Result<std::unique_ptr<VideoEncoder>> open_encoder(const EncoderSettings& settings) const override {
     return open_x265_encoder(settings);
   }
-  Result<std::unique_ptr<VideoDecoder>> open_decoder(const PictureKind& kind, int threads) const override {
-    return open_de265_decoder(kind, threads);
+  Result<std::unique_ptr<VideoDecoder>> open_decoder(const DecoderSettings& settings) const override {
+    return open_de265_decoder(settings);
   }
 };
 
