@@ -8,6 +8,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kUnitHeaderBytes = 2;
+constexpr std::size_t kMostBlock = 64;  // side of the largest coding block
 constexpr std::size_t kSlackBytes = 64 * 1024;
 
 // NAL unit types, ITU-T H.265 table 7-1.
@@ -114,15 +115,14 @@ Result<void> check_sequence_set(ByteSpan payload, const PictureKind& kind) {
   const std::uint32_t id = in.golomb();
   const std::uint32_t chroma = in.golomb();
   const bool separate_planes = chroma == 3 && in.bits(1) != 0;
-  std::uint64_t width = in.golomb(), height = in.golomb();
+  const std::uint64_t coded_width = in.golomb(), coded_height = in.golomb();
+  std::uint64_t width = coded_width, height = coded_height;
   if (in.bits(1) != 0) {
     // The window counts in chroma samples.
     const std::uint64_t unit = chroma == 1 ? 2 : 1;
     const std::uint64_t left = in.golomb(), right = in.golomb(), top = in.golomb(), bottom = in.golomb();
-    if (unit * (left + right) > width || unit * (top + bottom) > height || width > kMaxPictureSide ||
-        height > kMaxPictureSide) {
+    if (unit * (left + right) > width || unit * (top + bottom) > height)
       return bad("a window outside its picture");
-    }
     width -= unit * (left + right);
     height -= unit * (top + bottom);
   }
@@ -130,7 +130,9 @@ Result<void> check_sequence_set(ByteSpan payload, const PictureKind& kind) {
   if (in.failed()) return bad("a sequence parameter set ends too early");
   if (layered || separate_planes || id > 15) return unsupported("layers or separate colour planes");
   if (chroma != chroma_format_idc(kind.format)) return unsupported("another chroma format than agreed");
-  if (width != kind.width || height != kind.height) {
+  // A window may hide no more than what fills up the last coding blocks.
+  const bool padded_too_far = coded_width >= width + kMostBlock || coded_height >= height + kMostBlock;
+  if (width != kind.width || height != kind.height || padded_too_far) {
     return unsupported("pictures of " + std::to_string(width) + " x " + std::to_string(height) + ", not " +
                        std::to_string(kind.width) + " x " + std::to_string(kind.height));
   }
