@@ -1,4 +1,5 @@
-// Side information of planes ('s' first), unpacked with grey pictures where it parses, and access units of video
+// Side information of planes ('s' first), unpacked with grey pictures where it parses, and access units of
+// video
 // ('v' first). Errors are fine; what must not happen is a fault, or a tensor that the receiver did not allow.
 
 #include <cstdint>
@@ -23,7 +24,8 @@ Tensor unpack(const codec::RangeSideInfo& info) {
   const codec::RangePacking& packing = info.packing;
   const codec::PictureLayout layout =
       codec::range_layout(packing.grid, packing.tiles_per_side, packing.padding).value();
-  if (layout.pictures_shape(info.ranges.size()).elements() > static_cast<std::int64_t>(kMaxSamples)) return {};
+  if (layout.pictures_shape(info.ranges.size()).elements() > static_cast<std::int64_t>(kMaxSamples))
+    return {};
   return codec::unpack_ranges(codec::grey_pictures(layout, info.ranges.size()), info.ranges, packing).value();
 }
 
@@ -32,8 +34,8 @@ Tensor unpack(const codec::ComponentSideInfo& info) {
   if (layout.pictures_shape(info.components).elements() > static_cast<std::int64_t>(kMaxSamples)) return {};
   std::vector<std::int32_t> offsets = info.offsets;
   offsets.resize(info.components);
-  const Result<Tensor> tensor = codec::unpack_components(codec::grey_pictures(layout, info.components), {},
-                                                         offsets, info.packing);
+  const Result<Tensor> tensor =
+      codec::unpack_components(codec::grey_pictures(layout, info.components), {}, offsets, info.packing);
   return tensor.ok() ? *tensor : Tensor();
 }
 
