@@ -67,14 +67,12 @@ Result<std::vector<CodedStep>> run_codec(const StateStream& stream, const codec:
 
 Result<std::vector<Row>> compare(const StateStream& stream, const codec::Profile& profile) {
   PINION_TRY(const std::vector<CodedStep> coded, run_codec(stream, profile));
-  std::vector<std::vector<float>> steps;
-  for (const Tensor& tensor : stream.steps) steps.push_back(floats_of(tensor));
-  PlaneSettings settings{stream.grid, static_cast<std::size_t>(stream.steps.front().shape()[1]),
-                         PlanePadding::kLean, 0};
-  PINION_TRY(const PlanesRate planes, PlanesRate::measure(steps, settings, PlanePrediction::kWithinStep));
-  PINION_TRY(const PlanesRate video, PlanesRate::measure(steps, settings, PlanePrediction::kAcrossSteps));
-  settings.padding = PlanePadding::kHardware;
-  PINION_TRY(const PlanesRate seed, PlanesRate::measure(steps, settings, PlanePrediction::kWithinStep));
+  const std::vector<Tensor>& steps = stream.steps;
+  codec::RangePacking packing{.grid = stream.grid, .padding = codec::PlanePadding::kLean};
+  PINION_TRY(const PlanesRate planes, PlanesRate::measure(steps, packing, PlanePrediction::kWithinStep));
+  PINION_TRY(const PlanesRate video, PlanesRate::measure(steps, packing, PlanePrediction::kAcrossSteps));
+  packing.padding = codec::PlanePadding::kHardware;
+  PINION_TRY(const PlanesRate seed, PlanesRate::measure(steps, packing, PlanePrediction::kWithinStep));
   double basis_bytes = 0;
   for (const CodedStep& step : coded) basis_bytes += step.basis_bytes;
   const auto elements = static_cast<double>(stream.steps.front().elements());

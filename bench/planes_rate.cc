@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bench/state_streams.h"
+#include "pinion/base/float_formats.h"
+
 namespace pinion::bench {
 namespace {
 
@@ -10,12 +13,12 @@ constexpr int kFirstQp = 1;
 constexpr int kLastQp = 49;
 constexpr int kQpStride = 3;
 
-Result<std::vector<PlaneStep>> code(std::span<const std::vector<float>> steps, const PlaneSettings& settings,
+Result<std::vector<PlaneStep>> code(std::span<const Tensor> steps, const codec::RangePacking& packing, int qp,
                                     PlanePrediction prediction) {
-  if (prediction == PlanePrediction::kAcrossSteps) return code_as_planes(steps, settings);
+  if (prediction == PlanePrediction::kAcrossSteps) return code_as_planes(steps, packing, qp);
   std::vector<PlaneStep> coded;
   for (std::size_t s = 0; s < steps.size(); ++s) {
-    PINION_TRY(std::vector<PlaneStep> alone, code_as_planes(steps.subspan(s, 1), settings));
+    PINION_TRY(std::vector<PlaneStep> alone, code_as_planes(steps.subspan(s, 1), packing, qp));
     coded.push_back(std::move(alone.front()));
   }
   return coded;
@@ -23,14 +26,15 @@ Result<std::vector<PlaneStep>> code(std::span<const std::vector<float>> steps, c
 
 }  // namespace
 
-Result<PlanesRate> PlanesRate::measure(std::span<const std::vector<float>> steps, PlaneSettings settings,
+Result<PlanesRate> PlanesRate::measure(std::span<const Tensor> steps, const codec::RangePacking& packing,
                                        PlanePrediction prediction) {
   PlanesRate rate;
   rate.rungs_.resize(steps.size());
-  for (settings.qp = kFirstQp; settings.qp <= kLastQp; settings.qp += kQpStride) {
-    PINION_TRY(const std::vector<PlaneStep> coded, code(steps, settings, prediction));
+  const auto channels = static_cast<std::size_t>(steps.front().shape()[1]);
+  for (int qp = kFirstQp; qp <= kLastQp; qp += kQpStride) {
+    PINION_TRY(const std::vector<PlaneStep> coded, code(steps, packing, qp, prediction));
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      const double cosine = centred_cosine(steps[s], coded[s].decoded, settings.channels);
+      const double cosine = centred_cosine(floats_of(steps[s]), floats_of(coded[s].decoded), channels);
       rate.rungs_[s].push_back({snr_db_of_cosine(cosine), static_cast<double>(coded[s].bytes)});
     }
   }

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "bench/planes_x265.h"
+#include "bench/coded_planes.h"
 
 namespace pinion::bench {
 
@@ -19,7 +19,7 @@ enum class PlanePrediction {
 class PlanesRate {
  public:
   // Codes the stream at every QP of the ladder.
-  static Result<PlanesRate> measure(std::span<const std::vector<float>> steps, PlaneSettings settings,
+  static Result<PlanesRate> measure(std::span<const Tensor> steps, const codec::RangePacking& packing,
                                     PlanePrediction prediction);
 
   // Bytes of a step at that centred cosine: between the neighbouring rungs, log(bytes) is taken as linear in

@@ -10,29 +10,22 @@
 namespace pinion::bench {
 namespace {
 
-constexpr std::int64_t kPixelsPerToken = 16;
+constexpr std::size_t kPixelsPerToken = 16;
 constexpr std::string_view kFirstStep = ".t0";
 
-std::int64_t pixels(const std::map<std::string, std::string>& metadata, const std::string& key) {
+std::size_t pixels(const std::map<std::string, std::string>& metadata, const std::string& key) {
   const auto found = metadata.find(key);
   if (found == metadata.end()) return 0;
-  std::int64_t value = 0;
+  std::size_t value = 0;
   std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
   return value;
 }
 
-TokenGrid squarest_grid(std::int64_t tokens) {
-  auto rows = static_cast<std::int64_t>(std::sqrt(static_cast<double>(tokens)));
-  while (rows > 1 && tokens % rows != 0) --rows;
-  return {rows, tokens / rows};
-}
-
-TokenGrid grid_of(const StateStream& stream, const std::map<std::string, std::string>& metadata) {
-  const std::int64_t tokens = stream.steps.front().shape()[0];
-  const TokenGrid picture{pixels(metadata, "height") / kPixelsPerToken,
-                          pixels(metadata, "width") / kPixelsPerToken};
-  const bool fits = stream.rows == "image" && picture.rows * picture.columns == tokens;
-  return fits ? picture : squarest_grid(tokens);
+codec::TokenGrid grid_of(const StateStream& stream, const std::map<std::string, std::string>& metadata) {
+  const auto tokens = static_cast<std::size_t>(stream.steps.front().shape()[0]);
+  const codec::TokenGrid picture{pixels(metadata, "height") / kPixelsPerToken,
+                                 pixels(metadata, "width") / kPixelsPerToken};
+  return stream.rows == "image" && picture.tokens() == tokens ? picture : codec::squarest_grid(tokens);
 }
 
 std::vector<double> channel_means(std::span<const float> values, std::size_t channels) {

@@ -8,20 +8,15 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/planes/picture_layout.h"
 
 namespace pinion::bench {
 
-// Tokens as they lie in the picture; text rows have no picture and get the squarest grid there is.
-struct TokenGrid {
-  std::int64_t rows = 0;
-  std::int64_t columns = 0;
-};
-
 struct StateStream {
-  std::string file;  // without folder and ending
-  std::string cut;   // "cut3"
-  std::string rows;  // "image" or "text"
-  TokenGrid grid;
+  std::string file;           // without folder and ending
+  std::string cut;            // "cut3"
+  std::string rows;           // "image" or "text"
+  codec::TokenGrid grid;      // text rows have no picture and get the squarest grid there is
   std::vector<Tensor> steps;  // at least one; [rows, channels] of one float type and shape
 };
 

@@ -12,6 +12,8 @@ find_package(CLI11 REQUIRED)
 find_package(PNG REQUIRED)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(x265 QUIET IMPORTED_TARGET x265)  # these two for pinion_video only
+pkg_check_modules(de265 QUIET IMPORTED_TARGET libde265)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 
