@@ -102,8 +102,11 @@ Result<void> print_fidelity(const StateStream& stream, int threads) {
   for (const auto effort : {codec::CodingEffort::kFast, codec::CodingEffort::kThorough}) {
     const std::string_view effort_name = effort == codec::CodingEffort::kFast ? "fast" : "thorough";
     for (const int qp : {-1, 1, 4, 10, 16, 22}) {  // -1: lossless
-      const codec::EncoderSettings settings{
-          .lossless = qp < 0, .qp = std::max(qp, 0), .effort = effort, .threads = threads};
+      codec::EncoderSettings settings;
+      settings.lossless = qp < 0;
+      settings.qp = std::max(qp, 0);
+      settings.effort = effort;
+      settings.threads = threads;
       const std::string quality = qp < 0 ? "lossless" : "QP " + std::to_string(qp);
       PINION_TRY(const std::vector<StepResult> ranges, code_ranges(stream, settings));
       print_row("ranges", effort_name, quality, ranges);

@@ -77,7 +77,9 @@ TEST(X265VideoCodec, LosslessIsExactPictureByPictureWithoutDelay) {
         ASSERT_TRUE(decoded.ok()) << decoded.error().message();
         ASSERT_EQ(decoded->shape(), picture.shape());
         EXPECT_EQ(std::memcmp(decoded->view().data, picture.view().data, picture.bytes()), 0);
-        if (s == 1) EXPECT_LT(coded.access_unit.size(), picture.bytes() / 3);
+        if (s == 1) {
+          EXPECT_LT(coded.access_unit.size(), picture.bytes() / 3);
+        }
       }
     }
   }
@@ -163,13 +165,16 @@ TEST(X265VideoCodec, DamageIsAnErrorNeverAWrongPicture) {
   int errors = 0, tries = 0;
   const auto expect_error_or_right = [&](std::size_t which, const Bytes& damaged, int threads) {
     const auto decoder = decoder_of(kKind, threads);
-    if (which == 1) ASSERT_TRUE(decoder->decode(units[0]).ok());
+    if (which == 1) {
+      ASSERT_TRUE(decoder->decode(units[0]).ok());
+    }
     const auto decoded = decoder->decode(damaged);
     ++tries;
     errors += !decoded.ok();
-    if (decoded.ok())
+    if (decoded.ok()) {
       EXPECT_EQ(std::memcmp(decoded->view().data, right[which].view().data, decoded->bytes()), 0)
           << "picture " << which << " threads " << threads << " bytes " << damaged.size();
+    }
   };
   for (const std::size_t which : {0u, 1u}) {
     const Bytes& whole = units[which];
