@@ -28,9 +28,7 @@ class SafetensorsOnDisk : public testing::Test {
 
 std::vector<float> floats_of(const Result<Tensor>& tensor) {
   EXPECT_TRUE(tensor.ok());
-  std::vector<float> values(static_cast<std::size_t>(tensor->elements()));
-  to_float(tensor->view().data, tensor->dtype(), tensor->elements(), values.data());
-  return values;
+  return pinion::floats_of(*tensor);
 }
 
 // Written by the Python package (safetensors.torch.save_file), one tensor a dtype.

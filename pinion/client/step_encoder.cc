@@ -13,7 +13,6 @@ namespace {
 
 using transport::Blob;
 
-// Stages are not sent the velocity of every step, so no frame may need an earlier one.
 constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
 
 // What the latents cost when they are sent as a difference.
@@ -92,7 +91,6 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
     result.part.delta = 0;
     result.stats = {"latents", exact_stats(request.latents, delta.size(), false)};
     result.blobs.push_back(Blob::of(std::move(delta)));
-    add_velocity(result);
     return result;
   }
   PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents, {}));
@@ -100,7 +98,6 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   result.part.frame = 0;
   result.stats = {"latents", encoded.stats};
   result.blobs.push_back(Blob::of(std::move(encoded.frame)));
-  add_velocity(result);
   return result;
 }
 
@@ -149,6 +146,7 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
   if (!latents_.empty()) previous_sigma_ = sigma_;
   sigma_ = request.sigma.front();
   PINION_TRY(LatentsBlobs latents, encode_latents(request, may_be_drawn));
+  add_velocity(latents);
   step.latents = std::move(latents.part);
   std::vector<Blob> blobs = std::move(latents.blobs);
 

@@ -7,6 +7,7 @@
 
 #include "pinion/codec/bounded/bounded_format.h"
 #include "pinion/codec/bounded/bounded_loops.h"
+#include "pinion/codec/last_tensor.h"
 #include "pinion/codec/lossless/plane_decoder.h"
 #include "pinion/codec/lossless/plane_encoder.h"
 
@@ -68,12 +69,7 @@ class BoundedDecoder {
   Result<Tensor> decode(const ParsedFrame& frame);
 
  private:
-  struct Previous {
-    std::uint32_t checksum;
-    Tensor tensor;
-  };
-
-  std::optional<Previous> previous_;
+  LastTensor last_;
   PlaneDecoder planes_;
 };
 

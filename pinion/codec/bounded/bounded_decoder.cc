@@ -27,13 +27,7 @@ void join_numbers(const std::uint8_t* const* planes, std::size_t planes_count, s
 Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
   const FrameHeader& header = frame.header;
   if (header.shape.elements() == 0) return Tensor::empty(header.dtype, header.shape);
-  const std::byte* before = nullptr;
-  if (header.previous) {
-    if (!previous_ || previous_->checksum != *header.previous) return previous_frame_not_here();
-    if (!same_matrix(previous_->tensor, header.dtype, header.shape))
-      return Error{Errc::kBadFormat, "coded frame predicts from one of another type or size", ""};
-    before = previous_->tensor.view().data;
-  }
+  PINION_TRY(const std::byte* const before, last_.elements_for(header));
   PINION_TRY(const BoundedBody body, parse_bounded(header, frame.body));
   const std::int64_t channels = channels_of(header.shape);
   const std::size_t width = size_bytes(header.dtype);
@@ -71,8 +65,7 @@ Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
   std::sort(escaped.begin(), escaped.end());
   for (std::size_t i = 0; i < escaped.size(); ++i)
     std::copy_n(body.escapes.data() + i * width, width, out + escaped[i] * width);
-  previous_ = {frame.checksum, Tensor::wrap(tensor->view(), tensor)};
-  return previous_->tensor;
+  return last_.keep(frame.checksum, tensor);
 }
 
 }  // namespace pinion::codec

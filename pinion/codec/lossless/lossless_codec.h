@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "pinion/codec/last_tensor.h"
 #include "pinion/codec/lossless/plane_decoder.h"
 #include "pinion/codec/lossless/plane_encoder.h"
 
@@ -45,12 +46,7 @@ class LosslessDecoder {
   Result<Tensor> decode(const ParsedFrame& frame);
 
  private:
-  struct Previous {
-    std::uint32_t checksum;
-    Tensor tensor;
-  };
-
-  std::optional<Previous> previous_;
+  LastTensor last_;
   PlaneDecoder planes_;
 };
 

@@ -6,13 +6,7 @@ namespace pinion::codec {
 Result<Tensor> LosslessDecoder::decode(const ParsedFrame& frame) {
   const FrameHeader& header = frame.header;
   if (header.shape.elements() == 0) return Tensor::empty(header.dtype, header.shape);
-  const std::byte* before = nullptr;
-  if (header.previous) {
-    if (!previous_ || previous_->checksum != *header.previous) return previous_frame_not_here();
-    if (!same_matrix(previous_->tensor, header.dtype, header.shape))
-      return Error{Errc::kBadFormat, "coded frame predicts from one of another type or size", ""};
-    before = previous_->tensor.view().data;
-  }
+  PINION_TRY(const std::byte* const before, last_.elements_for(header));
   const auto tensor = std::make_shared<Tensor>(Tensor::empty(header.dtype, header.shape));
   const std::size_t width = size_bytes(header.dtype);
   std::byte* const out = tensor->mutable_data();
@@ -34,8 +28,7 @@ Result<Tensor> LosslessDecoder::decode(const ParsedFrame& frame) {
                                   .channels = channels_of(header.shape),
                                   .has_contexts = before != nullptr},
                                  frame.body, hooks));
-  previous_ = {frame.checksum, Tensor::wrap(tensor->view(), tensor)};
-  return previous_->tensor;
+  return last_.keep(frame.checksum, tensor);
 }
 
 }  // namespace pinion::codec
