@@ -1,18 +1,15 @@
 #include "bench/coded_planes.h"
 
-#include <algorithm>
-#include <thread>
-
 #include "bench/video_round_trip.h"
 #include "pinion/codec/planes/plane_side_info.h"
 
 namespace pinion::bench {
 Result<std::vector<PlaneStep>> code_as_planes(std::span<const Tensor> steps,
-                                              const codec::RangePacking& packing, int qp) {
+                                              const codec::RangePacking& packing, int qp,
+                                              int threads) {
   PINION_TRY(const codec::PictureLayout layout,
              codec::range_layout(packing.grid, packing.tiles_per_side, packing.padding));
   const codec::PictureKind kind{layout.width(), layout.height(), codec::PictureFormat::k444};
-  const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   PINION_TRY(VideoRoundTrip video, VideoRoundTrip::open({.kind = kind,
                                                          .qp = qp,
                                                          .effort = codec::CodingEffort::kThorough,

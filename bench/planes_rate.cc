@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "bench/state_streams.h"
 #include "pinion/base/float_formats.h"
@@ -15,10 +16,11 @@ constexpr int kQpStride = 3;
 
 Result<std::vector<PlaneStep>> code(std::span<const Tensor> steps, const codec::RangePacking& packing, int qp,
                                     PlanePrediction prediction) {
-  if (prediction == PlanePrediction::kAcrossSteps) return code_as_planes(steps, packing, qp);
+  const int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (prediction == PlanePrediction::kAcrossSteps) return code_as_planes(steps, packing, qp, threads);
   std::vector<PlaneStep> coded;
   for (std::size_t s = 0; s < steps.size(); ++s) {
-    PINION_TRY(std::vector<PlaneStep> alone, code_as_planes(steps.subspan(s, 1), packing, qp));
+    PINION_TRY(std::vector<PlaneStep> alone, code_as_planes(steps.subspan(s, 1), packing, qp, threads));
     coded.push_back(std::move(alone.front()));
   }
   return coded;

@@ -1,0 +1,78 @@
+#include "bench/loop/pinion_coder.h"
+
+#include "pinion/base/float_formats.h"
+#include "pinion/codec/step_stream.h"
+
+namespace pinion::bench {
+namespace {
+
+Tensor as_float16(const Tensor& tensor) {
+  const std::vector<float> values = floats_of(tensor);
+  Tensor half = Tensor::empty(DType::kF16, tensor.shape());
+  from_float(values.data(), tensor.elements(), DType::kF16, half.mutable_data());
+  return half;
+}
+
+class PinionStream : public StreamCoder {
+ public:
+  PinionStream(codec::StreamSender sender, bool returns_float16)
+      : sender_(std::move(sender)), returns_float16_(returns_float16) {}
+
+  Result<PassedTensor> pass(const Tensor& tensor, const codec::StepContext& context) override {
+    const Tensor sent = returns_float16_ ? as_float16(tensor) : tensor;
+    PINION_TRY(const codec::EncodedFrame coded, sender_.encode(sent, context));
+    return PassedTensor{.received = sender_.decoded(),
+                        .frame_bytes = static_cast<double>(coded.frame.size()),
+                        .basis_bytes = static_cast<double>(coded.basis.size()),
+                        .index_bits = coded.stats.ideal_index_bits};
+  }
+
+ private:
+  codec::StreamSender sender_;
+  bool returns_float16_;
+};
+
+class PinionCoder : public StateCoder {
+ public:
+  PinionCoder(const codec::Profile& profile, const codec::CalibrationSet& calibrations)
+      : profile_(profile), calibrations_(calibrations) {}
+
+  Result<std::unique_ptr<StreamCoder>> open(const StreamPlace& place) const override {
+    const bool is_velocity = place.stream == "velocity";
+    const bool is_lossy = profile_.mode == codec::Mode::kFidelity || profile_.mode == codec::Mode::kCalibrated;
+    const codec::CalibrationSet::Entry* entry = calibrations_.find(place.cut, place.stream);
+    PINION_TRY(codec::StreamSender sender,
+               codec::StreamSender::create(
+                   {.profile = is_velocity ? codec::velocity_profile(profile_) : profile_,
+                    .calibration = entry == nullptr ? nullptr : entry->calibration,
+                    .place = {.model_hash = "", .cut = place.cut, .stream = place.stream},
+                    .known_bases = {},
+                    .keeps_decoded = true},
+                   no_bases_));
+    return {std::make_unique<PinionStream>(std::move(sender), is_velocity && is_lossy)};
+  }
+
+  std::size_t asset_bytes(const StreamPlace& place) const override {
+    if (profile_.mode != codec::Mode::kCalibrated) return 0;
+    const codec::CalibrationSet::Entry* entry = calibrations_.find(place.cut, place.stream);
+    return entry == nullptr ? 0 : entry->asset->size();
+  }
+
+ private:
+  codec::Profile profile_;
+  codec::CalibrationSet calibrations_;
+  codec::BasisStore no_bases_{std::filesystem::path()};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<StateCoder>> make_pinion_coder(const codec::Profile& profile,
+                                                      const codec::CalibrationSet& calibrations) {
+  if (profile.mode == codec::Mode::kCalibrated && calibrations.empty()) {
+    return Error{Errc::kInvalidArgument, "coder calibrated needs a calibration",
+                 "make one with `pinion calibrate` and give it with --calibration"};
+  }
+  return {std::make_unique<PinionCoder>(profile, calibrations)};
+}
+
+}  // namespace pinion::bench
