@@ -223,20 +223,20 @@ def stage_evaluate(run: Run) -> None:
 def stage_export(run: Run) -> None:
     run.load("vae", "model")
     folder = run.args.folder or run.args.out / "model"
-    write_folder(run, folder)
+    write_folder(run, folder, distilled=True)
     if run.args.export_teacher:
         run.model.load_state_dict(load_file(run.args.out / "teacher.safetensors"))
-        write_folder(run, folder.with_name(folder.name + "-teacher"))
+        write_folder(run, folder.with_name(folder.name + "-teacher"), distilled=False)
 
 
-def write_folder(run: Run, folder: Path) -> None:
+def write_folder(run: Run, folder: Path, distilled: bool) -> None:
     if run.size.based:
         prompts = scenes.captions(scenes.sample(64, seed=123, rich=run.size.rich), 5)
-        based.write_folder(run.args.base, run.config, run.model.flux, prompts, folder)
+        based.write_folder(run.args.base, run.config, run.model.flux, distilled, prompts, folder)
         return
     from train_tiny import export
 
-    export.write_folder(run.config, run.vae, run.model, run.tok, folder)
+    export.write_folder(run.config, run.vae, run.model, run.tok, folder, distilled)
     export.plot_log(run.log, folder / "loss.png")
     if run.args.samples:
         export.draw_samples(folder, evaluate.held_out(256, evaluate.SEED)[1][: run.args.samples])

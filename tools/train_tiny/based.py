@@ -30,11 +30,15 @@ def read_weights(folder: Path, vae: Vae, encoder: Qwen3) -> None:
     encoder.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
 
 
-def write_folder(base: Path, config: TinyConfig, flux: Flux2, prompts: list[str], folder: Path) -> None:
-    """The transformer in bf16 beside copies of everything else; `prompts` for calibration, one a line."""
+def write_folder(
+    base: Path, config: TinyConfig, flux: Flux2, distilled: bool, prompts: list[str], folder: Path
+) -> None:  # fmt: skip
+    """The transformer in bf16 beside copies of everything else; `prompts` for calibration, one a line. What is not
+    `distilled` wants more steps and takes guidance."""
     for name in SHARED:
         shutil.copytree(base / name, folder / name, dirs_exist_ok=True)
-    shutil.copy(base / "model_index.json", folder / "model_index.json")
+    index = json.loads((base / "model_index.json").read_text()) | {"is_distilled": distilled}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     work = folder / "transformer"
     work.mkdir(exist_ok=True)
     values = json.loads((base / "transformer" / "config.json").read_text()) | {

@@ -50,7 +50,7 @@ def make_bank(size: Size, vae: Vae, tok, count: int, h: int, w: int, seed: int, 
             latent = vae.encode(image)
         return (latent.flatten(2).transpose(1, 2).bfloat16(),)
 
-    step, rows = Step(run, cuda), []
+    step, rows = Step(run, cuda and size.graphs), []
     for start in range(0, count, batch):
         which.copy_(torch.arange(start, start + batch, device=device).clamp(max=count - 1))
         rows.append(step()[0].clone())
