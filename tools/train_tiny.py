@@ -29,7 +29,7 @@ from pathlib import Path
 import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
-from train_tiny import based, evaluate, flow_stage, nets, scenes, text, vae_stage
+from train_tiny import based, distil_stage, evaluate, flow_stage, nets, scenes, text, vae_stage
 from train_tiny.size import SIZES, TINY, smoke
 
 STAGES = list(TINY.stages)
@@ -48,7 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--export-teacher", action="store_true", help="export also the model before distil, to FOLDER-teacher"
     )
-    parser.add_argument("--steps", default="", help="steps by stage, as vae=2400,flow=6800,distil=900 (tiny's defaults)")
+    parser.add_argument("--steps", default="", help="steps by stage, as vae=2400,flow=6800,distil=900 (tiny's)")
     parser.add_argument(
         "--seconds", default="", help="time limits by stage, as flow=225,paths=40,distil=70 (mini's defaults; paths "
         "are the teacher's for distil): the learning rate then follows time"
@@ -182,16 +182,16 @@ def stage_distil(run: Run) -> None:
         if limit is not None:  # a quarter of it for all sizes but the first
             limit *= 0.75 if i == 0 else 0.25 / (len(banks) - 1)
         paths.append(
-            flow_stage.make_paths(
+            distil_stage.make_paths(
                 run.model, run.tok, bank, wanted, batch, args.device, args.guidance, inner,
                 run.model.short if short else flow_stage.FULL, limit, fast=short and i == 0,
             )
         )  # fmt: skip
     made = sum(len(p.states) for p in paths)
     print(f"{made} teacher trajectories in {time.monotonic() - start:.0f} s", flush=True)
-    flow_stage.distil(
-        size, run.model, paths, int(run.steps["distil"]), max(2, args.batch // 2), args.device, run.rates["distil"], run.log,
-        run.seconds.get("distil"),
+    distil_stage.distil(
+        size, run.model, paths, int(run.steps["distil"]), max(2, args.batch // 2), args.device, run.rates["distil"],
+        run.log, run.seconds.get("distil"),
     )  # fmt: skip
     run.save("model")
 

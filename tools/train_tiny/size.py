@@ -10,7 +10,7 @@ from .nets import TinyConfig
 @dataclasses.dataclass(frozen=True)
 class Size:
     config: TinyConfig
-    stages: tuple[str, ...]
+    stages: tuple[str, ...]  # in order
     pictures: tuple[tuple[int, int], ...]  # (height, width); the first is what most steps draw
     scenes: int  # encoded for training, of the first size; an eighth of that of each other
     batch: int
@@ -45,7 +45,7 @@ TINY = Size(
 
 MINI = Size(
     config=TinyConfig(hidden=1024, double_blocks=2, single_blocks=6, text_rows=96),
-    stages=("flow", "distil", "evaluate", "export"),
+    stages=("flow", "distil", "export", "evaluate"),
     pictures=((256, 256), (384, 384), (512, 512), (320, 192)),
     scenes=32768,
     batch=128,
