@@ -4,48 +4,65 @@ from types import SimpleNamespace as Fields
 
 from educational_coding import (
     BitReader, NotFound, Reader, TooLarge, Unsupported, check_checksum, class_of, from_zigzag, max_scale,
-    need, read_grid, read_small_numbers, within)
+    need, read_grid, read_map, read_small_numbers, within)
 
 
 def decode_calibrated(f, asset, state, latents, latents_before):
     """The new state and the values of the tensor. Latents are [rows, latents]."""
-    integers = read_body(f, asset)
+    integers = read_body(f, asset, state)
     if asset.latents > 0:
         need(len(latents) == f.rows, "the context has no latents for these rows", NotFound)
         need(len(latents_before) == f.rows or integers.predictor == 0, "no latents before", NotFound)
     y, values = reconstruct(integers, asset, state.y if state else None, latents, latents_before)
-    return Fields(y=y), values
+    return Fields(y=y, band_of=integers.band_of), values
 
 
 # §12.1 Body.
-def read_body(f, asset):
+def read_body(f, asset, state):
     body, c = f.body, Fields()
     c.predictor = body.number(1, 0, 1)
     has_previous = f.previous_checksum is not None
     need(has_previous == (c.predictor == 1 and asset.has_history), "flags and predictor do not agree")
     c.record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
     step_log2 = body.number(2, -2048, 2047, signed=True)
-    c.step = 2.0**(step_log2 / 64)
     c.output_snr = body.number(2, signed=True)
-    shapes = body.number(1, 0, 31)
+    shapes = body.number(1, 0, 63)
     rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
     scale_offset = body.number(1, signed=True)
     c.delta_sigma = 1.0
     if c.predictor == 1 and asset.latents > 0:
         c.delta_sigma, = body.floats(1)
         need(2**-20 <= abs(c.delta_sigma) < math.inf, "delta_sigma")
+    c.band_of, band_step, band_scales = [0] * f.rows, 0, [0]
+    if shapes >> 5 == 1:
+        c.band_of, band_step, band_scales = read_bands(body, f.rows, state if has_previous else None)
+    c.step_of_band = [2.0**((step_log2 + b * band_step) / 64) for b in range(len(band_scales))]
     levels = c.record.HISTORY_LEVELS if c.predictor == 1 else c.record.LATENTS_LEVELS
     scales = [scale_of(level, step_log2, scale_offset, wide_shape) for level in levels]
-    if shapes >> 4 == 1:
+    if shapes >> 4 & 1 == 1:
         written = Reader(body.take(body.varint()))
         bits = BitReader(written)
         scales = [within(scale + from_zigzag(v), 0, max_scale(wide_shape))
                   for scale, v in zip(scales, read_small_numbers(bits, asset.components))]
         bits.end()
         written.end()
-    classes = [[class_of(scale, rare_shape, wide_shape)] if scale > 0 else [] for scale in scales]
-    c.indices, _ = read_grid(body, classes, [0] * f.rows)
+    classes = [[class_of(scale + b, rare_shape, wide_shape) for b in band_scales] if scale > 0 else []
+               for scale in scales]
+    c.indices, _ = read_grid(body, classes, c.band_of)
     return c
+
+
+# §12.6 Bands.
+def read_bands(body, rows, state):
+    bands, band_step = body.number(1, 2, 8), body.number(1)
+    band_scales = [0] + [body.number(1, -31, 31, signed=True) for _ in range(bands - 1)]
+    if state:
+        expected = [min(band, bands - 1) for band in state.band_of]
+    else:
+        expected = [body.number(1, 0, bands - 1)] * rows
+    shape = body.number(1, 0, 3)
+    band_of = read_map(body, (shape, body.number(1, 0, max_scale(shape))), expected, bands)
+    return band_of, band_step, band_scales
 
 
 # §12.2 The record: what lies between two of them.
@@ -83,7 +100,7 @@ def reconstruct(c, asset, y_before, latents, latents_before):
             x_before = latents_before[r] if asset.latents > 0 else []
             w = [(v - b) / c.delta_sigma - m for v, b, m in zip(x, x_before, record.CHANGE_MEAN[0])]
             p = times((y_before[r] if asset.has_history else []) + u + w, record.HISTORY, asset.components)
-        y = [v + c.step * index[r] for v, index in zip(p, c.indices)]
+        y = [v + c.step_of_band[c.band_of[r]] * index[r] for v, index in zip(p, c.indices)]
         y = [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in y]
         new_y.append(y)
         values += [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]
@@ -103,7 +120,8 @@ def read_calibration(data):
     r, asset = Reader(data[:-4]), Fields()
     need(r.take(4) == b"PNC1", "no calibration begins so")
     need(r.number(1) == 1, "version of a calibration", Unsupported)
-    asset.has_history = r.number(1, 0, 1) == 1
+    flags = r.number(1, 0, 3)
+    asset.has_history, asset.has_loudness = flags & 1 == 1, flags >> 1 == 1
     asset.model = r.take(32)
     asset.cut = r.varint(0, 65535)
     asset.stream = r.take(r.varint(1, 64))
@@ -112,12 +130,13 @@ def read_calibration(data):
     L = asset.latents = r.varint(0, 4096)
     n = r.varint(1, 255)
     F = (K if asset.has_history else 0) + 2 * L
-    values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3)
+    D = d if asset.has_loudness else 0
+    values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3 + D)
     need(values <= MOST_VALUES, "calibration", TooLarge)
     check_checksum(data)
     asset.PROJECTION = read_matrix(r, K, d)
     asset.RECONSTRUCTION = read_matrix(r, K + L, d)
-    asset.records = [read_record(r, d, K, L, F) for _ in range(n)]
+    asset.records = [read_record(r, d, K, L, F, D) for _ in range(n)]
     r.end()
     sigmas = [record.SIGMA[0][0] for record in asset.records]
     need(all(a > b for a, b in zip(sigmas, sigmas[1:])), "σ does not fall")
@@ -136,7 +155,7 @@ def read_matrix(r, rows, columns):
 
 
 # §13.1 Record. Floats are rows of a matrix, so that §12.2 treats them all alike.
-def read_record(r, d, K, L, F):
+def read_record(r, d, K, L, F, D):
     record = Fields()
     record.SIGMA = [read_floats(r, 1, 0, 1)]
     record.MEAN = [read_floats(r, d)]
@@ -149,4 +168,7 @@ def read_record(r, d, K, L, F):
     record.FLOOR = [read_floats(r, 1, 0)]
     record.OUTPUT_ENERGY = [read_floats(r, 1, 0)]
     need(record.OUTPUT_ENERGY[0][0] > 0, "OUTPUT_ENERGY")
+    if D > 0:
+        record.LOUDNESS = [read_floats(r, D)]
+        record.LOUDNESS_BIAS = [read_floats(r, 1)]
     return record

@@ -294,6 +294,18 @@ def read_run(chunk, count, shape, scale):
     return values
 
 
+def read_map(source, the_class, expected, bands):
+    """The band of each row: what is expected of it, and how far it is from that."""
+    data = source.take(source.varint())
+    if the_class[1] == 0:
+        need(not data, "a map although all rows lie where they are expected")
+        return expected
+    chunk = Chunk(data, 1)
+    band_of = [within(e + v, 0, bands - 1) for e, v in zip(expected, read_run(chunk, len(expected), *the_class))]
+    chunk.end()
+    return band_of
+
+
 def read_grid(source, classes, band_of, mean_class=(0, 0), channels=0):
     """The integers [components, rows], and those of the means; `classes` has a class a component and band."""
     lanes = 2**source.number(1, 0, 5)

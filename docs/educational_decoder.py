@@ -18,8 +18,8 @@ from types import SimpleNamespace as Fields
 import educational_calibrated as calibrated
 import educational_exact as exact
 from educational_coding import (
-    DTYPES, BitReader, Chunk, NotFound, Reader, Refused, TooLarge, Unsupported, binary32, bounded,
-    check_checksum, need, read_class, read_component_parameters, read_differences, read_grid, read_run,
+    DTYPES, BitReader, NotFound, Reader, Refused, TooLarge, Unsupported, binary32, bounded,
+    check_checksum, need, read_class, read_component_parameters, read_differences, read_grid, read_map,
     rounded, values_of, within)
 
 
@@ -139,14 +139,7 @@ def decode_fidelity(f, basis, state):
     parameters.end()
     band_of = [0] * f.rows
     if bands > 1:
-        the_map = body.take(body.varint())
-        band_of = [1] * f.rows
-        if band_class[1] > 0:
-            chunk = Chunk(the_map, 1)
-            band_of = [within(1 + v, 0, bands - 1) for v in read_run(chunk, f.rows, *band_class)]
-            chunk.end()
-        else:
-            need(not the_map, "a map although all rows are in band 1")
+        band_of = read_map(body, band_class, [1] * f.rows, bands)
     q, mean_q = read_grid(body, p.classes, band_of, mean_class, f.channels)
 
     old_means, older = (state.means, state.older) if state else ([0] * f.channels, [])

@@ -108,15 +108,15 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
     }
     return tell(progress, {phase, jobs, jobs});
   };
-  PINION_TRY_VOID(
-      run_jobs("jobs", request.jobs, [&](const auto& constants, const auto& noise, const auto& step) {
-        return gatherer.add_moments(constants, noise, step);
-      }));
   std::uint64_t probe_seed = request.seed;
   PINION_TRY_VOID(run_jobs("sensitivity", (request.jobs + 1) / 2,
                            [&](const auto& constants, const auto& noise, const auto& step) {
                              return gatherer.add_sensitivity(constants, noise, ++probe_seed, step);
                            }));
+  PINION_TRY_VOID(
+      run_jobs("jobs", request.jobs, [&](const auto& constants, const auto& noise, const auto& step) {
+        return gatherer.add_moments(constants, noise, step);
+      }));
   std::vector<TrialJob> trials;
   for (int i = 0; i < request.trials; ++i) {
     trials.push_back(job_of(request, model->info(), contexts, static_cast<std::size_t>(request.jobs + i)));

@@ -10,6 +10,9 @@ namespace {
 using models::from_torch;
 using models::to_torch;
 
+// What a silent row counts beside one of mean loudness: so that it is still predicted.
+constexpr double kLeastWeight = 0.2;
+
 // [1, rows, channels] as float32 rows.
 at::Tensor rows_of(const Tensor& tensor) { return to_torch(tensor).flatten(0, 1).to(at::kFloat); }
 
@@ -32,8 +35,10 @@ Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::Mode
   const std::size_t steps = settings_.sigmas.size() - 1;
   for (const int cut : settings_.cuts) {
     CutSums& sums = sums_.emplace_back(CutSums{cut, {}});
+    auto& fits = fits_.emplace_back();
     for (const models::StateTensorSchema& schema : info.state) {
-      sums.streams.push_back({schema, std::vector<Moments>(steps), std::vector<Gram>(steps)});
+      sums.streams.push_back({schema, std::vector<Moments>(steps), std::vector<Gram>(steps), {}, {}});
+      fits.emplace_back(schema.has_latent_rows ? 0 : steps);
     }
   }
 }
@@ -60,47 +65,12 @@ Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tens
   });
 }
 
-Result<void> Gatherer::add_moments(const models::JobConstants& constants, const Tensor& noise,
-                                   const AfterStep& after_step) {
-  const Visit visit = [this](std::size_t step, const ChainStep& now, const at::Tensor& latents,
-                             const Before& before) -> Result<void> {
-    for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
-      for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
-        StreamSums& stream = sums_[cut].streams[i];
-        const at::Tensor state = rows_of(now.states[cut][i].tensor);
-        std::vector<at::Tensor> parts{state};
-        if (step > 0) parts.push_back(rows_of(before.step.states[cut][i].tensor));
-        if (stream.schema.has_latent_rows) {
-          parts.push_back(latents);
-          if (step > 0) parts.push_back((latents - before.latents) / before.delta_sigma);
-          parts.push_back(rows_of(now.velocity));
-        }
-        for (at::Tensor& part : parts) part = part.to(state.device());
-        stream.steps[step].add(at::cat(parts, 1));
-      }
-    }
-    return {};
-  };
-  return run_job(constants, noise, visit, after_step);
-}
-
 Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, const Tensor& noise,
                                        std::uint64_t seed, const AfterStep& after_step) {
-  if (weights_.empty()) {
-    PINION_TRY_VOID(models::caught([&]() -> Result<void> {
-      for (const CutSums& cut : sums_) {
-        auto& streams = weights_.emplace_back();
-        for (const StreamSums& stream : cut.streams) {
-          const bool is_weighted = !stream.schema.has_latent_rows;
-          streams.emplace_back(is_weighted ? stream.steps : std::vector<Moments>(), stream.schema.channels);
-        }
-      }
-      return {};
-    }));
-  }
+  PINION_ASSERT(moment_jobs_ == 0);
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   const Visit visit = [&](std::size_t step, const ChainStep& now, const at::Tensor&,
-                          const Before& before) -> Result<void> {
+                          const Before&) -> Result<void> {
     TensorList probes;
     for (int i = 0; i < settings_.probes; ++i) {
       const at::Tensor probe =
@@ -109,16 +79,60 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
     }
     return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
       for (std::size_t i = 0; i < gradient.size(); ++i) {
-        StreamSums& stream = sums_[cut].streams[i];
-        at::Tensor rows = rows_of(gradient[i].tensor);
-        if (!stream.schema.has_latent_rows) {
-          const at::Tensor last = step > 0 ? rows_of(before.step.states[cut][i].tensor) : at::Tensor();
-          rows = rows * weights_[cut][i].of(step, rows_of(now.states[cut][i].tensor), last);
-        }
-        stream.sensitivity[step].add(rows);
+        const at::Tensor rows = rows_of(gradient[i].tensor);
+        sums_[cut].streams[i].sensitivity[step].add(rows);
+        if (fits_[cut][i].empty()) continue;
+        fits_[cut][i][step].add(rows_of(now.states[cut][i].tensor), rows);
       }
       return {};
     });
+  };
+  return run_job(constants, noise, visit, after_step);
+}
+
+void Gatherer::solve_loudness() {
+  for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
+    for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
+      StreamSums& stream = sums_[cut].streams[i];
+      for (const LoudnessFit& fit : fits_[cut][i]) stream.loudness.push_back(fit.solve());
+      stream.mean_loudness.resize(stream.loudness.size());
+    }
+  }
+}
+
+Result<void> Gatherer::add_moments(const models::JobConstants& constants, const Tensor& noise,
+                                   const AfterStep& after_step) {
+  if (moment_jobs_ == 0) {
+    PINION_TRY_VOID(models::caught([this]() -> Result<void> {
+      solve_loudness();
+      return {};
+    }));
+  }
+  ++moment_jobs_;
+  const Visit visit = [this](std::size_t step, const ChainStep& now, const at::Tensor& latents,
+                             const Before& before) -> Result<void> {
+    for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
+      for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
+        StreamSums& stream = sums_[cut].streams[i];
+        const at::Tensor state = rows_of(now.states[cut][i].tensor);
+        std::vector<at::Tensor> parts{state};
+        if (step > 0) parts.push_back(rows_of(before.step.states[cut][i].tensor));
+        at::Tensor weights;
+        if (stream.schema.has_latent_rows) {
+          parts.push_back(latents);
+          if (step > 0) parts.push_back((latents - before.latents) / before.delta_sigma);
+          parts.push_back(rows_of(now.velocity));
+        } else {
+          const at::Tensor loudness = stream.loudness[step].of(state);
+          const double mean = loudness.mean().item<double>();
+          stream.mean_loudness[step] += (mean - stream.mean_loudness[step]) / moment_jobs_;
+          weights = loudness / mean + kLeastWeight;
+        }
+        for (at::Tensor& part : parts) part = part.to(state.device());
+        stream.steps[step].add(at::cat(parts, 1), weights);
+      }
+    }
+    return {};
   };
   return run_job(constants, noise, visit, after_step);
 }

@@ -1,12 +1,12 @@
 #pragma once
-// Runs jobs through a model and sums what a calibration is solved from, in two passes: first the second
-// moments of the rows per cut, state tensor and step; then, on some of the same jobs, how the velocity
-// changes with the rows (sensitivity).
+// Runs jobs through a model and sums what a calibration is solved from, in two passes: first, on some of the
+// jobs, how the velocity changes with the rows (sensitivity); then the second moments of the rows per cut,
+// state tensor and step, in which rows count as they are heard.
 //
 // One object is used by one thread at a time.
 
 #include "pinion/calibration/moments.h"
-#include "pinion/calibration/row_weights.h"
+#include "pinion/calibration/row_loudness.h"
 #include "pinion/calibration/stage_chain.h"
 
 namespace pinion::calibration {
@@ -17,13 +17,17 @@ struct StreamSums {
 
   // Per step, rows joined from: h_t, then h_{t-1} (from the second step on), then, where the rows are those
   // of the latents, x_t, then w_t = (x_t - x_{t-1}) / (sigma_t - sigma_{t-1}) (from the second step on) and
-  // v_t.
+  // v_t. Rows without latents count by their loudness.
   std::vector<Moments> steps;
 
   // Per step, g g^T over all rows and probes, where g is a row of J^T u, u standard normal, and J the
   // derivative of the velocity with respect to the state: its mean S makes e^T S e the energy that an error e
-  // of a row adds to the velocity. Rows without latents are weighted (row_weights.h).
+  // of a row adds to the velocity; of a row 2^l times as loud as the mean, 2^l e^T S e.
   std::vector<Gram> sensitivity;
+
+  // Per step, of rows without latents; empty for the others.
+  std::vector<Loudness> loudness;
+  std::vector<double> mean_loudness;  // of the rows that `steps` were given
 };
 
 struct CutSums {
@@ -43,15 +47,15 @@ class Gatherer {
  public:
   static Result<Gatherer> create(models::Model& model, GatherSettings settings);
 
-  // One whole job with the Euler sampler. `noise` is float32 [1, grid tokens, latent channels] on the CPU.
-  // `after_step` may end it early by an error.
+  // One whole job with the Euler sampler. `noise` is float32 [1, grid tokens, latent channels] on the CPU;
+  // `seed` draws the probes. `after_step` may end it early by an error.
   using AfterStep = std::function<Result<void>(int step)>;
-  Result<void> add_moments(const models::JobConstants& constants, const Tensor& noise,
-                           const AfterStep& after_step);
-
-  // The same for the sensitivity, after all moments; `seed` draws the probes.
   Result<void> add_sensitivity(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
                                const AfterStep& after_step);
+
+  // The same for the moments, after all of the sensitivity.
+  Result<void> add_moments(const models::JobConstants& constants, const Tensor& noise,
+                           const AfterStep& after_step);
 
   const std::vector<CutSums>& sums() const { return sums_; }
 
@@ -60,6 +64,8 @@ class Gatherer {
 
  private:
   Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info);
+
+  void solve_loudness();
 
   struct Before;  // the step before
   using Visit = std::function<Result<void>(std::size_t step, const ChainStep& now, const at::Tensor& latents,
@@ -70,7 +76,8 @@ class Gatherer {
   StageChain chain_;
   GatherSettings settings_;
   std::vector<CutSums> sums_;
-  std::vector<std::vector<RowWeights>> weights_;  // by cut and stream; none for rows with latents
+  std::vector<std::vector<std::vector<LoudnessFit>>> fits_;  // by cut, stream and step; none with latents
+  double moment_jobs_ = 0;
 };
 
 }  // namespace pinion::calibration

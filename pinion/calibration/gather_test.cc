@@ -72,7 +72,6 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   GatherSettings settings{.cuts = {3}, .sigmas = {0.7, 0}, .probes = 64, .stage = {}};
   Gatherer gatherer = must(Gatherer::create(*model_, settings));
   const auto go_on = [](int) { return Result<void>(); };
-  ASSERT_TRUE(gatherer.add_moments(constants_, noise_, go_on).ok());
   ASSERT_TRUE(gatherer.add_sensitivity(constants_, noise_, 1, go_on).ok());
 
   StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));

@@ -11,20 +11,23 @@ namespace pinion::calibration {
 // The sum of rows' outer products.
 class Gram {
  public:
-  void add(const at::Tensor& rows);  // [n, width], the same width in every call
+  // [n, width], the same width in every call. `weights` [n] say how much each row counts; undefined: 1.
+  void add(const at::Tensor& rows, const at::Tensor& weights = {});
 
-  std::int64_t count() const { return count_; }
-  at::Tensor mean() const;  // sum / count, [width, width] float64
+  std::int64_t count() const { return count_; }  // rows
+  double weight() const { return weight_; }      // of all rows
+  at::Tensor mean() const;                       // sum / weight, [width, width] float64
 
  private:
   std::int64_t count_ = 0;
+  double weight_ = 0;
   at::Tensor sum_;
 };
 
 // Mean and covariance.
 class Moments {
  public:
-  void add(const at::Tensor& rows);  // [n, width], the same width in every call
+  void add(const at::Tensor& rows, const at::Tensor& weights = {});  // as Gram::add
 
   std::int64_t count() const { return products_.count(); }
   at::Tensor mean() const;        // [width] float64

@@ -239,6 +239,19 @@ class StreamSolver {
   std::vector<Joined> steps_;
 };
 
+// Such that the rows' mean loudness is 1: the sensitivity is that of a mean row.
+void set_loudness(const StreamSums& sums, StreamModel& model) {
+  for (std::size_t t = 0; t < sums.loudness.size(); ++t) {
+    StepModel& step = model.steps[t];
+    const Loudness& loudness = sums.loudness[t];
+    step.loudness = at::zeros_like(step.mean);
+    if (!loudness.weights.defined()) continue;
+    step.loudness = loudness.weights;
+    step.loudness_bias = loudness.bias + (step.mean - loudness.mean).dot(loudness.weights).item<double>() -
+                         std::log2(sums.mean_loudness[t]);
+  }
+}
+
 void set_output_energy(const StreamSums& output, std::int64_t latent_channels, StreamModel& model) {
   for (std::size_t t = 0; t < model.steps.size(); ++t) {
     const Joined joined(output, t, latent_channels);
@@ -263,6 +276,7 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     const auto count = std::min<std::int64_t>(settings.components, sums.schema.channels);
     const StreamSolver solver(sums, latent_channels, settings, false, std::move(costs));
     StreamModel model = solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), count);
+    set_loudness(sums, model);
     set_output_energy(output, latent_channels, model);
     return model;
   });

@@ -35,6 +35,8 @@ struct StepModel {
   at::Tensor gain;           // [K] velocity energy per squared error of y
   double floor = 0;          // velocity energy of a row's error that stays when y is exact
   double output_energy = 0;  // of a row of the velocity about its mean
+  at::Tensor loudness;       // [d], where rows have it: a row counts 2^(bias + (row - mean) . loudness) times
+  double loudness_bias = 0;
 };
 
 struct StreamModel {

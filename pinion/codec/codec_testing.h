@@ -13,6 +13,7 @@
 #include "pinion/base/tensor.h"
 #include "pinion/codec/codec.h"
 #include "pinion/codec/fidelity/basis.h"
+#include "pinion/codec/math/matrix.h"
 
 namespace pinion::codec::testing {
 
@@ -165,6 +166,22 @@ inline Result<Tensor> decode_next(Decoder& decoder, const EncodedFrame& encoded,
                                   const DecodeLimits& limits = kGenerous) {
   if (!encoded.basis.empty()) PINION_TRY_VOID(decoder.add_basis(encoded.basis, kGenerousBasis));
   return decoder.decode(encoded.frame, limits);
+}
+
+// Orthonormal rows [count, channels].
+inline Matrix orthonormal_rows(std::size_t count, std::size_t channels, Dice& dice) {
+  Matrix rows(count, channels);
+  for (float& value : rows.values) value = static_cast<float>(dice.normal());
+  for (std::size_t k = 0; k < count; ++k) {
+    for (std::size_t before = 0; before <= k; ++before) {
+      const auto row = rows.row(k), other = rows.row(before);
+      const float along = std::inner_product(row.begin(), row.end(), other.begin(), 0.0f);
+      for (std::size_t c = 0; c < channels; ++c) {
+        row[c] = before == k ? row[c] / std::sqrt(along) : row[c] - along * other[c];
+      }
+    }
+  }
+  return rows;
 }
 
 }  // namespace pinion::codec::testing

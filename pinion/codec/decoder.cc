@@ -115,7 +115,7 @@ Result<FrameInfo> inspect(ByteSpan bytes, const DecodeLimits& limits) {
   if (info.mode == Mode::kCalibrated && info.shape.elements() > 0) {
     ByteReader body(frame.body);
     PINION_TRY(const CalibratedParams params, read_calibrated_params(body));
-    info.step_size = params.step();
+    info.step_size = params.step(0);
     info.output_snr_db = params.output_snr / 100.0;
   }
   return info;

@@ -9,7 +9,8 @@ Result<SplitForward> forward_split(models::Model& model, const models::ForwardCa
   PINION_TRY(PlacedModel placed, PlacedModel::place(model, split, stage));
   PINION_TRY(const auto denoiser, placed.begin_job(call.constants));
   SplitForward result;
-  const DenoiseInput input{.step = 0, .sigma = call.input.sigma, .delta_sigma = 0, .latents = *latents};
+  const DenoiseInput input{
+      .step = 0, .sigma = call.input.sigma, .delta_sigma = 0, .latents = *latents, .noise = {}};
   PINION_TRY(result.velocity, denoiser->velocity(input, result.trace));
   PINION_TRY_VOID(denoiser->finish());
   return result;

@@ -13,7 +13,13 @@ struct GoldenCalibrated {
 };
 
 inline GoldenCalibrated golden_calibrated() {
-  SyntheticStream stream({.rows = 24, .channels = 10, .components = 4, .latents = 3, .deaf = 2, .seed = 45});
+  SyntheticStream stream({.rows = 24,
+                          .channels = 10,
+                          .components = 4,
+                          .latents = 3,
+                          .deaf = 2,
+                          .has_loudness = true,
+                          .seed = 45});
   GoldenCalibrated golden;
   golden.asset = write_calibration(stream.calibration());
   auto encoder =

@@ -216,7 +216,7 @@ class EducationalDecoder(unittest.TestCase):
             f = decoder.decode(data, latents, before)
             dtype, shape, kept = expected[str(i)]
             self.assertEqual((dtype, shape), (coding.DTYPES[f.dtype][0], f.shape))
-            integers = calibrated.read_body(educational.read_frame(data, **LIMITS), asset)
+            integers = calibrated.read_body(educational.read_frame(data, **LIMITS), asset, state)
             _, values = calibrated.reconstruct(integers, asset, state.y if state else None, latents, before)
             # The same sums over the sizes of their terms. In binary32 each term is rounded at most so often.
             sizes_before, sizes = calibrated.reconstruct(

@@ -15,7 +15,9 @@ from .flow_stage import FULL, TinyModel
 from .nets import TinyConfig, Vae, position_ids, rope_table
 
 
-def write_folder(config: TinyConfig, vae: Vae, model: TinyModel, tok: tokenizers.Tokenizer, folder: Path) -> None:
+def write_folder(
+    config: TinyConfig, vae: Vae, model: TinyModel, tok: tokenizers.Tokenizer, folder: Path, distilled: bool
+) -> None:  # fmt: skip
     """All weights in bf16. Raises if the real classes do not take every tensor or do not agree with ours."""
     from diffusers import (
         AutoencoderKLFlux2,
@@ -68,7 +70,7 @@ def write_folder(config: TinyConfig, vae: Vae, model: TinyModel, tok: tokenizers
     )  # fmt: skip
     bf16 = torch.bfloat16
     pipe = Flux2KleinPipeline(
-        scheduler, autoencoder.to(bf16), encoder.to(bf16), tokenizer, transformer.to(bf16), is_distilled=True
+        scheduler, autoencoder.to(bf16), encoder.to(bf16), tokenizer, transformer.to(bf16), is_distilled=distilled
     )
     pipe.save_pretrained(folder, safe_serialization=True)
     _write_tokenizer(tok, work)

@@ -1,4 +1,4 @@
-"""Stages 2 and 3: rectified flow with the text encoder trained along, then distillation to four steps."""
+"""Stage 2: rectified flow, with the text encoder trained along or as it is; and sampling."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from . import scenes, text
 from .nets import Flux2, Qwen3, TinyConfig, Vae, compile_block, left_layout, position_ids, rope_table, schedule
 from .optim import Optimiser, Step, learning_rate
 from .progress import Progress
+from .size import Size
 
-SHORT = 80  # tokens; the longest caption with its chat frame has 69
 FULL = 512  # tokens the pipelines pad to
 PHRASINGS = 3  # captions per scene
 
@@ -26,7 +26,7 @@ class Bank:
     h: int  # latent rows
     w: int
     latents: Tensor  # [N, h*w, 128] bf16
-    ids: Tensor  # [N, PHRASINGS, SHORT]
+    ids: Tensor  # [N, PHRASINGS, text rows]
     lengths: Tensor  # [N, PHRASINGS]
 
     def pick(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -36,8 +36,8 @@ class Bank:
 
 
 @torch.no_grad()
-def make_bank(vae: Vae, tok: tokenizers.Tokenizer, count: int, h: int, w: int, seed: int, device) -> Bank:
-    drawn = scenes.sample(count, seed)
+def make_bank(size: Size, vae: Vae, tok, count: int, h: int, w: int, seed: int, device) -> Bank:
+    drawn = scenes.sample(count, seed, rich=size.rich)
     pool = drawn.tensors(device)
     cuda = torch.device(device).type == "cuda"
     batch = min(count, 128)
@@ -49,27 +49,31 @@ def make_bank(vae: Vae, tok: tokenizers.Tokenizer, count: int, h: int, w: int, s
             latent = vae.encode(image)
         return (latent.flatten(2).transpose(1, 2).bfloat16(),)
 
-    step, rows = Step(run, cuda), []
+    step, rows = Step(run, cuda and size.graphs), []
     for start in range(0, count, batch):
         which.copy_(torch.arange(start, start + batch, device=device).clamp(max=count - 1))
         rows.append(step()[0].clone())
-    encoded = [text.encode(tok, scenes.captions(drawn, seed * 10 + k), SHORT) for k in range(PHRASINGS)]
+    rows_of_text = size.config.text_rows
+    encoded = [text.encode(tok, scenes.captions(drawn, seed * 10 + k), rows_of_text) for k in range(PHRASINGS)]
     ids = torch.stack([torch.from_numpy(i) for i, _ in encoded], 1).short().to(device)
     lengths = torch.stack([torch.from_numpy(n) for _, n in encoded], 1).short().to(device)
     return Bank(h // 16, w // 16, torch.cat(rows)[:count], ids, lengths)
 
 
 class TinyModel(nn.Module):
-    """Text encoder and transformer, with the two ways pipelines lay out the text.
+    """Text encoder (not trained where the model is based on another) and transformer, with the two ways pipelines
+    lay out the text.
 
     "right": diffusers. The prompt is padded to `total` on the right and the padded rows, which see the
     prompt, stay in. "left": ComfyUI. The prompt alone is encoded and its rows stand at the right end of
     `total`, after zeros. As the encoder is causal, both start from the same right-padded run.
     """
 
-    def __init__(self, config: TinyConfig, pad: int):
+    def __init__(self, config: TinyConfig, pad: int, frozen_text: bool = False):
         super().__init__()
         self.text, self.flux, self.pad = Qwen3(config), Flux2(config), pad
+        self.short, self.frozen_text = config.text_rows, frozen_text
+        self.text.requires_grad_(not frozen_text)
         self._ropes: dict[tuple, tuple[Tensor, Tensor]] = {}
 
     def embed(self, ids: Tensor, lengths: Tensor, layout: str, total: int, fast: bool = False) -> Tensor:
@@ -94,8 +98,12 @@ class TinyModel(nn.Module):
 
     def compile_blocks(self) -> None:
         torch._dynamo.config.cache_size_limit = 64
-        for block in [*self.text.layers, *self.flux.transformer_blocks, *self.flux.single_transformer_blocks]:
+        layers = [] if self.frozen_text else self.text.layers
+        for block in [*layers, *self.flux.transformer_blocks, *self.flux.single_transformer_blocks]:
             compile_block(block)
+
+    def trained(self) -> list[nn.Module]:
+        return [self.flux] if self.frozen_text else [self]
 
 
 def shifted_times(count: int, device, shift: float = 3.5) -> Tensor:
@@ -105,27 +113,28 @@ def shifted_times(count: int, device, shift: float = 3.5) -> Tensor:
     return shift * u / (1 + (shift - 1) * u)
 
 
-def empty_prompt(tok: tokenizers.Tokenizer, device) -> tuple[Tensor, Tensor]:
-    ids, lengths = text.encode(tok, [""], SHORT)
+def empty_prompt(tok: tokenizers.Tokenizer, rows: int, device) -> tuple[Tensor, Tensor]:
+    ids, lengths = text.encode(tok, [""], rows)
     return torch.from_numpy(ids).to(device), torch.from_numpy(lengths).to(device)
 
 
 def train_flow(
-    model: TinyModel, tok, banks: list[Bank], steps: int, batch: int, device, lr: float, log,
-    seconds: float | None = None, full_share: float = 0.35,
+    size: Size, model: TinyModel, tok, banks: list[Bank], steps: int, batch: int, device, lr: float, log,
+    seconds: float | None = None,
 ) -> None:  # fmt: skip
-    """The last `full_share` of the run uses the pipelines' full 512 text rows and all picture sizes; before
-    that, 80 rows and the first size do, at half the cost. Every other step has the other text layout."""
-    optimiser = Optimiser([model], decay=0.998)
+    """The last `size.full` of the run uses the pipelines' full 512 text rows and all picture sizes; before
+    that, as many rows as captions have and the first size do, at half the cost. Every other step has the other
+    text layout."""
+    optimiser = Optimiser(model.trained(), decay=size.decay["flow"])
     progress = Progress("flow", steps, log)
     progress.stage_deadline = None if seconds is None else progress.start + seconds
     cuda = torch.device(device).type == "cuda"
-    empty_ids, empty_length = empty_prompt(tok, device)
+    empty_ids, empty_length = empty_prompt(tok, model.short, device)
 
     def make_step(bank: Bank, layout: str, total: int) -> Step:
         fast = bank is banks[0]
         # 512 text rows take twice the memory, and what is not compiled twice that again.
-        count = max(1, batch if total == SHORT else batch // 2 if fast else batch // 4)
+        count = max(1, batch if total == model.short else batch // 2 if fast else batch // 4)
 
         def run() -> tuple[Tensor, ...]:
             x0, ids, lengths = bank.pick(count)
@@ -141,24 +150,28 @@ def train_flow(
             loss.backward()
             return loss.detach(), optimiser.step()
 
-        return Step(run, cuda)
+        return Step(run, cuda and size.graphs)
 
     made: dict[tuple, Step] = {}
+    if not size.graphs:  # compilation is paid before the clock of the learning rate starts; these steps have rate 0
+        for layout in ("left", "right"):
+            make_step(banks[0], layout, model.short)()[0].item()
+        print(f"flow     first steps and compilation {progress.restart():.0f} s", flush=True)
     total_loss, total_count = 0.0, 0
     for step in range(steps):
         done = progress.fraction(step)
         rate = learning_rate(done, lr)
         optimiser.rate.fill_(rate)
-        full = done > 1 - full_share
+        full = done > 1 - size.full["flow"]
         # A fixed round: mostly the first size, the others in turn.
         other = full and len(banks) > 1 and step % 8 >= 6
         bank = banks[1 + (step // 8) % (len(banks) - 1)] if other else banks[0]
-        key = (bank.h, bank.w, "right" if step % 2 else "left", FULL if full else SHORT)
+        key = (bank.h, bank.w, "right" if step % 2 else "left", FULL if full else model.short)
         if key not in made:
             made[key] = make_step(bank, *key[2:])
         loss, norm = made[key]()
         total_loss, total_count = total_loss + loss.clone(), total_count + 1
-        if step % 200 == 199 or step == steps - 1 or step < 2:
+        if step % size.every == size.every - 1 or step == steps - 1 or step < 2:
             progress.report(step, loss=float(total_loss) / total_count, norm=norm.item(), lr=rate)
             total_loss, total_count = 0.0, 0
         if progress.expired():
@@ -170,105 +183,27 @@ def train_flow(
 def sample(
     model: TinyModel, noise: Tensor, ids: Tensor, lengths: Tensor, h: int, w: int, steps: int,
     layout: str = "right", guidance: float = 1.0, empty: tuple[Tensor, Tensor] | None = None, inner: int = 1,
+    total: int = FULL, until: int | None = None, fast: bool = False,
 ) -> list[Tensor]:  # fmt: skip
     """Euler on FLUX.2's own sigmas from noise [B,h*w,128]; `inner` splits every interval further. Returns the
-    states at the sigmas, the last being the picture's latent."""
+    states at the sigmas, the last being the picture's latent, or those of the first `until` intervals."""
     device = noise.device
     cuda = device.type == "cuda"
     sigmas = schedule(h * w, steps)
     with torch.autocast(device.type, torch.bfloat16, enabled=cuda, cache_enabled=False):
-        context = model.embed(ids, lengths, layout, FULL)
+        context = model.embed(ids, lengths, layout, total)
         if guidance != 1.0:
             assert empty is not None
-            none = model.embed(*empty, layout, FULL).expand(len(noise), -1, -1)
+            none = model.embed(*empty, layout, total).expand(len(noise), -1, -1)
         states, x = [noise], noise
-        for a, b in zip(sigmas, sigmas[1:]):
+        for a, b in list(zip(sigmas, sigmas[1:]))[:until]:
             for i in range(inner):
                 s = a + (b - a) * i / inner
                 t = torch.full((len(x),), s, device=device)
-                v = model.velocity(x, context, t, h, w, layout).float()
+                v = model.velocity(x, context, t, h, w, layout, fast).float()
                 if guidance != 1.0:
-                    u = model.velocity(x, none, t, h, w, layout).float()
+                    u = model.velocity(x, none, t, h, w, layout, fast).float()
                     v = u + guidance * (v - u)
                 x = x + (b - a) / inner * v
             states.append(x)
     return states
-
-
-@dataclasses.dataclass
-class Paths:
-    """Teacher trajectories of one size: states at the four-step sigmas, and the prompts that made them."""
-
-    h: int
-    w: int
-    states: Tensor  # [N, 5, h*w, 128] bf16
-    ids: Tensor
-    lengths: Tensor
-
-
-@torch.no_grad()
-def make_paths(model: TinyModel, tok, bank: Bank, count: int, batch: int, device, guidance: float, inner: int) -> Paths:
-    empty = empty_prompt(tok, device)
-    states, all_ids, all_lengths = [], [], []
-    for start in range(0, count, batch):
-        x0, ids, lengths = bank.pick(batch)
-        layout = "right" if (start // batch) % 2 else "left"
-        path = sample(model, torch.randn_like(x0), ids, lengths, bank.h, bank.w, 4, layout, guidance, empty, inner)
-        states.append(torch.stack([s.bfloat16() for s in path], 1))
-        all_ids.append(ids)
-        all_lengths.append(lengths)
-    return Paths(bank.h, bank.w, torch.cat(states), torch.cat(all_ids), torch.cat(all_lengths))
-
-
-def distil(
-    model: TinyModel, paths: list[Paths], steps: int, batch: int, device, lr: float, log, seconds: float | None = None
-) -> None:
-    """Teaches the model to cross each of the four intervals in one step. Half of the batches start from the
-    teacher's states, half from the student's own, aimed back at the teacher's next state: so errors of early
-    steps are corrected and not carried on. Either text layout must reach the same picture."""
-    optimiser = Optimiser([model], decay=0.995)
-    progress = Progress("distil", steps, log)
-    progress.stage_deadline = None if seconds is None else progress.start + seconds
-    cuda = torch.device(device).type == "cuda"
-
-    def make_step(p: Paths, layout: str, own: bool) -> Step:
-        sigmas = torch.tensor(schedule(p.h * p.w, 4), device=device)
-        count = batch if p is paths[0] else max(1, batch // 2)
-        rows = torch.arange(count, device=device)
-
-        def run() -> tuple[Tensor, ...]:
-            i = torch.randint(len(p.states), (count,), device=device)
-            path, ids, lengths = p.states[i].float(), p.ids[i], p.lengths[i]
-            k = torch.randint(4, (count,), device=device)
-            x = path[rows, k]
-            if own:
-                x = torch.stack(sample(model, path[:, 0], ids, lengths, p.h, p.w, 4, layout), 1)[rows, k]
-            target = (path[rows, k + 1] - x) / (sigmas[k + 1] - sigmas[k])[:, None, None]
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=cuda, cache_enabled=False):
-                context = model.embed(ids, lengths, layout, FULL, p is paths[0])
-                v = model.velocity(x, context, sigmas[k], p.h, p.w, layout, p is paths[0])
-            error = (v.float() - target).pow(2).mean(dim=(1, 2))
-            # Short intervals move the state less, so their velocity errors count for less, yet not for nothing.
-            loss = (error * (sigmas[k] - sigmas[k + 1]).sqrt()).mean()
-            loss.backward()
-            last = (k == 3).float()
-            end = (error * last).sum() / last.sum().clamp(min=1) * sigmas[3] ** 2
-            return loss.detach(), end.detach(), optimiser.step()
-
-        return Step(run, cuda)
-
-    made: dict[tuple, Step] = {}
-    for step in range(steps):
-        rate = learning_rate(progress.fraction(step), lr)
-        optimiser.rate.fill_(rate)
-        other = len(paths) > 1 and step % 16 >= 12
-        p = paths[1 + (step // 16) % (len(paths) - 1)] if other else paths[0]
-        key = (p.h, p.w, "right" if step % 2 else "left", step % 4 >= 2)
-        if key not in made:
-            made[key] = make_step(p, *key[2:])
-        loss, end, norm = made[key]()
-        if step % 100 in (0, 2) or step == steps - 1:
-            progress.report(step, own=float(key[3]), loss=loss.item(), end=end.item(), norm=norm.item(), lr=rate)
-        if progress.expired():
-            break
-    optimiser.finish()

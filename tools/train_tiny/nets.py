@@ -28,6 +28,7 @@ class TinyConfig:
     text_kv_heads: int = 1
     text_head_dim: int = 32
     text_theta: float = 1e6
+    text_rows: int = 80  # tokens of the longest caption with its chat frame, rounded up
     hidden: int = 256
     double_blocks: int = 2
     single_blocks: int = 4
@@ -55,7 +56,8 @@ class RMSNorm(nn.Module):
 def compile_block(block: nn.Module) -> None:
     """Gives the block a compiled twin, used where `fast` is asked for. Blocks of a kind share one compilation,
     and each shape compiles anew: ask for it where a shape is used for long, and let the rest run as it is."""
-    object.__setattr__(block, "compiled", torch.compile(block, dynamic=False))
+    if not hasattr(block, "compiled"):
+        object.__setattr__(block, "compiled", torch.compile(block, dynamic=False))
 
 
 def _call(block: nn.Module, fast: bool) -> nn.Module:

@@ -34,6 +34,8 @@ class Optimiser:
         self.buffers = [torch.zeros_like(p) for p in self.matrices]
         self.first = [torch.zeros_like(p) for p in self.others]
         self.second = [torch.zeros_like(p) for p in self.others]
+        # Adam's steps do not shrink where a row has more weights, so wider layers would move further.
+        self.scales = [min(1.0, 256 / p.shape[1]) if p.ndim == 2 else 1.0 for p in self.others]
         self.average = [p.detach().clone() for p in self.params]
 
     @torch.no_grad()
@@ -61,6 +63,7 @@ class Optimiser:
         torch._foreach_add_(size, eps)
         update = torch._foreach_div(self.first, size)
         torch._foreach_mul_(update, self.rate / (1 - b1**self.count))
+        torch._foreach_mul_(update, self.scales)
         torch._foreach_sub_(self.others, update)
 
     def _muon(self, weight_decay: float = 0.01) -> None:

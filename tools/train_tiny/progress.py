@@ -14,10 +14,11 @@ class Progress:
 
     def report(self, step: int, **values: float) -> None:
         spent = time.monotonic() - self.start
-        eta = spent / (step + 1) * (self.steps - step - 1)
+        done = self.fraction(step + 1)
+        eta = spent * (1 / max(done, 1e-6) - 1)
         self.log.append({"stage": self.stage, "step": step, "seconds": round(spent, 2), **values})
         text = "  ".join(f"{k} {v:.4g}" for k, v in values.items())
-        print(f"{self.stage:8s} {step + 1:6d}/{self.steps}  {text}  {spent:.0f} s, {eta:.0f} s to go", flush=True)
+        print(f"{self.stage:8s} {step + 1:6d} ({done:4.0%})  {text}  {spent:.0f} s, {eta:.0f} s to go", flush=True)
 
     def fraction(self, step: int) -> float:
         """How much of the stage is done: by steps, or by time where a time limit will come first."""
@@ -29,3 +30,9 @@ class Progress:
     def expired(self) -> bool:
         now = time.monotonic()
         return any(limit is not None and now > limit for limit in (Progress.deadline, self.stage_deadline))
+
+    def restart(self) -> float:
+        """Begins the count of steps and of time anew, without moving the deadline; returns the seconds spent."""
+        spent = time.monotonic() - self.start
+        self.start += spent
+        return spent

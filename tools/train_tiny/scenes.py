@@ -4,6 +4,9 @@ A scene is a row in a handful of arrays, so that a whole batch is drawn at once 
 holds up training. What the caption says (shape, colours, texture, size, place, background) is fixed by
 integer attributes; what it leaves open (exact place, exact size, turn, shade) is the `jitter`, and that is
 what different seeds of the trained model vary.
+
+The mini model's scenes are `rich`: half of the grounds and shapes are of a material (`materials.py`), which texture
+and background numbers past the lists here name, and light falls on the picture from a side.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import random
 
 import numpy as np
 import torch
+
+from . import materials
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.10, 0.12),
@@ -78,18 +83,27 @@ class Scenes:
     bg_b: np.ndarray  # [N] second colour of gradients and tiles
     jitter: np.ndarray  # [N,3,4] in -1..1: x, y, size, turn
     shade: np.ndarray  # [N,5,3] in -1..1: colour offsets of three shapes and two background colours
+    place: np.ndarray | None = None  # rich scenes: [N,5,2] in 0..1: where materials start (shapes, ground); light
 
     def __len__(self) -> int:
         return len(self.count)
 
     def __getitem__(self, index) -> Scenes:
-        return Scenes(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
+        return Scenes(**{name: array[index] for name, array in self._arrays().items()})
 
     def without_jitter(self) -> Scenes:
-        return dataclasses.replace(self, jitter=self.jitter * 0, shade=self.shade * 0)
+        place = self.place
+        if place is not None:  # materials keep their place, which no caption fixes; the light is taken away
+            place = place.copy()
+            place[:, 4] = 0.5
+        return dataclasses.replace(self, jitter=self.jitter * 0, shade=self.shade * 0, place=place)
 
     def tensors(self, device: torch.device | str) -> dict[str, torch.Tensor]:
-        return {f.name: torch.as_tensor(getattr(self, f.name), device=device) for f in dataclasses.fields(self)}
+        return {name: torch.as_tensor(array, device=device) for name, array in self._arrays().items()}
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: array for name, array in fields.items() if array is not None}
 
 
 def is_held_out(kind: np.ndarray, colour: np.ndarray, texture: np.ndarray) -> np.ndarray:
@@ -97,7 +111,7 @@ def is_held_out(kind: np.ndarray, colour: np.ndarray, texture: np.ndarray) -> np
     return (kind * 7 + colour * 5 + texture * 3) % 11 == 0
 
 
-def sample(n: int, seed: int, held_out: bool = False) -> Scenes:
+def sample(n: int, seed: int, held_out: bool = False, rich: bool = False) -> Scenes:
     """Draws n scenes. Training scenes hold no held-out combination; held-out scenes' first shape is one."""
     rng = np.random.default_rng(seed)
     m = MAX_SHAPES
@@ -105,18 +119,23 @@ def sample(n: int, seed: int, held_out: bool = False) -> Scenes:
     bg = rng.choice(len(BACKGROUNDS), size=n, p=[0.28, 0.16, 0.14, 0.16, 0.14, 0.12])
     bg_a = rng.integers(len(BACKGROUND_NAMES), size=n)
     bg_b = rng.integers(len(BACKGROUND_NAMES), size=n)
+    if rich:
+        bg = np.where(rng.random(n) < 0.6, len(BACKGROUNDS) + rng.integers(materials.GROUNDS, size=n), bg)
     # Tiles and gradients need two colours that differ, though not so much that the shapes drown in them.
     for _ in range(200):
         gap = np.linalg.norm(_BG_RGB[bg_a] - _BG_RGB[bg_b], axis=-1)
-        bad = (gap < 0.15) | ((bg == 5) & (gap > 0.55))
+        bad = (gap < 0.15) | ((bg >= 5) & (gap > 0.55))
         if not bad.any():
             break
         bg_b[bad] = rng.integers(len(BACKGROUND_NAMES), size=bad.sum())
     kind = rng.integers(len(KINDS), size=(n, m))
     texture = rng.choice(len(TEXTURES), size=(n, m), p=[0.35, 0.14, 0.14, 0.13, 0.13, 0.11])
+    if rich:
+        made = len(TEXTURES) + rng.integers(materials.SURFACES, size=(n, m))
+        texture = np.where(rng.random((n, m)) < 0.45, made, texture)
     colour = rng.integers(len(COLOUR_NAMES), size=(n, m))
     colour2 = rng.integers(len(COLOUR_NAMES), size=(n, m))
-    two_toned = np.isin(bg, [1, 2, 3, 5])
+    two_toned = np.isin(bg, [1, 2, 3]) | (bg >= 5)
     for _ in range(2000):
         rgb = _RGB[colour]
         hidden = np.linalg.norm(rgb - _BG_RGB[bg_a][:, None], axis=-1) < 0.30
@@ -138,6 +157,7 @@ def sample(n: int, seed: int, held_out: bool = False) -> Scenes:
         count, kind, colour, colour2, texture, size, cell, bg, bg_a, bg_b,
         jitter=rng.uniform(-1, 1, size=(n, m, 4)).astype(np.float32),
         shade=rng.uniform(-1, 1, size=(n, 5, 3)).astype(np.float32),
+        place=rng.random((n, 5, 2), dtype=np.float32) if rich else None,
     )  # fmt: skip
 
 
@@ -162,6 +182,9 @@ def _noun(s: Scenes, i: int, j: int, rng: random.Random) -> str:
     size = SIZE_NAMES[s.size[i, j]]
     size = "" if size == "medium" and rng.random() < 0.75 else size + " "
     short = rng.random() < 0.5
+    if s.texture[i, j] >= len(TEXTURES):
+        material = materials.NAMES[s.texture[i, j] - len(TEXTURES)]
+        return size + (f"{kind} of {material} {a} and {b}" if short else f"{material} {a} and {b} {kind}")
     match TEXTURES[s.texture[i, j]]:
         case "solid":
             body = f"{a} {kind}" if short else f"solid {a} {kind}"
@@ -180,6 +203,12 @@ def _noun(s: Scenes, i: int, j: int, rng: random.Random) -> str:
 
 def _ground(s: Scenes, i: int, rng: random.Random) -> str:
     a, b = BACKGROUND_NAMES[s.bg_a[i]], BACKGROUND_NAMES[s.bg_b[i]]
+    made = s.bg[i] - len(BACKGROUNDS)
+    if made >= materials.SURFACES:
+        return f"a {a} background with many small {b} {materials.CROWDS[made - materials.SURFACES]}"
+    if made >= 0:
+        material = materials.NAMES[made]
+        return rng.choice([f"a {material} {a} and {b} background", f"a background of {material} {a} and {b}"])
     match BACKGROUNDS[s.bg[i]]:
         case "plain":
             return rng.choice([f"a {a} background", f"a plain {a} background"])
@@ -343,6 +372,10 @@ def render(s: dict[str, torch.Tensor], h: int, w: int, kinds: torch.Tensor | Non
     t = torch.where(bg == 3, (torch.hypot(xx - 0.5, yy - 0.5) / 0.62).clamp(max=1), t)
     ix, iy = torch.arange(w, device=device) // 32, torch.arange(h, device=device) // 32
     t = torch.where(bg == 5, ((ix[None, :] + iy[:, None]) % 2).float()[None], t)
+    if "place" in s:
+        made = s["bg"] - len(BACKGROUNDS)
+        stuff = materials.field(made.clamp(min=0), s["place"][:, 3], h, w)
+        t = torch.where(made[:, None, None] >= 0, stuff, t)
     image = a + (b - a) * t[:, None]
     rough = (s["bg"] == 4).float()[:, None, None, None]
     image = image + rough * 0.055 * _speckle(h, w, device)
@@ -354,8 +387,15 @@ def render(s: dict[str, torch.Tensor], h: int, w: int, kinds: torch.Tensor | Non
         y = cy - (torch.arange(h, device=device)[None, :, None] + 0.5)
         x, y = torch.broadcast_tensors(x, y)
         p = _pattern(s["texture"][:, j, None, None], x, y, r)[:, None]
+        if "place" in s:
+            made = (s["texture"][:, j] - len(TEXTURES))[:, None, None, None]
+            stuff = materials.field(made.flatten().clamp(min=0), s["place"][:, j], h, w)[:, None]
+            p = torch.where(made >= 0, stuff, p)
         shade = 0.03 * s["shade"][:, j]
         c1 = (rgb[s["colour"][:, j]] + shade)[:, :, None, None]
         c2 = (rgb[s["colour2"][:, j]] + shade)[:, :, None, None]
         image = image + alpha[:, None] * (c1 + (c2 - c1) * p - image)
+    if "place" in s:
+        side = (s["place"][:, 4] - 0.5)[:, :, None, None]
+        image = image * (1 + 0.3 * (side[:, 0] * (xx - 0.5) + side[:, 1] * (yy - 0.5))[:, None])
     return image.clamp(0, 1) * 2 - 1

@@ -57,7 +57,8 @@ struct CalibratedFrame {
 // What the frames of a stream leave behind for the next. The transposed layout is that of the products.
 struct CalibratedState {
   std::uint32_t checksum = 0;
-  Matrix components;  // y, [components, rows]
+  Matrix components;                      // y, [components, rows]
+  std::vector<std::uint8_t> band_of_row;  // empty: all in the first
 };
 
 class CalibratedEncoder {

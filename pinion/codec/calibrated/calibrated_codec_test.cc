@@ -90,6 +90,35 @@ TEST(CalibratedCodec, WhatIsNotHeardAndWhatIsKnownCostNothing) {
   EXPECT_GT(next.predicted_output_snr_db, 29.5);
 }
 
+TEST(CalibratedCodec, RowsThatAreHeardLessHaveCoarserSteps) {
+  const SyntheticForm form = {.rows = 1024, .has_loudness = true, .seed = 26};
+  SyntheticStream stream(form);
+  const auto loud = testing::through_bytes(stream.calibration());
+  Calibration alike = stream.calibration();
+  alike.has_loudness = false;
+  for (CalibrationRecord& record : alike.records) record.loudness.clear();
+  const auto flat = testing::through_bytes(alike);
+  auto encoder = encoder_for(loud, 25);
+  CalibratedDecoder decoder(loud), flat_decoder(flat);
+  for (std::size_t t = 0; t < testing::kSyntheticSteps; ++t) {
+    SCOPED_TRACE(t);
+    const auto step = stream.next();
+    const CalibratedFrame coded = encoder.encode(step.tensor, step.context()).value();
+    const Tensor decoded = decoder.decode(coded.frame, step.context(), kGenerous).value();
+    const double measured = stream.measured_output_snr_db(step.tensor, decoded);
+    EXPECT_NEAR(coded.stats.predicted_output_snr_db, measured, 0.1);
+    EXPECT_NEAR(measured, 25, 0.3);
+    if (t > 0) continue;
+    // One step for all rows, at the same error of the output: the mean row has a loudness of
+    // (1 + 1/8 + 1/64 + 1/512) / 4 = 2^-1.81.
+    auto flat_encoder = encoder_for(flat, measured - 10 * std::log10(std::exp2(1.81)));
+    const CalibratedFrame whole = flat_encoder.encode(step.tensor, step.context()).value();
+    const Tensor whole_decoded = flat_decoder.decode(whole.frame, step.context(), kGenerous).value();
+    EXPECT_NEAR(stream.measured_output_snr_db(step.tensor, whole_decoded), measured, 0.6);
+    EXPECT_LT(coded.stats.coded_bits, 0.8 * whole.stats.coded_bits);
+  }
+}
+
 TEST(CalibratedCodec, KeepsABudget) {
   for (const std::size_t budget : {600u, 1200u, 3000u}) {
     SyntheticStream stream({.rows = 1024, .seed = 14});

@@ -14,7 +14,7 @@ namespace {
 
 constexpr DecodeLimits kLimits = {.max_tensor_bytes = 1 << 16, .max_channels = 512};
 constexpr testing::SyntheticForm kForm = {
-    .rows = 20, .channels = 5, .components = 2, .latents = 1, .deaf = 1, .seed = 40};
+    .rows = 20, .channels = 5, .components = 2, .latents = 1, .deaf = 1, .has_loudness = true, .seed = 40};
 
 // Two records, whose deviations are off by three octaves, up and down in turn: frames after the first write
 // their scales.

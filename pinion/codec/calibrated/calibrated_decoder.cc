@@ -85,18 +85,19 @@ Result<Tensor> CalibratedDecoder::decode(ByteSpan bytes, const StepContext& cont
   const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
   PINION_TRY_VOID(check_context(body.params, context, rows * calibration.latents()));
 
-  const std::array<std::size_t, 1> band_ends = {rows};
+  PINION_TRY(const RowBands bands, decode_bands(body.params.bands, body.band_map, rows,
+                                                state == nullptr ? nullptr : &state->band_of_row, tables_));
   std::vector<std::int32_t> indices(calibration.components() * rows);
   PINION_TRY_VOID(decode_index_chunks(
-      body.chunks, {.params = body.components, .band_ends = band_ends, .values = indices}, tables_));
+      body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices}, tables_));
 
   const RecordAt record = record_at(calibration, body.params.position, body.params.predictor);
   const Matrix centred = centred_latents(record, context.latents);
   Matrix components = predict(record, body.params, context, centred, state, rows);
-  advance_components(body.params.step(), indices, components);
+  advance_components(body.params, bands, indices, components);
   Tensor tensor =
       to_tensor(rebuild(calibration, record, components, centred), frame.header.dtype, frame.header.shape);
-  state_.emplace(CalibratedState{frame.checksum, std::move(components)});
+  state_.emplace(CalibratedState{frame.checksum, std::move(components), bands.band_of_row()});
   return tensor;
 }
 

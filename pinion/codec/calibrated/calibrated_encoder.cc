@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "pinion/base/float_formats.h"
-#include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/calibrated/calibrated_quantiser.h"
 
 namespace pinion::codec {
@@ -84,6 +83,16 @@ std::optional<Matrix> centred_tensor(const TensorView& tensor, std::span<const f
   return transpose(values);
 }
 
+// Columns in the coded order of `bands`.
+Matrix in_coded_order(const RowBands& bands, Matrix by_row) {
+  if (bands.count() == 1) return by_row;
+  Matrix coded(by_row.rows, by_row.columns);
+  for (std::size_t k = 0; k < by_row.rows; ++k) {
+    bands.sort(std::span<const float>(by_row.row(k)), coded.row(k));
+  }
+  return coded;
+}
+
 // The target in the units of the quantiser: output error energy of its components, or bits.
 struct Goal {
   bool is_bits = false;
@@ -94,24 +103,25 @@ struct Goal {
   }
 };
 
-Goal goal_of(const CalibratedTarget& target, const RecordAt& record, double rows, double output_rows) {
+Goal goal_of(const CalibratedTarget& target, const RecordAt& record, const RowPlan& plan,
+             double output_rows) {
   if (target.frame_bytes > 0) {
     const std::size_t left = target.frame_bytes - std::min(target.frame_bytes / 2, kFrameOverhead);
     return {true, 8.0 * static_cast<double>(left)};
   }
   const double allowed = output_rows * record.output_energy * std::pow(10, -target.output_snr_db / 10);
-  const double outside = rows * record.floor;
+  const double outside = plan.weight_sum * record.floor;
   return {false, std::max(allowed - outside, kLeastShareOfFloor * std::min(allowed, outside))};
 }
 
 // Planned by the deviations of the components, and corrected at most once by how far the indices are from
 // that plan.
 std::optional<QuantisedComponents> meet(const Goal& goal, const Matrix& residual, const RecordAt& record,
-                                        CalibratedParams params, IndexTables& tables) {
-  const StepPlanner planner(residual, record.gain);
+                                        const RowPlan& plan, CalibratedParams params, IndexTables& tables) {
+  const StepPlanner planner(residual, record.gain, plan);
   const auto quantise_at = [&](int step_log2) {
     params.step_log2 = static_cast<std::int16_t>(std::clamp(step_log2, kMinStepLog2, kMaxStepLog2));
-    return quantise_components(residual, record, params, tables);
+    return quantise_components(residual, record, plan, params, tables);
   };
   const int planned = goal.is_bits ? planner.step_for_bits(goal.value) : planner.step_for_error(goal.value);
   std::optional<QuantisedComponents> quantised = quantise_at(planned);
@@ -172,35 +182,39 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
   for (std::size_t i = 0; i < residual.values.size(); ++i) residual.values[i] -= prediction.values[i];
   if (!all_finite(residual.values)) return misfit("the tensor is out of the range of the calibration");
 
-  const Goal goal =
-      goal_of(target_, record, static_cast<double>(rows), static_cast<double>(context.output_rows));
-  std::optional<QuantisedComponents> quantised = meet(goal, residual, record, params, tables_);
+  const RowPlan plan = plan_rows(record, *centred);
+  residual = in_coded_order(plan.bands, std::move(residual));
+  const Goal goal = goal_of(target_, record, plan, static_cast<double>(context.output_rows));
+  std::optional<QuantisedComponents> quantised = meet(goal, residual, record, plan, params, tables_);
   if (!quantised) return misfit("the tensor is out of the range of the calibration");
 
   params = quantised->params;
   const double signal = static_cast<double>(context.output_rows) * record.output_energy;
-  const double error = quantised->error + static_cast<double>(rows) * record.floor;
+  const double error = quantised->error + plan.weight_sum * record.floor;
   result.stats.predicted_output_snr_db = snr_db(signal, error);
   params.output_snr = static_cast<std::int16_t>(std::lround(100 * result.stats.predicted_output_snr_db));
   header.basis = calibration.id;
   if (state != nullptr) header.previous = state->checksum;
   ByteWriter body;
   write_calibrated_params(body, params, params.uses_history() && calibration.latents() > 0);
+  if (params.bands.count > 1) {
+    write_bands(body, params.bands, plan.bands, state == nullptr ? nullptr : &state->band_of_row, tables_);
+  }
   if (params.has_scales) write_scales(body, record.levels, params, quantised->classes);
-  const std::array<std::size_t, 1> band_ends = {rows};
-  write_index_chunks(body, choose_grid(quantised->classes, rows, quantised->bits),
-                     {.params = quantised->classes, .band_ends = band_ends, .values = quantised->indices},
-                     tables_);
+  write_index_chunks(
+      body, choose_grid(quantised->classes, rows, quantised->bits),
+      {.params = quantised->classes, .band_ends = plan.bands.ends(), .values = quantised->indices}, tables_);
   result.frame = write_frame(header, body.view());
 
   CalibratedState next;
   std::memcpy(&next.checksum, result.frame.data() + result.frame.size() - kChecksumBytes, kChecksumBytes);
-  advance_components(params.step(), quantised->indices, prediction);
+  advance_components(params, plan.bands, quantised->indices, prediction);
   next.components = std::move(prediction);
+  next.band_of_row = plan.bands.band_of_row();
   state_ = std::move(next);
   result.stats.frame_bytes = result.frame.size();
   result.stats.coded_bits = quantised->bits;
-  result.stats.step = params.step();
+  result.stats.step = params.step(0);
   result.stats.key_frame = !params.uses_history();
   return result;
 }

@@ -7,7 +7,8 @@ namespace pinion::codec {
 namespace {
 
 constexpr int kShapeBits = 2;
-constexpr int kHasScales = 16;    // in the byte of the shapes
+constexpr int kHasScales = 16;  // in the byte of the shapes
+constexpr int kHasBands = 32;
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
 
@@ -85,8 +86,9 @@ std::uint64_t last_position(const Calibration& calibration) {
 
 }  // namespace
 
-float CalibratedParams::step() const {
-  return static_cast<float>(std::exp2(static_cast<double>(step_log2) / kStepsPerOctave));
+float CalibratedParams::step(std::size_t band) const {
+  const int in_band = step_log2 + static_cast<int>(band) * bands.step_growth;
+  return static_cast<float>(std::exp2(static_cast<double>(in_band) / kStepsPerOctave));
 }
 
 std::uint16_t schedule_position(const Calibration& calibration, float sigma) {
@@ -115,12 +117,15 @@ RecordAt record_at(const Calibration& calibration, std::uint16_t position, Calib
           .levels = blend(blend.from.*levels, blend.to.*levels),
           .gain = blend(blend.from.gain, blend.to.gain),
           .floor = blend(blend.from.floor, blend.to.floor),
-          .output_energy = blend(blend.from.output_energy, blend.to.output_energy)};
+          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
+          .loudness = blend(blend.from.loudness, blend.to.loudness),
+          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
 }
 
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params) {
   ComponentParams components;
   components.shapes = params.shapes;
+  components.band_scales = params.bands.scales;
   for (const std::uint8_t level : levels) {
     const int deviation = kStepsPerOctave / kLevelsPerOctave * (level - kLevelZero) - params.step_log2;
     const int scale = ((kScalesPerOctave * deviation + kScaleOfOne) >> 6) + params.scale_offset;
@@ -154,10 +159,20 @@ Matrix predict(const RecordAt& record, const CalibratedParams& params, const Ste
   return multiply_transposed(record.prediction, features);
 }
 
-void advance_components(float step, std::span<const std::int32_t> indices, Matrix& prediction) {
-  for (std::size_t i = 0; i < indices.size(); ++i) {
-    const float value = prediction.values[i] + step * static_cast<float>(indices[i]);
-    prediction.values[i] = std::isnan(value) ? 0.0f : std::clamp(value, -kMaxComponent, kMaxComponent);
+void advance_components(const CalibratedParams& params, const RowBands& bands,
+                        std::span<const std::int32_t> indices, Matrix& prediction) {
+  for (std::size_t k = 0; k < prediction.rows; ++k) {
+    const auto coded = indices.subspan(k * bands.rows(), bands.rows());
+    const auto row = prediction.row(k);
+    std::size_t place = 0;
+    for (std::size_t band = 0; band < bands.count(); ++band) {
+      const float step = params.step(band);
+      for (; place < bands.ends()[band]; ++place) {
+        float& component = row[bands.row_at(place)];
+        const float value = component + step * static_cast<float>(coded[place]);
+        component = std::isnan(value) ? 0.0f : std::clamp(value, -kMaxComponent, kMaxComponent);
+      }
+    }
   }
 }
 
@@ -166,8 +181,8 @@ void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bo
   out.write(params.position);
   out.write(params.step_log2);
   out.write(params.output_snr);
-  const int scales = params.has_scales ? kHasScales : 0;
-  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | scales));
+  const int parts = (params.has_scales ? kHasScales : 0) | (params.bands.count > 1 ? kHasBands : 0);
+  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | parts));
   out.write(params.scale_offset);
   if (change) out.write(params.delta_sigma);
 }
@@ -194,11 +209,12 @@ Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
     return broken("unknown predictor");
   }
   if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2) return broken("impossible step");
-  if (shapes >= 2 * kHasScales) return broken("reserved bits are set");
+  if (shapes >= 2 * kHasBands) return broken("reserved bits are set");
   params.predictor = static_cast<CalibratedPredictor>(predictor);
   params.shapes.rare = shapes & (kShapes - 1);
   params.shapes.wide = shapes >> kShapeBits & (kShapes - 1);
   params.has_scales = (shapes & kHasScales) != 0;
+  if ((shapes & kHasBands) != 0) params.bands.count = 2;  // or more: read_bands() knows
   return params;
 }
 
@@ -217,6 +233,9 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   }
   if (frame.header.previous.has_value() != (params.uses_history() && calibration.has_history)) {
     return broken("its predictor and its flags differ");
+  }
+  if (params.bands.count > 1) {
+    PINION_TRY(body.band_map, read_bands(in, frame.header.previous.has_value(), params.bands));
   }
   body.components =
       component_classes(record_at(calibration, params.position, params.predictor).levels, params);

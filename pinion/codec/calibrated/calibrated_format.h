@@ -2,6 +2,7 @@
 // The body of a frame of mode 6 and the arithmetic that encoder and decoder share (docs/format.md §12).
 // Matrices are transposed, [components or features, rows]. Pure functions.
 
+#include "pinion/codec/calibrated/calibrated_bands.h"
 #include "pinion/codec/calibrated/calibrated_codec.h"
 #include "pinion/codec/indices/index_chunks.h"
 
@@ -24,14 +25,16 @@ struct CalibratedParams {
   Shapes shapes;
   std::int8_t scale_offset = 0;
   bool has_scales = false;  // the frame writes the components' scales
+  CalibratedBands bands;
 
   bool uses_history() const { return predictor == CalibratedPredictor::kHistory; }
-  float step() const;
+  float step(std::size_t band) const;
 };
 
 struct CalibratedBody {
   CalibratedParams params;
   ComponentParams components;  // the table class of each
+  CalibratedBandMap band_map;  // if there are bands
   IndexChunks chunks;
 };
 
@@ -48,6 +51,8 @@ struct RecordAt {
   std::vector<float> gain;
   double floor = 0;
   double output_energy = 0;
+  std::vector<float> loudness;  // empty: rows are all alike
+  float loudness_bias = 0;
 };
 RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor);
 
@@ -62,8 +67,10 @@ Matrix centred_latents(const RecordAt& record, std::span<const float> latents);
 Matrix predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
                const Matrix& centred, const CalibratedState* state, std::size_t rows);
 
-// y, in place of its prediction: adds step * index and keeps it in range.
-void advance_components(float step, std::span<const std::int32_t> indices, Matrix& prediction);
+// y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, and keeps it
+// in range.
+void advance_components(const CalibratedParams& params, const RowBands& bands,
+                        std::span<const std::int32_t> indices, Matrix& prediction);
 
 // `change` says whether delta_sigma is written.
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);

@@ -87,7 +87,9 @@ TEST(CalibratedFormat, StatesStayInRange) {
   const float infinity = std::numeric_limits<float>::infinity();
   state.values = {1.5f, infinity, -infinity, std::nanf(""), 3e38f};
   const std::vector<std::int32_t> indices = {-3, 0, 0, 0, 1 << 20};
-  advance_components(0.5f, indices, state);
+  CalibratedParams params;
+  params.step_log2 = -kStepsPerOctave;
+  advance_components(params, RowBands(5), indices, state);
   EXPECT_EQ(state.values, (std::vector<float>{0, 0x1p60f, -0x1p60f, 0, 0x1p60f}));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "pinion/codec/indices/class_choice.h"
 #include "pinion/codec/indices/index_coding.h"
@@ -19,12 +20,13 @@ constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving awa
 constexpr int kPatience = 3;               // scales that may be worse before a search ends
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
 
-// One component's indices as the choice of tables sees them.
+// One component's indices in a band, as the choice of tables sees them.
 struct ComponentSpread {
-  std::span<const std::int32_t> indices;
+  std::span<std::int32_t> indices;
   Spread spread;
-  double error = 0;    // squared, in steps
-  double silence = 0;  // squared error, in steps, that saying nothing adds
+  double error = 0;             // squared, in steps, times the weights of the rows
+  double silence = 0;           // squared error, in steps, that saying nothing adds
+  double weighted_silence = 0;  // the same times the weights of the rows
 
   // Bits in a class, or what silence is worth in bits.
   double cost(IndexClass index_class, IndexTables& tables) const {
@@ -35,40 +37,74 @@ struct ComponentSpread {
   }
 };
 
-double cost_of(std::span<const ComponentSpread> components, const ComponentParams& classes,
-               IndexTables& tables) {
-  double bits = 0;
-  for (std::size_t k = 0; k < components.size(); ++k) {
-    bits += components[k].cost(classes.index_class(k, 0), tables);
+// All components in all bands: [components, bands].
+struct Spreads {
+  std::size_t bands = 1;
+  std::vector<ComponentSpread> parts;
+
+  std::size_t components() const { return parts.size() / bands; }
+  const ComponentSpread& at(std::size_t component, std::size_t band) const {
+    return parts[component * bands + band];
   }
-  return bits;
-}
+  double cost_of_band(std::size_t band, const ComponentParams& classes, IndexTables& tables) const {
+    double bits = 0;
+    for (std::size_t k = 0; k < components(); ++k) {
+      bits += at(k, band).cost(classes.index_class(k, band), tables);
+    }
+    return bits;
+  }
+  double cost(const ComponentParams& classes, IndexTables& tables) const {
+    double bits = 0;
+    for (std::size_t band = 0; band < bands; ++band) bits += cost_of_band(band, classes, tables);
+    return bits;
+  }
+};
 
 // Indices of a step, as the reciprocal `per_step`; nothing if one is out of range.
-std::optional<ComponentSpread> spread_of(std::span<const float> values, float per_step,
-                                         std::span<std::int32_t> indices) {
+std::optional<ComponentSpread> spread_of(std::span<const float> values, std::span<const double> weights,
+                                         float per_step, std::span<std::int32_t> indices) {
   float largest = 0;
-  double error = 0, energy = 0;
+  double silence = 0, weighted_error = 0, weighted_silence = 0;
   for (std::size_t r = 0; r < values.size(); ++r) {
     const float value = values[r] * per_step;
     largest = std::max(largest, std::abs(value));
     const float rounded = std::round(std::clamp(value, -0x1p26f, 0x1p26f));
     indices[r] = static_cast<std::int32_t>(rounded);
     const double left = value - rounded;
-    error += left * left;
-    energy += static_cast<double>(value) * value;
+    const double error = left * left, added = static_cast<double>(value) * value - error;
+    silence += added;
+    weighted_error += weights[r] * error;
+    weighted_silence += weights[r] * added;
   }
   if (!(largest < static_cast<float>(kMaxIndex))) return std::nullopt;
-  return ComponentSpread{indices, Spread(indices, 0), error, energy - error};
+  return ComponentSpread{indices, Spread(indices, 0), weighted_error, silence, weighted_silence};
+}
+
+// Nothing if an index is out of range. `indices` is [components, rows].
+std::optional<Spreads> spreads_of(const Matrix& residual, const RowPlan& plan, const CalibratedParams& params,
+                                  std::span<std::int32_t> indices) {
+  Spreads spreads{plan.bands.count(), {}};
+  for (std::size_t k = 0; k < residual.rows; ++k) {
+    std::size_t begin = 0;
+    for (std::size_t band = 0; band < plan.bands.count(); ++band) {
+      const std::size_t size = plan.bands.ends()[band] - begin;
+      std::optional<ComponentSpread> spread =
+          spread_of(residual.row(k).subspan(begin, size), std::span(plan.weights).subspan(begin, size),
+                    1 / params.step(band), indices.subspan(k * residual.columns + begin, size));
+      if (!spread) return std::nullopt;
+      spreads.parts.push_back(std::move(*spread));
+      begin += size;
+    }
+  }
+  return spreads;
 }
 
 // The calibrated scales, with the offset and shapes that suit this frame. Returns the cost.
-double choose_offset_and_shapes(std::span<const ComponentSpread> components,
-                                std::span<const std::uint8_t> levels, CalibratedParams& params,
-                                IndexTables& tables) {
-  double least = cost_of(components, component_classes(levels, params), tables);
+double choose_offset_and_shapes(const Spreads& spreads, std::span<const std::uint8_t> levels,
+                                CalibratedParams& params, IndexTables& tables) {
+  double least = spreads.cost(component_classes(levels, params), tables);
   const auto try_params = [&](const CalibratedParams& candidate) {
-    const double cost = cost_of(components, component_classes(levels, candidate), tables);
+    const double cost = spreads.cost(component_classes(levels, candidate), tables);
     if (!(cost < least)) return false;
     least = cost;
     params = candidate;
@@ -91,16 +127,43 @@ double choose_offset_and_shapes(std::span<const ComponentSpread> components,
   return least;
 }
 
+// The band scales that suit this frame: along each the cost has one valley.
+void choose_band_scales(const Spreads& spreads, std::span<const std::uint8_t> levels,
+                        CalibratedParams& params, IndexTables& tables) {
+  ComponentParams classes = component_classes(levels, params);
+  for (std::size_t band = 1; band < spreads.bands; ++band) {
+    std::int8_t& scale = classes.band_scales[band];
+    double least = spreads.cost_of_band(band, classes, tables);
+    for (const int direction : {-1, 1}) {
+      while (std::abs(scale + direction) <= kMaxBandScale) {
+        scale = static_cast<std::int8_t>(scale + direction);
+        const double cost = spreads.cost_of_band(band, classes, tables);
+        if (cost < least) {
+          least = cost;
+          continue;
+        }
+        scale = static_cast<std::int8_t>(scale - direction);
+        break;
+      }
+    }
+  }
+  params.bands.scales = std::move(classes.band_scales);
+}
+
 // Each component's best scale near `from`, priced with the bits that it takes to write. Returns the cost.
-double choose_scales(std::span<const ComponentSpread> components, const ComponentParams& from,
-                     ComponentParams& classes, IndexTables& tables) {
+double choose_scales(const Spreads& spreads, const ComponentParams& from, ComponentParams& classes,
+                     IndexTables& tables) {
   classes = from;
   double sum = 0;
-  for (std::size_t k = 0; k < components.size(); ++k) {
+  for (std::size_t k = 0; k < spreads.components(); ++k) {
     const int expected = from.scales[k];
     const auto price = [&](int scale) {
-      const IndexClass index_class = scale == 0 ? IndexClass{} : from.shapes.at(scale);
-      return components[k].cost(index_class, tables) + 1 + kBitsPerScaleStep * std::abs(scale - expected);
+      classes.scales[k] = static_cast<std::uint8_t>(scale);
+      double bits = 1 + kBitsPerScaleStep * std::abs(scale - expected);
+      for (std::size_t band = 0; band < spreads.bands; ++band) {
+        bits += spreads.at(k, band).cost(classes.index_class(k, band), tables);
+      }
+      return bits;
     };
     int best = expected;
     double least = price(expected);
@@ -121,29 +184,50 @@ double choose_scales(std::span<const ComponentSpread> components, const Componen
   return sum;
 }
 
+double step_of(int step_log2) { return std::exp2(static_cast<double>(step_log2) / kStepsPerOctave); }
+
+// What a coarser step alone makes of the scales.
+CalibratedBands bands_at_first(const RowPlan& plan) {
+  CalibratedBands bands{plan.bands.count(), plan.bands.count() > 1 ? plan.step_growth : 0, {0}};
+  for (int band = 1; band < static_cast<int>(bands.count); ++band) {
+    const int octaves = kScalesPerOctave * band * bands.step_growth / kStepsPerOctave;
+    bands.scales.push_back(static_cast<std::int8_t>(-std::min(octaves, kMaxBandScale)));
+  }
+  return bands;
+}
+
 }  // namespace
 
-StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain)
-    : gain_(gain), rows_(static_cast<double>(residual.columns)) {
-  for (std::size_t k = 0; k < residual.rows; ++k) {
-    deviations_.push_back(std::sqrt(energy(residual.row(k)) / rows_));
+StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain, const RowPlan& plan) {
+  std::size_t begin = 0;
+  for (std::size_t band = 0; band < plan.bands.count(); ++band) {
+    const std::size_t size = plan.bands.ends()[band] - begin;
+    const auto weights = std::span(plan.weights).subspan(begin, size);
+    const double weight = std::accumulate(weights.begin(), weights.end(), 0.0);
+    for (std::size_t k = 0; k < residual.rows && size > 0; ++k) {
+      const double square = energy(residual.row(k).subspan(begin, size)) / static_cast<double>(size);
+      parts_.push_back({std::sqrt(square), static_cast<double>(size), weight * gain[k],
+                        static_cast<int>(band) * plan.step_growth});
+    }
+    begin += size;
   }
 }
 
 double StepPlanner::error(int step_log2) const {
-  const double step = std::exp2(static_cast<double>(step_log2) / kStepsPerOctave);
   double sum = 0;
-  for (std::size_t k = 0; k < deviations_.size(); ++k) {
-    sum += gain_[k] * laplace_error(deviations_[k] / step);
+  for (const Part& part : parts_) {
+    const double step = step_of(step_log2 + part.step_offset);
+    sum += part.cost * laplace_error(part.deviation / step) * step * step;
   }
-  return sum * step * step * rows_;
+  return sum;
 }
 
 double StepPlanner::bits(int step_log2) const {
-  const double step = std::exp2(static_cast<double>(step_log2) / kStepsPerOctave);
   double sum = 0;
-  for (const double deviation : deviations_) sum += laplace_bits(deviation / step);
-  return sum * rows_;
+  for (const Part& part : parts_) {
+    sum += part.rows * laplace_bits(part.deviation / step_of(step_log2 + part.step_offset));
+  }
+  return sum;
 }
 
 int StepPlanner::step_for_error(double error_energy) const {
@@ -174,7 +258,8 @@ int StepPlanner::step_for_bits(double index_bits) const {
 
 int StepPlanner::coarsest() const {
   constexpr double kSilentOctaves = 4;
-  const double widest = *std::max_element(deviations_.begin(), deviations_.end());
+  double widest = 0;
+  for (const Part& part : parts_) widest = std::max(widest, part.deviation / step_of(part.step_offset));
   if (widest == 0) return 0;
   const double step_log2 = kStepsPerOctave * (std::log2(widest) + kSilentOctaves);
   return static_cast<int>(
@@ -182,23 +267,19 @@ int StepPlanner::coarsest() const {
 }
 
 std::optional<QuantisedComponents> quantise_components(const Matrix& residual, const RecordAt& record,
-                                                       const CalibratedParams& params, IndexTables& tables) {
-  const std::size_t rows = residual.columns;
-  const float step = params.step();
+                                                       const RowPlan& plan, const CalibratedParams& params,
+                                                       IndexTables& tables) {
   QuantisedComponents result;
   result.params = params;
   result.params.shapes = kUsualShapes;
   result.params.scale_offset = 0;
+  result.params.bands = bands_at_first(plan);
   result.indices.resize(residual.values.size());
-  std::vector<ComponentSpread> components;
-  for (std::size_t k = 0; k < residual.rows; ++k) {
-    const auto indices = std::span(result.indices).subspan(k * rows, rows);
-    std::optional<ComponentSpread> spread = spread_of(residual.row(k), 1 / step, indices);
-    if (!spread) return std::nullopt;
-    components.push_back(std::move(*spread));
-  }
+  std::optional<Spreads> spreads = spreads_of(residual, plan, result.params, result.indices);
+  if (!spreads) return std::nullopt;
 
-  double least = choose_offset_and_shapes(components, record.levels, result.params, tables);
+  choose_band_scales(*spreads, record.levels, result.params, tables);
+  double least = choose_offset_and_shapes(*spreads, record.levels, result.params, tables);
   result.classes = component_classes(record.levels, result.params);
   // Shapes that suit wrong scales need not suit the right ones.
   const CalibratedParams calibrated = result.params;
@@ -208,7 +289,7 @@ std::optional<QuantisedComponents> quantise_components(const Matrix& residual, c
     CalibratedParams candidate = calibrated;
     candidate.shapes = shapes;
     ComponentParams own;
-    const double cost = choose_scales(components, component_classes(record.levels, candidate), own, tables);
+    const double cost = choose_scales(*spreads, component_classes(record.levels, candidate), own, tables);
     if (!(cost < least)) continue;
     least = cost;
     result.params = candidate;
@@ -220,18 +301,20 @@ std::optional<QuantisedComponents> quantise_components(const Matrix& residual, c
     write_scales(scales, record.levels, result.params, result.classes);
     result.scale_bits = 8.0 * static_cast<double>(scales.size());
   }
-  for (std::size_t k = 0; k < components.size(); ++k) {
-    const ComponentSpread& component = components[k];
-    double error = component.error;
-    const IndexClass index_class = result.classes.index_class(k, 0);
-    if (index_class.scale == 0) {
-      const auto indices = std::span(result.indices).subspan(k * rows, rows);
-      std::fill(indices.begin(), indices.end(), 0);
-      error += component.silence;
-    } else {
-      result.bits += component.cost(index_class, tables);
+  for (std::size_t k = 0; k < spreads->components(); ++k) {
+    for (std::size_t band = 0; band < spreads->bands; ++band) {
+      const ComponentSpread& part = spreads->at(k, band);
+      double error = part.error;
+      const IndexClass index_class = result.classes.index_class(k, band);
+      if (index_class.scale == 0) {
+        std::fill(part.indices.begin(), part.indices.end(), 0);
+        error += part.weighted_silence;
+      } else {
+        result.bits += part.cost(index_class, tables);
+      }
+      const double step = result.params.step(band);
+      result.error += record.gain[k] * error * step * step;
     }
-    result.error += record.gain[k] * error * step * step;
   }
   return result;
 }

@@ -13,6 +13,7 @@ namespace {
 constexpr std::array<std::uint8_t, 4> kMagic = {'P', 'N', 'C', '1'};
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kFlagHistory = 1;
+constexpr std::uint8_t kFlagLoudness = 2;
 constexpr std::int32_t kMaxQuantised = 32767;
 constexpr float kMaxScale = 0x1p40f;
 constexpr float kMaxValue = 0x1p60f;
@@ -23,7 +24,7 @@ Error broken(std::string_view what) {
 
 struct Sizes {
   std::uint64_t channels, components, latents, records;
-  bool has_history;
+  bool has_history, has_loudness;
 
   std::uint64_t features() const { return (has_history ? components : 0) + 2 * latents; }
 
@@ -32,17 +33,19 @@ struct Sizes {
   std::uint64_t values() const { return shared_values() + records * record_values(); }
   std::uint64_t bytes() const {
     return matrix_bytes(components, channels) + matrix_bytes(components + latents, channels) +
-           records * (sizeof(float) * (3 + channels + 2 * latents + components) + 2 * components +
-                      matrix_bytes(latents, components) + matrix_bytes(features(), components));
+           records *
+               (sizeof(float) * (3 + channels + 2 * latents + components + loudness_values()) +
+                2 * components + matrix_bytes(latents, components) + matrix_bytes(features(), components));
   }
 
  private:
   static std::uint64_t matrix_bytes(std::uint64_t rows, std::uint64_t columns) {
     return rows * (sizeof(float) + sizeof(std::int16_t) * columns);
   }
+  std::uint64_t loudness_values() const { return has_loudness ? channels + 1 : 0; }
   std::uint64_t shared_values() const { return (2 * components + latents) * channels; }
   std::uint64_t record_values() const {
-    return channels + 2 * latents + 3 * components + (latents + features()) * components;
+    return channels + 2 * latents + 3 * components + (latents + features()) * components + loudness_values();
   }
 };
 
@@ -125,6 +128,10 @@ Result<CalibrationRecord> read_record(ByteReader& in, const Sizes& sizes) {
   PINION_TRY(record.gain, read_floats(in, sizes.components, 0));
   PINION_TRY(record.floor, read_float(in, 0));
   PINION_TRY(record.output_energy, read_float(in, 0));
+  if (sizes.has_loudness) {
+    PINION_TRY(record.loudness, read_floats(in, sizes.channels, -kMaxValue));
+    PINION_TRY(record.loudness_bias, read_float(in, -kMaxValue));
+  }
   PINION_TRY_VOID(in.check("calibration"));
   if (record.sigma > 1) return broken("a sigma is above 1");
   if (record.output_energy == 0) return broken("an output without energy");
@@ -140,7 +147,8 @@ Result<CalibrationRecord> read_record(ByteReader& in, const Sizes& sizes) {
          std::all_of(c.records.begin(), c.records.end(), [&](const CalibrationRecord& r) {
            return r.mean.size() == d && r.latent_mean.size() == latents && r.change_mean.size() == latents &&
                   r.latents_alone.values.size() == latents * k && r.history.values.size() == features * k &&
-                  r.levels.size() == k && r.history_levels.size() == k && r.gain.size() == k;
+                  r.levels.size() == k && r.history_levels.size() == k && r.gain.size() == k &&
+                  r.loudness.size() == (c.has_loudness ? d : 0);
          });
 }
 
@@ -157,7 +165,7 @@ Result<Sizes> read_header(ByteReader& in, CalibrationKey& key) {
   PINION_TRY(sizes.latents, read_varint(in, "calibration"));
   PINION_TRY(sizes.records, read_varint(in, "calibration"));
   PINION_TRY_VOID(in.check("calibration"));
-  if (flags > kFlagHistory) return broken("reserved flags are set");
+  if (flags > (kFlagHistory | kFlagLoudness)) return broken("reserved flags are set");
   if (cut > kMaxCalibrationCut) return broken("impossible cut");
   if (sizes.channels > kMaxCalibrationChannels || sizes.components == 0 ||
       sizes.components > sizes.channels || sizes.latents > kMaxCalibrationLatents || sizes.records == 0 ||
@@ -165,6 +173,7 @@ Result<Sizes> read_header(ByteReader& in, CalibrationKey& key) {
     return broken("impossible size");
   }
   sizes.has_history = flags & kFlagHistory;
+  sizes.has_loudness = flags & kFlagLoudness;
   key.cut = static_cast<std::uint32_t>(cut);
   std::copy(model.begin(), model.end(), key.model.begin());
   return sizes;
@@ -183,7 +192,8 @@ Bytes write_calibration(const Calibration& calibration) {
   ByteWriter out;
   out.write_bytes(std::as_bytes(std::span(kMagic)));
   out.write(kVersion);
-  out.write(static_cast<std::uint8_t>(calibration.has_history ? kFlagHistory : 0));
+  out.write(static_cast<std::uint8_t>((calibration.has_history ? kFlagHistory : 0) |
+                                      (calibration.has_loudness ? kFlagLoudness : 0)));
   out.write_bytes(calibration.key.model);
   write_varint(out, calibration.key.cut);
   write_varint(out, calibration.key.stream.size());
@@ -206,6 +216,10 @@ Bytes write_calibration(const Calibration& calibration) {
     write_floats(out, record.gain);
     out.write(record.floor);
     out.write(record.output_energy);
+    if (calibration.has_loudness) {
+      write_floats(out, record.loudness);
+      out.write(record.loudness_bias);
+    }
   }
   out.write(crc32c(out.view()));
   return std::move(out).take();
@@ -240,6 +254,7 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(ByteSpan asset, std
 
   calibration->id = basis_id(asset);
   calibration->has_history = sizes.has_history;
+  calibration->has_loudness = sizes.has_loudness;
   PINION_TRY(const Matrix projection, read_matrix(in, sizes.components, sizes.channels));
   calibration->projection = transpose(projection);
   PINION_TRY(calibration->reconstruction, read_matrix(in, sizes.components + sizes.latents, sizes.channels));

@@ -44,12 +44,15 @@ struct CalibrationRecord {
   std::vector<float> gain;                   // [K]: output error energy per squared error of y
   float floor = 0;                           // output error energy of a row that stays when y is exact
   float output_energy = 1;                   // centred energy of an output row
+  std::vector<float> loudness;               // [d] or empty: rows are all alike. An error of a row counts
+  float loudness_bias = 0;                   // 2^(loudness_bias + (row - mean) loudness) times gain and floor
 };
 
 struct Calibration {
   BasisId id{};  // of the bytes it was parsed from; not written
   CalibrationKey key;
   bool has_history = true;                 // frames predict from the frame before too
+  bool has_loudness = false;               // records say how loud a row is
   Matrix projection;                       // [d, K]: y = (tensor - mean) projection
   Matrix reconstruction;                   // [K + L, d]: tensor = mean + [y, latents] reconstruction
   std::vector<CalibrationRecord> records;  // sigma falls

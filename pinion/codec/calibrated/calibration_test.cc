@@ -14,7 +14,10 @@ using testing::SyntheticStream;
 
 Calibration small() {
   Calibration calibration =
-      SyntheticStream({.channels = 12, .components = 3, .latents = 2, .deaf = 1, .seed = 30}).calibration();
+      SyntheticStream(
+          {.channels = 12, .components = 3, .latents = 2, .deaf = 1, .has_loudness = true, .seed = 30})
+          .calibration();
+  calibration.records[0].loudness_bias = -3.5f;
   calibration.records[1].mean[2] = -1234.5f;
   calibration.records[1].floor = 0.25f;
   calibration.reconstruction.row(1)[3] = 0;
@@ -58,6 +61,8 @@ TEST(Calibration, SurvivesARoundTrip) {
     EXPECT_EQ(a.gain, b.gain);
     EXPECT_EQ(a.floor, b.floor);
     EXPECT_EQ(a.output_energy, b.output_energy);
+    EXPECT_EQ(a.loudness, b.loudness);
+    EXPECT_EQ(a.loudness_bias, b.loudness_bias);
   }
   EXPECT_EQ(write_calibration(*read), bytes);
   EXPECT_EQ(parse_calibration(write_calibration(*read))->get()->id, read->id);
@@ -103,12 +108,16 @@ Bytes with_float(const Bytes& bytes, std::size_t at, float value) {
 }
 
 TEST(Calibration, NumbersOutOfRangeAreRefused) {
+  // What the last record ends with, as places before the checksum.
+  const std::size_t bias = 4, energy = bias + 12 * 4 + 4, floor = energy + 4;
   const Bytes bytes = write_calibration(small());
-  EXPECT_TRUE(parse_calibration(with_float(bytes, 4, 2.0f)).ok());  // the last record's output energy
+  EXPECT_TRUE(parse_calibration(with_float(bytes, energy, 2.0f)).ok());
   for (const float bad : {0.0f, -1.0f, std::nanf(""), std::numeric_limits<float>::infinity(), 1e30f}) {
-    EXPECT_EQ(parse_calibration(with_float(bytes, 4, bad)).error().code, Errc::kBadFormat) << bad;
+    EXPECT_EQ(parse_calibration(with_float(bytes, energy, bad)).error().code, Errc::kBadFormat) << bad;
   }
-  EXPECT_EQ(parse_calibration(with_float(bytes, 8, -0.5f)).error().code, Errc::kBadFormat);  // floor
+  EXPECT_EQ(parse_calibration(with_float(bytes, floor, -0.5f)).error().code, Errc::kBadFormat);
+  EXPECT_TRUE(parse_calibration(with_float(bytes, bias, -1e3f)).ok());
+  EXPECT_EQ(parse_calibration(with_float(bytes, bias, std::nanf(""))).error().code, Errc::kBadFormat);
   Calibration unordered = small();
   std::swap(unordered.records[1].sigma, unordered.records[2].sigma);
   EXPECT_EQ(parse_calibration(write_calibration(unordered)).error().code, Errc::kBadFormat);

@@ -16,6 +16,7 @@ struct SyntheticForm {
   std::size_t deaf = 8;        // further directions that are not
   double kept = 0.9;           // correlation of a component with itself one step before
   bool has_history = true;
+  bool has_loudness = false;  // the first deaf direction tells how loud a row is
   std::uint32_t seed = 1;
 };
 
@@ -23,28 +24,17 @@ inline constexpr std::size_t kSyntheticSteps = 4;
 
 inline float synthetic_sigma(std::size_t step) { return 1.0f - 0.25f * static_cast<float>(step); }
 
-// Orthonormal rows [count, channels].
-inline Matrix orthonormal_rows(std::size_t count, std::size_t channels, Dice& dice) {
-  Matrix rows(count, channels);
-  for (float& value : rows.values) value = static_cast<float>(dice.normal());
-  for (std::size_t k = 0; k < count; ++k) {
-    for (std::size_t before = 0; before <= k; ++before) {
-      const auto row = rows.row(k), other = rows.row(before);
-      const float along = std::inner_product(row.begin(), row.end(), other.begin(), 0.0f);
-      for (std::size_t c = 0; c < channels; ++c) {
-        row[c] = before == k ? row[c] / std::sqrt(along) : row[c] - along * other[c];
-      }
-    }
-  }
-  return rows;
-}
-
 // The output's energy of a row, and what a squared error of a component adds to it.
 inline constexpr float kSyntheticOutputEnergy = 4;
 inline float synthetic_gain(std::size_t component) { return 1 / (1 + 0.25f * static_cast<float>(component)); }
 
 inline double synthetic_deviation(std::size_t component) {
   return std::exp2(-static_cast<double>(component) / 2);
+}
+
+// log2; a fifth of the rows change from step to step.
+inline double synthetic_loudness(std::size_t row, std::size_t step) {
+  return -3.0 * static_cast<double>((row + (row % 5 == 0 ? step : 0)) % 4);
 }
 
 class SyntheticStream {
@@ -67,6 +57,7 @@ class SyntheticStream {
     Calibration calibration;
     calibration.key = {Digest{std::byte{7}}, 3, "image"};
     calibration.has_history = form_.has_history;
+    calibration.has_loudness = form_.has_loudness;
     calibration.projection = Matrix(form_.channels, k);
     calibration.reconstruction = Matrix(k + latents, form_.channels);
     for (std::size_t i = 0; i < k; ++i) {
@@ -100,6 +91,10 @@ class SyntheticStream {
       }
       for (std::size_t i = 0; i < k; ++i) record.gain.push_back(synthetic_gain(i));
       record.output_energy = kSyntheticOutputEnergy;
+      if (form_.has_loudness) {
+        const auto told = directions_.row(k);
+        record.loudness.assign(told.begin(), told.end());
+      }
       calibration.records.push_back(std::move(record));
     }
     return calibration;
@@ -129,6 +124,7 @@ class SyntheticStream {
       for (std::size_t i = 0; i < along.size(); ++i) {
         along[i] = i < form_.components ? carried_[r * form_.components + i] : dice_.normal();
       }
+      if (form_.has_loudness) along[form_.components] = synthetic_loudness(r, count_);
       for (std::size_t l = 0; l < form_.latents; ++l) {
         for (std::size_t i = 0; i < form_.components; ++i) {
           along[i] += static_cast<double>(step.latents[r * form_.latents + l]) * mixing_.row(l)[i];
@@ -151,10 +147,12 @@ class SyntheticStream {
     return step;
   }
 
-  // What the output hears of a difference, as an SNR: the components' squared error, summed over rows.
+  // What the output hears of a difference, as an SNR: the components' squared error, summed over rows as
+  // loud as they are.
   double measured_output_snr_db(const TensorView& original, const TensorView& decoded) const {
     double error = 0;
     for (std::size_t r = 0; r < form_.rows; ++r) {
+      const double weight = std::exp2(loudness_of(original, r));
       for (std::size_t i = 0; i < form_.components; ++i) {
         double along = 0;
         for (std::size_t c = 0; c < form_.channels; ++c) {
@@ -163,13 +161,23 @@ class SyntheticStream {
                     load_as_float(decoded.data, decoded.dtype, at)) *
                    directions_.row(i)[c];
         }
-        error += synthetic_gain(i) * along * along;
+        error += weight * synthetic_gain(i) * along * along;
       }
     }
     return 10 * std::log10(static_cast<double>(form_.rows) * kSyntheticOutputEnergy / error);
   }
 
  private:
+  double loudness_of(const TensorView& tensor, std::size_t row) const {
+    double loudness = 0;
+    for (std::size_t c = 0; c < form_.channels && form_.has_loudness; ++c) {
+      const auto at = static_cast<std::int64_t>(row * form_.channels + c);
+      loudness += (static_cast<double>(load_as_float(tensor.data, tensor.dtype, at)) - means_[c]) *
+                  directions_.row(form_.components)[c];
+    }
+    return loudness;
+  }
+
   SyntheticForm form_;
   Dice dice_;
   Matrix directions_, mixing_;

@@ -31,12 +31,14 @@ std::vector<Part> parts_of(Model& model, const ForwardCall& call, std::vector<in
   return parts;
 }
 
-at::Tensor torch_of(const TensorList& list, const std::string& name) { return to_torch(*find(list, name)); }
+// Inputs lie on the CPU, outputs on the device of the tests: arithmetic here is on the CPU.
+at::Tensor on_cpu(const Tensor& tensor) { return to_torch(tensor).cpu(); }
+at::Tensor torch_of(const TensorList& list, const std::string& name) { return on_cpu(*find(list, name)); }
 
 double dot(const TensorList& a, const TensorList& b) {
   double sum = 0;
   for (const NamedTensor& entry : a) {
-    const at::Tensor x = to_torch(entry.tensor).to(at::kDouble), y = torch_of(b, entry.name).to(at::kDouble);
+    const at::Tensor x = on_cpu(entry.tensor).to(at::kDouble), y = torch_of(b, entry.name).to(at::kDouble);
     sum += (x * y).sum().item<double>();
   }
   return sum;
@@ -46,7 +48,7 @@ TensorList random_like(const TensorList& list, std::uint64_t seed) {
   at::manual_seed(seed);
   TensorList random;
   for (const NamedTensor& entry : list)
-    random.push_back({entry.name, from_torch(at::randn_like(to_torch(entry.tensor)))});
+    random.push_back({entry.name, from_torch(at::randn_like(on_cpu(entry.tensor)))});
   return random;
 }
 
@@ -54,7 +56,7 @@ TensorList random_like(const TensorList& list, std::uint64_t seed) {
 TensorList proportional(const TensorList& list, std::uint64_t seed) {
   TensorList direction = random_like(list, seed);
   for (NamedTensor& entry : direction)
-    entry.tensor = from_torch(to_torch(entry.tensor) * torch_of(list, entry.name));
+    entry.tensor = from_torch(on_cpu(entry.tensor) * torch_of(list, entry.name));
   return direction;
 }
 
@@ -63,7 +65,7 @@ TensorList moved(const TensorList& list, const TensorList& direction, double fac
   TensorList result;
   for (const NamedTensor& entry : list) {
     result.push_back(
-        {entry.name, from_torch(to_torch(entry.tensor) + torch_of(direction, entry.name) * factor)});
+        {entry.name, from_torch(on_cpu(entry.tensor) + torch_of(direction, entry.name) * factor)});
   }
   return result;
 }
@@ -77,7 +79,7 @@ TEST_P(Flux2Derivatives, AreThoseOfTheSteps) {
     const auto recorded = must(part.job->linearise(part.input));
     const StepOutput plain = must(part.job->step(part.input));
     for (const NamedTensor& entry : plain) {
-      EXPECT_LE(relative_error(torch_of(recorded->output(), entry.name), to_torch(entry.tensor)), 1e-6);
+      EXPECT_LE(relative_error(torch_of(recorded->output(), entry.name), on_cpu(entry.tensor)), 1e-6);
     }
     const TensorList cotangents = random_like(plain, 1);
     const TensorList direction = proportional(part.input.state, 2);
@@ -91,7 +93,7 @@ TEST_P(Flux2Derivatives, AreThoseOfTheSteps) {
     const double derived = dot(gradient, direction);
     double size = 0;  // of the terms that add up to it
     for (const NamedTensor& entry : gradient) {
-      size += (to_torch(entry.tensor) * torch_of(direction, entry.name)).norm().item<double>();
+      size += (on_cpu(entry.tensor) * torch_of(direction, entry.name)).norm().item<double>();
     }
     EXPECT_NEAR(derived, measured, 1e-2 * size) << "blocks from " << part.stage->range().begin;
   }
@@ -111,8 +113,8 @@ TEST_P(Flux2Derivatives, PassThroughCuts) {
   const auto first = must(parts[1].job->linearise(parts[1].input));
   const TensorList got = must(first->pull_back(must(last->pull_back(cotangents))));
   for (const NamedTensor& entry : expected) {
-    EXPECT_GT(to_torch(entry.tensor).norm().item<double>(), 0) << entry.name;
-    EXPECT_LE(relative_error(torch_of(got, entry.name), to_torch(entry.tensor)), 1e-5) << entry.name;
+    EXPECT_GT(on_cpu(entry.tensor).norm().item<double>(), 0) << entry.name;
+    EXPECT_LE(relative_error(torch_of(got, entry.name), on_cpu(entry.tensor)), 1e-5) << entry.name;
   }
 }
 
