@@ -1,9 +1,9 @@
 // closed_loop [--model M] [--cut N,N] [--steps N] [--coder NAME[:SETTING,...]]... [--json FILE]
 //
-// Bytes at equal picture. Every prompt is drawn once as the model draws it, then again for every coder at every
-// setting with what crosses a cut coded and decoded at every step: the rest of the model gets the decoded state,
-// the sampler the decoded velocity. What counts is how far the last picture is from the first. One process, no
-// network; docs/benchmarks.md says how bytes are counted.
+// Bytes at equal picture. Every prompt is drawn once as the model draws it, then again for every coder at
+// every setting with what crosses a cut coded and decoded at every step: the rest of the model gets the
+// decoded state, the sampler the decoded velocity. What counts is how far the last picture is from the first.
+// One process, no network; docs/benchmarks.md says how bytes are counted.
 
 #include <fmt/format.h>
 
@@ -69,10 +69,10 @@ void say_progress(const LoopProgress& at) {
     coding_ms += result.coding_ms;
   }
   const double left_s = at.elapsed_s / at.done * (at.total - at.done);
-  fmt::print(stderr, "[{}/{}] cut {} {:<18} {:>6.2f} dB, model {:.1f} s, coding {:.1f} s; about {:.0f} s left\n",
-             at.done, at.total, first.cut,
-             first.setting.empty() ? first.family : first.family + ":" + first.setting, psnr, model_ms / 1000,
-             coding_ms / 1000, left_s);
+  fmt::print(
+      stderr, "[{}/{}] cut {} {:<18} {:>6.2f} dB, model {:.1f} s, coding {:.1f} s; about {:.0f} s left\n",
+      at.done, at.total, first.cut, first.setting.empty() ? first.family : first.family + ":" + first.setting,
+      psnr, model_ms / 1000, coding_ms / 1000, left_s);
 }
 
 Result<void> run(const Options& options) {
@@ -105,7 +105,9 @@ void add_options(CLI::App& app, Options& options) {
   LoopRequest& request = options.request;
   app.add_option("--model", request.model, "A diffusers folder")->capture_default_str();
   app.add_option("--cut", request.cuts, "Cuts: N[,N]...")->delimiter(',')->capture_default_str();
-  app.add_option("--steps", request.steps, "Sampler steps")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--steps", request.steps, "Sampler steps")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_option("--size", request.side, "Side of the pictures in pixels")->capture_default_str();
   app.add_option("--prompts", request.prompts, "File, one prompt a line")->capture_default_str();
   app.add_option("--first-prompt", request.first_prompt, "Line to begin at, from 0")->capture_default_str();
@@ -130,14 +132,17 @@ void add_options(CLI::App& app, Options& options) {
       ->check(CLI::IsMember({"image", "whole", "both"}))
       ->capture_default_str();
   app.add_option("--sampler", options.sampler, "euler, heun or ancestral")->capture_default_str();
-  app.add_option("--sigma-shift", request.sigma_shift, "Another schedule: level s becomes a s / (1 + (a-1) s)")
+  app.add_option("--sigma-shift", request.sigma_shift,
+                 "Another schedule: level s becomes a s / (1 + (a-1) s)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--lora-shift", request.lora.scale,
                  "Random low-rank change of all block weights after calibration, relative to their norms")
       ->check(CLI::Range(0.0, 10.0))
       ->capture_default_str();
-  app.add_option("--lora-rank", request.lora.rank, "Its rank")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--lora-rank", request.lora.rank, "Its rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("--device", options.device, "cpu or cuda:N")->capture_default_str();
   app.add_option("--dtype", options.dtype, "auto (fp32 on cpu, bf16 on cuda), fp32, bf16, fp16")
       ->capture_default_str();

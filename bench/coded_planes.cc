@@ -5,8 +5,7 @@
 
 namespace pinion::bench {
 Result<std::vector<PlaneStep>> code_as_planes(std::span<const Tensor> steps,
-                                              const codec::RangePacking& packing, int qp,
-                                              int threads) {
+                                              const codec::RangePacking& packing, int qp, int threads) {
   PINION_TRY(const codec::PictureLayout layout,
              codec::range_layout(packing.grid, packing.tiles_per_side, packing.padding));
   const codec::PictureKind kind{layout.width(), layout.height(), codec::PictureFormat::k444};

@@ -19,7 +19,6 @@ struct PlaneStep {
 // Codes the steps ([tokens, channels] each) as one video of constant `qp`, the same for all pictures, with
 // the thorough effort and without the picture checksums that others do not send. `threads` do not change it.
 Result<std::vector<PlaneStep>> code_as_planes(std::span<const Tensor> steps,
-                                              const codec::RangePacking& packing, int qp,
-                                              int threads);
+                                              const codec::RangePacking& packing, int qp, int threads);
 
 }  // namespace pinion::bench

@@ -94,8 +94,9 @@ Result<std::vector<NamedCoder>> make_coders(const std::vector<std::string>& text
     const std::string name = family_of(text);
     const auto family = std::ranges::find(families(), name, &Family::name);
     if (family == families().end()) {
-      return Error{Errc::kInvalidArgument, "there is no coder '" + text + "'",
-                   "coders are planes, uniform-zstd, int8, int4, pca-deflate, fidelity, calibrated, lossless, raw"};
+      return Error{
+          Errc::kInvalidArgument, "there is no coder '" + text + "'",
+          "coders are planes, uniform-zstd, int8, int4, pca-deflate, fidelity, calibrated, lossless, raw"};
     }
     for (const std::string& setting : settings_of(text, *family)) {
       PINION_TRY(std::unique_ptr<StateCoder> coder, make_coder(name, setting, bases, calibrations));

@@ -173,8 +173,9 @@ TEST(PcaCoder, ReachesItsBitsAndCountsItsBasis) {
   ASSERT_TRUE(coder.ok());
   const auto passed = (*(*coder)->open(image_place()))->pass(tensor, {});
   ASSERT_TRUE(passed.ok());
-  // Eight bits a component over five to six deviations, 20 log10(255 sqrt 12 / 5.5) = 44.1 dB; 3.0 for the means
-  // and 3.2 for giving more bits to larger components (arithmetic over geometric mean of the variances).
+  // Eight bits a component over five to six deviations, 20 log10(255 sqrt 12 / 5.5) = 44.1 dB; 3.0 for the
+  // means and 3.2 for giving more bits to larger components (arithmetic over geometric mean of the
+  // variances).
   EXPECT_NEAR(snr_db(tensor, passed->received), 50.3, 1.5);
   EXPECT_LE(passed->frame_bytes, static_cast<double>(2 * tensor.elements()));
   EXPECT_EQ((*coder)->asset_bytes(image_place()), 2 * kChannels * (kChannels + 1) + kChannels);

@@ -1,7 +1,7 @@
 #pragma once
-// Jobs of one model in lock-step: one batch for the model, a thread for each job's coding. At every evaluation
-// the state at a cut goes through a coder before the rest of the model gets it, and the velocity through the
-// coder of the way back before the sampler gets it.
+// Jobs of one model in lock-step: one batch for the model, a thread for each job's coding. At every
+// evaluation the state at a cut goes through a coder before the rest of the model gets it, and the velocity
+// through the coder of the way back before the sampler gets it.
 //
 // One object is used by one thread at a time.
 

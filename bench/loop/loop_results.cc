@@ -64,8 +64,7 @@ std::map<std::pair<LoopScope, int>, Means> means_of(const std::vector<LoopResult
 }
 
 // Empty unless two settings lie on both sides.
-std::optional<double> bytes_at(const Means& table, const std::string& family, double psnr,
-                               bool with_text) {
+std::optional<double> bytes_at(const Means& table, const std::string& family, double psnr, bool with_text) {
   std::vector<std::pair<double, double>> points;
   for (const Mean& mean : table) {
     if (mean.family == family) points.emplace_back(mean.psnr, mean.bytes(with_text));
@@ -92,8 +91,8 @@ void print_settings(const Means& table) {
     fmt::print(
         "{:<18} {:>7.2f} {:>7.2f} {:>8} {:>9.3f} {:>10.0f} {:>10.0f} {:>10.0f} {:>9.0f} {:>9.0f} {:>10.0f} "
         "{:>8} {:>7.1f}\n",
-        name, m.psnr, m.least_psnr, output, m.bits, m.image, m.text, m.back, m.latents, m.basis,
-        m.asset, indices, m.seconds);
+        name, m.psnr, m.least_psnr, output, m.bits, m.image, m.text, m.back, m.latents, m.basis, m.asset,
+        indices, m.seconds);
   }
 }
 

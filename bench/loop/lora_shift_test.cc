@@ -28,10 +28,11 @@ class LoraShiftTest : public testing::Test {
     std::vector<float> values(64 * 48);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
     const Tensor matrix = Tensor::from_floats(values, {64, 48});
-    ASSERT_TRUE(write_safetensors(weights("model"), {{kMatrix, matrix},
-                                                     {"transformer_blocks.0.norm", matrix.reshaped({64 * 48})},
-                                                     {"x_embedder.weight", matrix}})
-                    .ok());
+    ASSERT_TRUE(
+        write_safetensors(weights("model"), {{kMatrix, matrix},
+                                             {"transformer_blocks.0.norm", matrix.reshaped({64 * 48})},
+                                             {"x_embedder.weight", matrix}})
+            .ok());
   }
   void TearDown() override { fs::remove_all(root_); }
 

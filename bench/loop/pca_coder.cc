@@ -11,7 +11,8 @@
 namespace pinion::bench {
 namespace {
 
-// How many deviations lie between the least and the greatest of a component's values; for the allocation only.
+// How many deviations lie between the least and the greatest of a component's values; for the allocation
+// only.
 constexpr double kRangeDeviations = 8;
 
 // The components that get bits, with their directions.
@@ -69,7 +70,8 @@ class PcaCoder : public StateCoder {
     const auto basis = bases_.find({place.cut, place.stream});
     if (basis == bases_.end()) {
       return Error{Errc::kNotFound,
-                   "no basis was learned for \"" + place.stream + "\" at cut " + std::to_string(place.cut), ""};
+                   "no basis was learned for \"" + place.stream + "\" at cut " + std::to_string(place.cut),
+                   ""};
     }
     return {std::make_unique<PcaStream>(basis->second, mean_bits_)};
   }

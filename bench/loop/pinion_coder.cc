@@ -39,16 +39,17 @@ class PinionCoder : public StateCoder {
 
   Result<std::unique_ptr<StreamCoder>> open(const StreamPlace& place) const override {
     const bool is_velocity = place.stream == "velocity";
-    const bool is_lossy = profile_.mode == codec::Mode::kFidelity || profile_.mode == codec::Mode::kCalibrated;
+    const bool is_lossy =
+        profile_.mode == codec::Mode::kFidelity || profile_.mode == codec::Mode::kCalibrated;
     const codec::CalibrationSet::Entry* entry = calibrations_.find(place.cut, place.stream);
-    PINION_TRY(codec::StreamSender sender,
-               codec::StreamSender::create(
-                   {.profile = is_velocity ? codec::velocity_profile(profile_) : profile_,
-                    .calibration = entry == nullptr ? nullptr : entry->calibration,
-                    .place = {.model_hash = "", .cut = place.cut, .stream = place.stream},
-                    .known_bases = {},
-                    .keeps_decoded = true},
-                   no_bases_));
+    PINION_TRY(
+        codec::StreamSender sender,
+        codec::StreamSender::create({.profile = is_velocity ? codec::velocity_profile(profile_) : profile_,
+                                     .calibration = entry == nullptr ? nullptr : entry->calibration,
+                                     .place = {.model_hash = "", .cut = place.cut, .stream = place.stream},
+                                     .known_bases = {},
+                                     .keeps_decoded = true},
+                                    no_bases_));
     return {std::make_unique<PinionStream>(std::move(sender), is_velocity && is_lossy)};
   }
 

@@ -1,6 +1,6 @@
 #pragma once
-// What Pinion sends, with each stream as `pinion generate --codec PROFILE` codes it: states by the profile, the
-// velocity as docs/protocol.md, section 5, has it return. Every job begins without bases of earlier ones.
+// What Pinion sends, with each stream as `pinion generate --codec PROFILE` codes it: states by the profile,
+// the velocity as docs/protocol.md, section 5, has it return. Every job begins without bases of earlier ones.
 
 #include "bench/loop/state_coder.h"
 #include "pinion/codec/calibrated/calibration_set.h"

@@ -19,10 +19,8 @@ class PlanesStream : public StreamCoder {
     PassedTensor passed{.received = Tensor::empty(DType::kF32, tensor.shape())};
     std::byte* to = passed.received.mutable_data();
     for (std::int64_t p = 0; p < pictures; ++p) {
-      const TensorView view{tensor.view().data + static_cast<std::size_t>(p) * picture_bytes,
-                            tensor.dtype(),
-                            one,
-                            {}};
+      const TensorView view{
+          tensor.view().data + static_cast<std::size_t>(p) * picture_bytes, tensor.dtype(), one, {}};
       const std::vector<Tensor> alone{Tensor::copy_of(view)};
       PINION_TRY(const std::vector<PlaneStep> coded, code_as_planes(alone, packing_, qp_, 1));
       const Tensor& decoded = coded.front().decoded;

@@ -2,9 +2,9 @@
 // Uniform quantisation between the least and the greatest value of each channel, with a number of bits for
 // each: the quantiser of the baselines that are no video. Pure functions.
 //
-// The bytes: for each channel of at least one bit its range as two bfloat16; then for each of more than 8 bits
-// the high bytes of its symbols; then for each the low bytes. Channel by channel, so that a compressor sees
-// like beside like.
+// The bytes: for each channel of at least one bit its range as two bfloat16; then for each of more than 8
+// bits the high bytes of its symbols; then for each the low bytes. Channel by channel, so that a compressor
+// sees like beside like.
 
 #include <span>
 

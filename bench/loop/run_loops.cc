@@ -43,7 +43,8 @@ class ScratchFolder {
 
 Result<std::vector<std::string>> read_lines(const fs::path& path) {
   std::ifstream file(path);
-  if (!file) return Error{Errc::kNotFound, path.string() + " cannot be read", "write prompts into it, one a line"};
+  if (!file)
+    return Error{Errc::kNotFound, path.string() + " cannot be read", "write prompts into it, one a line"};
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty()) lines.push_back(line);
@@ -53,8 +54,8 @@ Result<std::vector<std::string>> read_lines(const fs::path& path) {
 
 // Jobs of lines [first, first + count) of a file; the lines must be there.
 Result<std::vector<LoopJob>> make_jobs(const LoopRequest& request, const models::ModelInfo& info,
-                                       models::TextEncoder& encoder, const fs::path& path, int first, int count,
-                                       std::uint64_t seed) {
+                                       models::TextEncoder& encoder, const fs::path& path, int first,
+                                       int count, std::uint64_t seed) {
   PINION_TRY(const std::vector<std::string> prompts, read_lines(path));
   if (first < 0 || count < 1 || static_cast<std::size_t>(first) + count > prompts.size()) {
     return Error{Errc::kInvalidArgument,
@@ -122,7 +123,8 @@ LoopResult result_of(const LoopedJob& job, const NamedCoder& coder, LoopScope sc
   result.output_snr_db = job.output_snr_db;
   for (const StreamTotal& total : job.streams) {
     if (scope == LoopScope::kImage && total.stream != image) continue;
-    const bool returns_states = coder.coder->return_path() == ReturnPath::kStates && scope == LoopScope::kWhole;
+    const bool returns_states =
+        coder.coder->return_path() == ReturnPath::kStates && scope == LoopScope::kWhole;
     if (total.stream == image) {
       result.image_bytes = total.frame_bytes;
       result.image_bits = 8 * total.frame_bytes / total.elements;
@@ -168,7 +170,8 @@ struct Bench {
 
   // The scopes that one run of a coder tells about.
   std::vector<std::vector<LoopScope>> runs_of(const NamedCoder& coder) const {
-    // Where states come back the other streams are exact, so that a run of all is a run of the image rows too.
+    // Where states come back the other streams are exact, so that a run of all is a run of the image rows
+    // too.
     if (coder.coder->return_path() == ReturnPath::kStates) return {request.scopes};
     std::vector<std::vector<LoopScope>> runs;
     for (const LoopScope scope : request.scopes) runs.push_back({scope});
@@ -289,9 +292,9 @@ Result<void> run_loops(const LoopRequest& request, const LoopSink& sink) {
   bench.count_runs();
   for (std::size_t first = 0; first < jobs.size(); first += static_cast<std::size_t>(request.lock_step)) {
     const std::size_t end = std::min(jobs.size(), first + static_cast<std::size_t>(request.lock_step));
-    PINION_TRY_VOID(bench.run_chunk({jobs.begin() + static_cast<std::ptrdiff_t>(first),
-                                     jobs.begin() + static_cast<std::ptrdiff_t>(end)},
-                                    request.first_prompt + static_cast<int>(first)));
+    PINION_TRY_VOID(bench.run_chunk(
+        {jobs.begin() + static_cast<std::ptrdiff_t>(first), jobs.begin() + static_cast<std::ptrdiff_t>(end)},
+        request.first_prompt + static_cast<int>(first)));
   }
   return {};
 }

@@ -1,6 +1,6 @@
 #pragma once
-// The whole of closed_loop but its options: loads a model once, draws each prompt's picture without coding, then
-// again with the state at each cut coded in each way, and compares.
+// The whole of closed_loop but its options: loads a model once, draws each prompt's picture without coding,
+// then again with the state at each cut coded in each way, and compares.
 
 #include <filesystem>
 

@@ -43,11 +43,12 @@ void Sampler::advance(std::span<const float> velocity) {
     in_heun_ = true;
     return;
   } else if (kind_ == SamplerKind::kAncestral && next > 0) {
-    // With down = next^2 / sigma: x(down) scaled by (1 - next) / (1 - down) has the picture's share right, and
-    // noise of the variance that is missing from next^2 is added.
+    // With down = next^2 / sigma: x(down) scaled by (1 - next) / (1 - down) has the picture's share right,
+    // and noise of the variance that is missing from next^2 is added.
     const double down = static_cast<double>(next) * next / sigma;
     const double scale = (1 - next) / (1 - down);
-    const double fresh = std::sqrt(std::max(0.0, static_cast<double>(next) * next - down * down * scale * scale));
+    const double fresh =
+        std::sqrt(std::max(0.0, static_cast<double>(next) * next - down * down * scale * scale));
     euler(velocity, static_cast<float>(down));
     std::normal_distribution<float> normal;
     for (float& x : latents_) x = static_cast<float>(scale * x + fresh * normal(engine_));

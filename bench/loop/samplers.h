@@ -1,6 +1,6 @@
 #pragma once
-// Samplers of flow models, as a job sees them: they ask for the velocity at latents and a noise level, again and
-// again. One object is one job, used by one thread at a time.
+// Samplers of flow models, as a job sees them: they ask for the velocity at latents and a noise level, again
+// and again. One object is one job, used by one thread at a time.
 
 #include <cstdint>
 #include <random>
@@ -14,10 +14,10 @@ namespace pinion::bench {
 
 enum class SamplerKind {
   kEuler,
-  kHeun,       // Karras et al. 2022, algorithm 1 without churn: a second velocity at the next level, then the mean
-               // of both; Euler at the last step
-  kAncestral,  // Euler below the next level, then fresh noise up to it, so that x = (1 - sigma) picture + sigma noise
-               // keeps its variances (eta 1)
+  kHeun,  // Karras et al. 2022, algorithm 1 without churn: a second velocity at the next level, then the mean
+          // of both; Euler at the last step
+  kAncestral,  // Euler below the next level, then fresh noise up to it, so that x = (1 - sigma) picture +
+               // sigma noise keeps its variances (eta 1)
 };
 
 Result<SamplerKind> parse_sampler(std::string_view name);
@@ -43,7 +43,7 @@ class Sampler {
   std::vector<float> sigmas_;
   std::vector<float> latents_;
   std::size_t step_ = 0;
-  bool in_heun_ = false;                         // the second velocity of this step is due
+  bool in_heun_ = false;                           // the second velocity of this step is due
   std::vector<float> predicted_, first_velocity_;  // while it is
   std::mt19937_64 engine_;
 };

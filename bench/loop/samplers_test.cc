@@ -22,7 +22,8 @@ std::vector<float> velocity_at(std::span<const float> latents, float sigma) {
 // A curved field, dx/dsigma = x: x(sigma) = x(1) e^(sigma - 1).
 double error_on_curve(SamplerKind kind) {
   Sampler sampler(kind, kSigmas, {1.0f}, 0);
-  while (!sampler.done()) sampler.advance(std::vector<float>(sampler.latents().begin(), sampler.latents().end()));
+  while (!sampler.done())
+    sampler.advance(std::vector<float>(sampler.latents().begin(), sampler.latents().end()));
   return std::abs(sampler.latents()[0] - std::exp(-1.0));
 }
 
