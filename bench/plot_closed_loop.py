@@ -55,16 +55,17 @@ def means(lines, with_text, amortise):
 
 
 def panels(lines):
-    """(steps, cut) rising -> [(title, lines, with text rows)]"""
-    rows = collections.defaultdict(list)
+    """[(title, lines, with text rows)] by rising steps and cuts"""
+    found = []
     for key in sorted({(line["steps"], line["cut"]) for line in lines}):
         for scope, title in SCOPES.items():
             chosen = [line for line in lines if (line["steps"], line["cut"], line["scope"]) == (*key, scope)]
+            place = f"cut {key[1]}, {key[0]} steps: "
             if chosen:
-                rows[key].append((title, chosen, True))
+                found.append((place + title, chosen, True))
                 if scope == "whole":
-                    rows[key].append((TEXTLESS, chosen, False))
-    return rows
+                    found.append((place + TEXTLESS, chosen, False))
+    return found
 
 
 def main():
@@ -78,29 +79,30 @@ def main():
     except ImportError:
         sys.exit("error: this needs matplotlib: python3 -m venv plots && plots/bin/pip install matplotlib")
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     lines = [line for line in read_lines(options.results) if line["psnr_db"] < 100]  # without exact coders
-    rows = panels(lines)
-    columns = max(len(row) for row in rows.values())
-    figure, axes = pyplot.subplots(len(rows), columns, figsize=(5 * columns, 3.8 * len(rows)), squeeze=False)
+    found = panels(lines)
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(5 * columns, 3.8 * rows), squeeze=False)
     colours = {coder: f"C{i}" for i, coder in enumerate(dict.fromkeys(line["coder"] for line in lines))}
-    for (key, row), places in zip(rows.items(), axes):
-        for place in places[len(row):]:
-            place.axis("off")
-        for (title, chosen, with_text), place in zip(row, places):
-            for coder, curve in means(chosen, with_text, options.amortise).items():
-                place.plot(*zip(*curve), marker="o", markersize=4, color=colours[coder], label=LABELS.get(coder, coder))
-            place.set_xscale("log")
-            place.set_title(f"cut {key[1]}, {key[0]} steps: {title}", fontsize=10)
-            place.set_xlabel("bytes of a job")
-            place.set_ylabel("PSNR to the uncoded run, dB")
-            place.grid(alpha=0.3, which="both")
+    for place in axes.flat[len(found):]:
+        place.axis("off")
+    for (title, chosen, with_text), place in zip(found, axes.flat):
+        for coder, curve in means(chosen, with_text, options.amortise).items():
+            place.plot(*zip(*curve), marker="o", markersize=4, color=colours[coder], label=LABELS.get(coder, coder))
+        place.set_xscale("log")
+        place.xaxis.set_minor_formatter(ticker.NullFormatter())
+        place.set_title(title, fontsize=10)
+        place.set_xlabel("bytes of a job")
+        place.set_ylabel("PSNR to the uncoded run, dB")
+        place.grid(alpha=0.3, which="both")
     handles = {label: handle for place in axes.flat for handle, label in zip(*place.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), fontsize=9)
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncol=4, fontsize=9)
     prompts = len({(line["model"], line["prompt"]) for line in lines})
     figure.suptitle(f"{', '.join(sorted({line['model'] for line in lines}))}: {prompts} prompts")
-    figure.tight_layout(rect=(0, 0.04, 1, 0.99))
+    figure.tight_layout(rect=(0, 0.07, 1, 0.99))
     figure.savefig(options.out, dpi=80)
 
 

@@ -14,6 +14,13 @@ constexpr std::string_view kYardstick = "planes";
 
 std::string_view name_of(LoopScope scope) { return scope == LoopScope::kImage ? "image" : "whole"; }
 
+// Which bytes of a job are meant.
+struct Counted {
+  std::string_view label;
+  bool with_text = true;
+  int jobs = 0;  // over which bases and assets are spread; 0: they do not count
+};
+
 // One coder at one setting: means over the prompts.
 struct Mean {
   std::string family, setting;
@@ -22,7 +29,10 @@ struct Mean {
   double image = 0, text = 0, back = 0, latents = 0, basis = 0, bits = 0;
   double index_bits = 0, indexed = 0, asset = 0, seconds = 0;
 
-  double bytes(bool with_text) const { return image + back + latents + (with_text ? text : 0); }
+  double bytes(const Counted& counted) const {
+    const double once = counted.jobs == 0 ? 0 : (basis + asset) / counted.jobs;
+    return image + back + latents + (counted.with_text ? text : 0) + once;
+  }
 
   void add(const LoopResult& result) {
     ++count;
@@ -64,10 +74,11 @@ std::map<std::pair<LoopScope, int>, Means> means_of(const std::vector<LoopResult
 }
 
 // Empty unless two settings lie on both sides.
-std::optional<double> bytes_at(const Means& table, const std::string& family, double psnr, bool with_text) {
+std::optional<double> bytes_at(const Means& table, const std::string& family, double psnr,
+                               const Counted& counted) {
   std::vector<std::pair<double, double>> points;
   for (const Mean& mean : table) {
-    if (mean.family == family) points.emplace_back(mean.psnr, mean.bytes(with_text));
+    if (mean.family == family) points.emplace_back(mean.psnr, mean.bytes(counted));
   }
   std::sort(points.begin(), points.end());
   for (std::size_t i = 1; i < points.size(); ++i) {
@@ -96,16 +107,16 @@ void print_settings(const Means& table) {
   }
 }
 
-void print_ratios(const Means& table, const std::vector<double>& psnrs, bool with_text) {
+void print_ratios(const Means& table, const std::vector<double>& psnrs, const Counted& counted) {
   std::vector<std::string> families;
   for (const Mean& mean : table) {
     if (std::ranges::find(families, mean.family) == families.end()) families.push_back(mean.family);
   }
   for (const double psnr : psnrs) {
-    const std::optional<double> yardstick = bytes_at(table, std::string(kYardstick), psnr, with_text);
-    fmt::print("at {:.1f} dB{}:", psnr, with_text ? "" : ", without text rows");
+    const std::optional<double> yardstick = bytes_at(table, std::string(kYardstick), psnr, counted);
+    fmt::print("at {:.1f} dB{}:", psnr, counted.label);
     for (const std::string& family : families) {
-      const std::optional<double> bytes = bytes_at(table, family, psnr, with_text);
+      const std::optional<double> bytes = bytes_at(table, family, psnr, counted);
       if (!bytes) continue;
       fmt::print("  {} {:.0f} B", family, *bytes);
       if (yardstick && family != kYardstick) fmt::print(" (1/{:.2f})", *yardstick / *bytes);
@@ -156,8 +167,11 @@ void print_tables(const std::vector<LoopResult>& results, const std::vector<doub
                scope == LoopScope::kImage ? "image rows coded, all else exact" : "all that is sent coded",
                table.front().count);
     print_settings(table);
-    print_ratios(table, psnrs, true);
-    if (scope == LoopScope::kWhole) print_ratios(table, psnrs, false);
+    print_ratios(table, psnrs, {""});
+    if (scope == LoopScope::kWhole) print_ratios(table, psnrs, {", without text rows", false});
+    print_ratios(table, psnrs, {", with bases and assets over 1 job", true, 1});
+    print_ratios(table, psnrs, {", over 10 jobs", true, 10});
+    print_ratios(table, psnrs, {", over 100 jobs", true, 100});
   }
 }
 
