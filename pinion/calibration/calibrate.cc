@@ -9,6 +9,10 @@
 namespace pinion::calibration {
 namespace {
 
+// How far below the error of the highest target, in dB, that must lie which no component can mend; it is found
+// to be up to ten times what it is predicted to be.
+constexpr double kBeyondTargets = 10;
+
 using Progress = std::function<bool(const CalibrateProgress&)>;
 
 Result<void> tell(const Progress& progress, const CalibrateProgress& at) {
@@ -27,8 +31,8 @@ Result<void> check(const CalibrateRequest& request) {
   }
   if (request.steps < 1 || request.steps > 255) return wrong("calibration takes 1 to 255 steps");
   if (request.grid.height < 1 || request.grid.width < 1) return wrong("the pictures have no pixels");
-  if (request.image.components < 1 || request.other.components < 1)
-    return wrong("components must be at least 1");
+  if (request.image.components < 0 || request.other.components < 0)
+    return wrong("components must be at least 1, or 0 for as many as it takes");
   return {};
 }
 
@@ -74,7 +78,10 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
     solved.streams.push_back(to_asset(stream, key, sigmas));
   };
   for (const StreamSums& stream : sums.streams) {
-    const SolveSettings& settings = stream.schema.has_latent_rows ? request.image : request.other;
+    SolveSettings settings = stream.schema.has_latent_rows ? request.image : request.other;
+    if (!request.targets.empty()) {
+      settings.reach_db = *std::max_element(request.targets.begin(), request.targets.end()) + kBeyondTargets;
+    }
     PINION_TRY(const StreamModel solved_stream, solve_state(stream, *output, latent_channels, settings));
     add(solved_stream, stream.schema.name);
   }

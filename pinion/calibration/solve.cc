@@ -1,11 +1,17 @@
 #include "pinion/calibration/solve.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::calibration {
 namespace {
 
 using at::Tensor;
+
+// Twice as many as long as these do not reach, up to what an encoder can still afford.
+constexpr std::int64_t kFirstComponents = 256, kMostComponents = 1024;
 
 // A step's covariance and mean, with the places of the parts in a joined row (StreamSums::steps).
 class Joined {
@@ -259,6 +265,16 @@ void set_output_energy(const StreamSums& output, std::int64_t latent_channels, S
   }
 }
 
+// Whether what no component can mend leaves the output SNR that is asked for, at every step.
+bool reaches(const StreamSums& sums, const StreamSums& output, const StreamModel& model, double reach_db) {
+  for (std::size_t t = 0; t < model.steps.size(); ++t) {
+    const double floor = model.steps[t].floor * static_cast<double>(sums.steps[t].count());
+    const double signal = model.steps[t].output_energy * static_cast<double>(output.steps[t].count());
+    if (floor > signal * std::pow(10, -reach_db / 10)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output,
@@ -273,12 +289,21 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     for (const Tensor& cost : costs) sensitivity += cost / static_cast<double>(costs.size());
     const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
                                             at::eye(sensitivity.size(0), sensitivity.options());
-    const auto count = std::min<std::int64_t>(settings.components, sums.schema.channels);
     const StreamSolver solver(sums, latent_channels, settings, false, std::move(costs));
-    StreamModel model = solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), count);
-    set_loudness(sums, model);
-    set_output_energy(output, latent_channels, model);
-    return model;
+    const Tensor root = symmetric_root(lifted), inverse_scale = at::linalg_inv(lifted).diagonal();
+    const std::int64_t channels = sums.schema.channels;
+    const std::int64_t most =
+        std::min<std::int64_t>(settings.components > 0 ? settings.components : kMostComponents, channels);
+    std::int64_t count = settings.components > 0 ? most : std::min(kFirstComponents, most);
+    while (true) {
+      StreamModel model = solver.solve(root, inverse_scale, count);
+      set_output_energy(output, latent_channels, model);
+      if (count == most || reaches(sums, output, model, settings.reach_db)) {
+        set_loudness(sums, model);
+        return model;
+      }
+      count = std::min(2 * count, most);
+    }
   });
 }
 

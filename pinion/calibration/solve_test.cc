@@ -94,6 +94,19 @@ TEST(SolveStream, NoiseOfTheComponentsIsTheErrorOfTheVelocity) {
   EXPECT_NEAR(heard / noise.pow(2).matmul(model.steps[0].gain).sum().item<double>(), 1, 1e-3);
 }
 
+// Made rows have 24 channels of which the velocity hears 4 directions: below the 256 that a solution begins
+// with, so all channels are taken; a given number is kept although it leaves a floor.
+TEST(SolveStream, TakesAsManyComponentsAsItNeeds) {
+  const Made made;
+  SolveSettings settings = Made::settings();
+  settings.components = 0;
+  EXPECT_EQ(solve_state(made.sums, made.sums, Made::n, settings)->projection.size(1), Made::d);
+  settings.components = 2;
+  const StreamModel few = solve_state(made.sums, made.sums, Made::n, settings).value();
+  EXPECT_EQ(few.projection.size(1), 2);
+  EXPECT_GT(few.steps[0].floor, 1e-3 * few.steps[0].output_energy);
+}
+
 TEST(SolveVelocity, IsWhatTheLatentsDoNotTell) {
   const Made made;
   const Result<StreamModel> velocity = solve_velocity(made.sums, Made::n, Made::settings());
