@@ -1,0 +1,84 @@
+#include "pinion/codec/cuda/device_session.h"
+
+#include <vector>
+
+#include "pinion/codec/cuda/crc32c_parts.h"
+
+namespace pinion::codec::cuda {
+
+Result<void> check_device(int device, const DecodeLimits& limits) {
+  int devices = 0;
+  if (cudaGetDeviceCount(&devices) != cudaSuccess) {
+    cudaGetLastError();
+    devices = 0;
+  }
+  if (device < 0 || device >= devices) {
+    return Error{
+        Errc::kUnsupported,
+        "there is no CUDA device " + std::to_string(device) + ", " + std::to_string(devices) + " are here",
+        "use the codec of the CPU"};
+  }
+  if (limits.max_tensor_bytes > kMostTensorBytes || limits.max_channels > kMostChannels)
+    return Error{Errc::kUnsupported,
+                 "the codec on a device takes tensors of at most 2^31 bytes and 2^20 channels", ""};
+  return {};
+}
+
+LastOnDevice::~LastOnDevice() {
+  if (copied_ != nullptr) cudaEventDestroy(copied_);
+}
+
+Result<void> LastOnDevice::reserve(std::size_t bytes) {
+  PINION_TRY_VOID(memory_.reserve(bytes));
+  if (copied_ != nullptr) return {};
+  return check(cudaEventCreateWithFlags(&copied_, cudaEventDisableTiming), "no event");
+}
+
+bool LastOnDevice::matches(DType dtype, const Shape& shape) const {
+  return checksum_ && dtype_ == dtype && rows_ == rows_of(shape) && channels_ == channels_of(shape);
+}
+
+Result<void> LastOnDevice::wait(cudaStream_t stream) const {
+  if (copied_ == nullptr) return {};
+  return check(cudaStreamWaitEvent(stream, copied_, 0), "cannot wait for the last tensor");
+}
+
+Result<void> LastOnDevice::keep(const std::byte* elements, DType dtype, const Shape& shape,
+                                std::uint32_t checksum, cudaStream_t stream) {
+  forget();
+  const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_bytes(dtype);
+  PINION_TRY_VOID(check(cudaMemcpyAsync(memory_.data(), elements, bytes, cudaMemcpyDeviceToDevice, stream),
+                        "cannot keep the tensor"));
+  PINION_TRY_VOID(check(cudaEventRecord(copied_, stream), "cannot keep the tensor"));
+  checksum_ = checksum;
+  dtype_ = dtype;
+  rows_ = rows_of(shape);
+  channels_ = channels_of(shape);
+  return {};
+}
+
+Result<void> ChecksumTables::make() {
+  std::vector<std::uint32_t> host(kCrcTableEntries + kCrcPowers);
+  const auto powers = make_crc_powers();
+  make_crc_table(powers.data(), host.data());
+  std::copy(powers.begin(), powers.end(), host.begin() + kCrcTableEntries);
+  PINION_TRY_VOID(memory_.reserve(4 * host.size()));
+  return check(cudaMemcpy(memory_.data(), host.data(), 4 * host.size(), cudaMemcpyHostToDevice),
+               "cannot copy tables");
+}
+
+CrcTables ChecksumTables::tables() const {
+  const auto* const words = reinterpret_cast<const std::uint32_t*>(memory_.data());
+  return {words, words + kCrcTableEntries};
+}
+
+ElementsOf elements_of(DType dtype, const Shape& shape) {
+  ElementsOf elements;
+  elements.count = static_cast<std::uint64_t>(shape.elements());
+  elements.channels = static_cast<std::uint32_t>(channels_of(shape));
+  elements.width = static_cast<std::uint32_t>(size_bytes(dtype));
+  elements.key_form = key_form(dtype);
+  return elements;
+}
+
+}  // namespace pinion::codec::cuda

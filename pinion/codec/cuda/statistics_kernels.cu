@@ -1,0 +1,225 @@
+// What the choices of mode 1 rest on: whether prediction pays (from a sample), classes of channels or
+// contexts (from a sample), and how often each byte occurs in each class (exactly).
+
+#include "pinion/codec/cuda/device_numbers.cuh"
+#include "pinion/codec/cuda/kernels.h"
+
+namespace pinion::codec::cuda {
+namespace {
+
+constexpr std::uint32_t kSurveyThreads = 1024;
+constexpr std::uint32_t kBlock = 256;    // elements of a sample that lie together
+constexpr std::uint32_t kBlocks = 32;    // of a sample
+constexpr std::uint32_t kMostRows = 64;  // of a sample of channels
+constexpr std::uint32_t kBuckets = 8192;
+constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
+constexpr std::uint32_t kCountThreads = 512;
+constexpr std::uint32_t kCountBlocks = 528;  // at most, of one plane
+
+static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
+
+// -count log2 count, and `count` added to `total`.
+__device__ double information(std::uint32_t count) {
+  return count == 0 ? 0.0
+                    : -static_cast<double>(count) * static_cast<double>(log2f(static_cast<float>(count)));
+}
+
+struct SurveyScratch {
+  std::uint32_t counts[2][kPlanes][kSymbols];                      // in a key frame, and predicted
+  std::uint32_t context_counts[kSymbols], context_sums[kSymbols];  // of the highest predicted bytes
+  std::uint64_t keys[kSymbols];
+  double weights[kSymbols];
+  std::uint32_t order[kSymbols];
+  double sums[kSurveyThreads / kWarp];
+};
+
+template <class Word>
+__device__ void count_sample(const ElementsOf& elements, SurveyScratch& scratch) {
+  const std::uint64_t blocks = (elements.count - 1) / kBlock + 1;
+  const std::uint64_t stride = (blocks - 1) / kBlocks + 1;
+  for (std::uint32_t i = threadIdx.x; i < kBlocks * kBlock; i += blockDim.x) {
+    const std::uint64_t at = i / kBlock * stride * kBlock + i % kBlock;
+    if (at >= elements.count) continue;
+    const Word now = load_element<Word>(elements.now, at), before = load_element<Word>(elements.before, at);
+    const Word key = number_as(elements.key_form, now, Word{0});
+    const Word predicted = number_as(NumberForm::kPredicted, now, before);
+    for (std::uint32_t p = 0; p < sizeof(Word); ++p) {
+      atomicAdd(&scratch.counts[0][p][byte_of(key, p)], 1u);
+      atomicAdd(&scratch.counts[1][p][byte_of(predicted, p)], 1u);
+    }
+    const std::uint32_t context = context_of(elements.key_form, before);
+    atomicAdd(&scratch.context_counts[context], 1u);
+    atomicAdd(&scratch.context_sums[context], byte_of(predicted, 0));
+  }
+}
+
+__device__ double bits_of_sample(std::uint32_t (&counts)[kPlanes][kSymbols], double* scratch) {
+  double bits = 0;
+  for (std::uint32_t i = threadIdx.x; i < kPlanes * kSymbols; i += blockDim.x)
+    bits += information(counts[i / kSymbols][i % kSymbols]);
+  return block_sum(bits, scratch);  // the totals are the same for both
+}
+
+// Contexts in 16 classes of about equal weight, in the order of the mean of the bytes that come with them;
+// those with larger bytes weigh more. One that does not occur is classed like the one before it.
+__device__ void class_contexts(SurveyScratch& scratch, std::uint8_t* class_of) {
+  constexpr std::uint64_t kUnits = 1 << 16;
+  const std::uint32_t c = threadIdx.x;
+  if (c < kSymbols) {
+    const std::uint32_t count = scratch.context_counts[c];
+    const std::uint64_t mean = count == 0 ? 0 : scratch.context_sums[c] * kUnits / count;
+    scratch.keys[c] = count == 0 ? ~std::uint64_t{0} - kSymbols + c : mean << 8 | c;
+    scratch.weights[c] = count * static_cast<double>(log2f(2 + static_cast<float>(mean) / kUnits));
+  }
+  __syncthreads();
+  if (c < kSymbols) {
+    std::uint32_t rank = 0;
+    for (std::uint32_t other = 0; other < kSymbols; ++other) rank += scratch.keys[other] < scratch.keys[c];
+    scratch.order[rank] = c;
+  }
+  __syncthreads();
+  if (c != 0) return;
+  double total = 0, before = 0;
+  for (const double weight : scratch.weights) total += weight;
+  std::uint32_t first = 0;
+  for (const std::uint32_t context : scratch.order) {
+    if (scratch.context_counts[context] == 0) break;
+    const double middle = (before + scratch.weights[context] / 2) / total * kClasses;
+    class_of[context] = static_cast<std::uint8_t>(min(static_cast<std::uint32_t>(middle), kClasses - 1));
+    before += scratch.weights[context];
+  }
+  std::uint8_t last = class_of[scratch.order[first]];
+  for (std::uint32_t context = 0; context < kSymbols; ++context) {
+    if (scratch.context_counts[context] == 0) class_of[context] = last;
+    last = class_of[context];
+  }
+}
+
+// One block. Decides whether the frame is predicted.
+template <class Word>
+__global__ void survey(EncodeJob job) {
+  __shared__ SurveyScratch scratch;
+  if (job.elements.before == nullptr) {
+    if (threadIdx.x == 0) job.outcome->is_predicted = 0;
+    return;
+  }
+  auto* const counts = &scratch.counts[0][0][0];
+  for (std::uint32_t i = threadIdx.x; i < 2 * kPlanes * kSymbols; i += blockDim.x) counts[i] = 0;
+  for (std::uint32_t i = threadIdx.x; i < kSymbols; i += blockDim.x)
+    scratch.context_counts[i] = scratch.context_sums[i] = 0;
+  __syncthreads();
+  count_sample<Word>(job.elements, scratch);
+  __syncthreads();
+  const double key = bits_of_sample(scratch.counts[0], scratch.sums);
+  const double predicted = bits_of_sample(scratch.counts[1], scratch.sums);
+  if (threadIdx.x == 0) job.outcome->is_predicted = predicted < key;
+  class_contexts(scratch, job.class_of_context);
+}
+
+// A thread for each channel; of a plane, the sum of its bytes over a sample of the rows.
+template <class Word>
+__global__ void sum_channels(EncodeJob job) {
+  if (job.outcome->is_predicted != 0 || !has_classes(job.elements, false)) return;
+  const std::uint32_t channel = blockIdx.x * blockDim.x + threadIdx.x, plane = blockIdx.y;
+  if (channel >= job.elements.channels) return;
+  const std::uint64_t rows = job.elements.count / job.elements.channels;
+  std::uint32_t sum = 0;
+#pragma unroll 4
+  for (std::uint64_t row = 0; row < rows; row += (rows - 1) / kMostRows + 1) {
+    const Word now = load_element<Word>(job.elements.now, row * job.elements.channels + channel);
+    sum += byte_of(number_as(job.elements.key_form, now, Word{0}), plane);
+  }
+  job.sums[plane * job.elements.channels + channel] = sum;
+}
+
+// A block for each plane: 16 classes of about as many channels, in the order of the sums.
+__global__ void class_channels(EncodeJob job) {
+  if (job.outcome->is_predicted != 0 || !has_classes(job.elements, false)) return;
+  __shared__ std::uint32_t buckets[kBuckets];
+  __shared__ std::uint32_t scratch[kSurveyThreads / kWarp];
+  const std::uint32_t channels = job.elements.channels;
+  const std::uint32_t* const sums = job.sums + std::size_t{blockIdx.x} * channels;
+  std::uint8_t* const class_of = job.class_of_channel + std::size_t{blockIdx.x} * channels;
+  for (std::uint32_t b = threadIdx.x; b < kBuckets; b += blockDim.x) buckets[b] = 0;
+  __syncthreads();
+  for (std::uint32_t c = threadIdx.x; c < channels; c += blockDim.x)
+    atomicAdd(&buckets[sums[c] / kBucketBytes], 1u);
+  __syncthreads();
+  constexpr std::uint32_t kOwn = kBuckets / kSurveyThreads;  // buckets of a thread
+  std::uint32_t own[kOwn], sum = 0, total = 0;
+  for (std::uint32_t i = 0; i < kOwn; ++i) sum += own[i] = buckets[threadIdx.x * kOwn + i];
+  std::uint32_t before = block_sum_before(sum, scratch, total);
+  for (std::uint32_t i = 0; i < kOwn; ++i) {
+    const std::uint64_t middle =
+        (2 * std::uint64_t{before} + own[i]) * kClasses / (2 * std::uint64_t{channels});
+    buckets[threadIdx.x * kOwn + i] = min(static_cast<std::uint32_t>(middle), kClasses - 1);
+    before += own[i];
+  }
+  __syncthreads();
+  for (std::uint32_t c = threadIdx.x; c < channels; c += blockDim.x)
+    class_of[c] = static_cast<std::uint8_t>(buckets[sums[c] / kBucketBytes]);
+}
+
+// Blocks share a plane's elements.
+template <class Word>
+__global__ void count_symbols(EncodeJob job) {
+  __shared__ std::uint32_t counts[kClasses * kSymbols];
+  __shared__ std::uint8_t class_of_context[kSymbols];
+  const bool predicted = job.outcome->is_predicted != 0;
+  const bool classed = has_classes(job.elements, predicted);
+  const std::uint32_t plane = blockIdx.y, channels = job.elements.channels;
+  for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += blockDim.x) counts[i] = 0;
+  if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
+  __syncthreads();
+  const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
+  const std::uint64_t end = min(begin + share, job.elements.count);
+  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{plane} * channels;
+  const auto first_channel = static_cast<std::uint32_t>(begin % channels);
+  const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
+#pragma unroll 4
+  for (std::uint32_t i = threadIdx.x; i < count; i += kCountThreads) {
+    const Word now = load_element<Word>(job.elements.now, begin + i);
+    std::uint32_t symbol, index = 0;
+    if (predicted) {
+      const Word before = load_element<Word>(job.elements.before, begin + i);
+      symbol = byte_of(number_as(NumberForm::kPredicted, now, before), plane);
+      if (classed) index = class_of_context[context_of(job.elements.key_form, before)];
+    } else {
+      symbol = byte_of(number_as(job.elements.key_form, now, Word{0}), plane);
+      if (classed) index = class_of[(first_channel + i) % channels];
+    }
+    atomicAdd(&counts[index * kSymbols + symbol], 1u);
+  }
+  __syncthreads();
+  std::uint32_t* const total = job.counts + std::size_t{plane} * kClasses * kSymbols;
+  for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += blockDim.x) {
+    if (counts[i] != 0) atomicAdd(&total[i], counts[i]);
+  }
+}
+
+template <class Word>
+void launch_as(const EncodeJob& job, cudaStream_t stream) {
+  const ElementsOf& elements = job.elements;
+  survey<Word><<<1, kSurveyThreads, 0, stream>>>(job);
+  constexpr std::uint32_t kThreads = 128;
+  sum_channels<Word>
+      <<<dim3((elements.channels - 1) / kThreads + 1, elements.width), kThreads, 0, stream>>>(job);
+  class_channels<<<elements.width, kSurveyThreads, 0, stream>>>(job);
+  const std::uint64_t blocks = (elements.count - 1) / (8 * kCountThreads) + 1;
+  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks, elements.width);
+  count_symbols<Word><<<grid, kCountThreads, 0, stream>>>(job);
+}
+
+}  // namespace
+
+void launch_statistics(const EncodeJob& job, cudaStream_t stream) {
+  const std::size_t planes = job.elements.width;
+  cudaMemsetAsync(job.outcome, 0, sizeof(EncodeOutcome), stream);
+  cudaMemsetAsync(job.counts, 0, planes * kClasses * kSymbols * sizeof(std::uint32_t), stream);
+  cudaMemsetAsync(job.headers, 0, planes * job.map_words * sizeof(std::uint32_t), stream);
+  if (job.elements.width == 1) return launch_as<std::uint8_t>(job, stream);
+  if (job.elements.width == 2) return launch_as<std::uint16_t>(job, stream);
+  launch_as<std::uint32_t>(job, stream);
+}
+
+}  // namespace pinion::codec::cuda
