@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "pinion/base/float_formats.h"
@@ -20,7 +21,11 @@
 namespace pinion::bench {
 namespace {
 
-constexpr int kWarmUp = 20;
+struct Setting {
+  int runs = 200;
+  int warm_up = 20;
+  bool brief = false;
+};
 
 Tensor made_state(std::int64_t rows, std::int64_t channels, float change) {
   std::mt19937 dice(1);
@@ -76,13 +81,13 @@ class Timer {
 
   // Prints a line; false if a call failed.
   template <class Call>
-  bool measure(const std::string& what, std::size_t bytes, int runs, Call call) {
+  bool measure(const std::string& what, std::size_t bytes, const Setting& setting, Call call) {
     std::vector<double> host, device;
-    for (int run = -kWarmUp; run < runs; ++run) {
+    for (int run = -setting.warm_up; run < setting.runs; ++run) {
       cudaStreamSynchronize(stream_);
       const auto start = std::chrono::steady_clock::now();
       cudaEventRecord(begin_, stream_);
-      if (!call(run + kWarmUp)) return false;
+      if (!call(run + setting.warm_up)) return false;
       const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
       cudaEventRecord(end_, stream_);
       cudaEventSynchronize(end_);
@@ -111,8 +116,8 @@ bool is_fine(const Result<T>& result) {
   return result.ok();
 }
 
-bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDevice& second, int runs,
-              cudaStream_t stream) {
+bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDevice& second,
+              const Setting& setting, cudaStream_t stream) {
   const std::size_t bytes = first.view.bytes();
   const codec::DecodeLimits limits = {.max_tensor_bytes = bytes};
   auto encoder = codec::DeviceEncoder::create(mode, limits, {.predicts = predicts});
@@ -128,9 +133,9 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
     frame = *encoded;
     return true;
   };
-  if (!timer.measure("encode " + title, bytes, runs, encode)) return false;
+  if (!timer.measure("encode " + title, bytes, setting, encode)) return false;
   const auto copy = [&](int) { return is_fine((*encoder)->copy_to_host(stream)); };
-  if (!timer.measure("to host " + title, bytes, runs, copy)) return false;
+  if (!timer.measure("to host " + title, bytes, setting, copy)) return false;
 
   const std::size_t frame_bytes = frame.bytes;
   bool fine = true;
@@ -144,8 +149,8 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
         return is_fine((*decoder)->decode(*host, {static_cast<std::byte*>(out), bytes}, stream,
                                           from_host ? nullptr : frame.data));
       };
-      fine =
-          fine && timer.measure((from_host ? "decode from host " : "decode ") + title, bytes, runs, decode);
+      fine = fine &&
+             timer.measure((from_host ? "decode from host " : "decode ") + title, bytes, setting, decode);
     }
     cudaFree(out);
   }
@@ -156,21 +161,22 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
   return fine;
 }
 
-int run_all(int runs) {
+int run_all(const Setting& setting) {
   cudaDeviceProp device{};
   if (cudaGetDeviceProperties(&device, 0) != cudaSuccess) {
     fmt::print("no CUDA device\n");
     return 1;
   }
-  fmt::print("{}, {} runs\n", device.name, runs);
+  fmt::print("{}, {} runs\n", device.name, setting.runs);
   cudaStream_t stream = nullptr;
   cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   for (const std::int64_t channels : {4096, 6144}) {
+    if (setting.brief && channels != 4096) break;
     const OnDevice first(made_state(4608, channels, 0)), second(made_state(4608, channels, 0.02f));
     for (const codec::Mode mode : {codec::Mode::kLossless, codec::Mode::kInt8, codec::Mode::kInt4}) {
-      if (!run_mode(mode, false, first, second, runs, stream)) return 1;
+      if (!run_mode(mode, false, first, second, setting, stream)) return 1;
     }
-    if (!run_mode(codec::Mode::kLossless, true, first, second, runs, stream)) return 1;
+    if (!run_mode(codec::Mode::kLossless, true, first, second, setting, stream)) return 1;
   }
   cudaStreamDestroy(stream);
   return 0;
@@ -180,5 +186,9 @@ int run_all(int runs) {
 }  // namespace pinion::bench
 
 int main(int argc, char** argv) {
-  return pinion::bench::run_all(argc > 1 ? std::max(1, std::atoi(argv[1])) : 200);
+  pinion::bench::Setting setting;
+  if (argc > 1) setting.runs = std::max(1, std::atoi(argv[1]));
+  setting.brief = argc > 2 && std::string_view(argv[2]) == "--brief";
+  if (setting.brief) setting.warm_up = 1;
+  return pinion::bench::run_all(setting);
 }

@@ -25,8 +25,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
     cuda::Parts parts(workspace_.data());
     place(parts);
-    // Integers of 8 bits with their scales are larger than the tensor where it has one channel.
-    PINION_TRY_VOID(frame_.reserve(limits_.max_tensor_bytes / 2 * 3 + cuda::kFrameSlack));
+    PINION_TRY_VOID(frame_.reserve(limits_.max_tensor_bytes + cuda::kFrameSlack));
     job_.frame = frame_.data();
     PINION_TRY_VOID(pinned_outcome_.reserve(2 * sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
     if (mode_ == Mode::kLossless && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
@@ -140,24 +139,45 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   }
 
   Result<DeviceFrame> encode_empty(const TensorView& tensor, cudaStream_t on) {
-    const Bytes frame = write_frame({mode_, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
+    const Bytes frame =
+        write_frame({Mode::kLossless, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
     PINION_TRY_VOID(begin_frame(frame, 0, frame.size(), on));
     PINION_TRY_VOID(read_outcome(on));
     return take_frame();
   }
 
+  // Begins a frame whose body is that long, aligned; returns where the body lies.
+  Result<std::byte*> begin_body(Mode mode, const TensorView& tensor, std::size_t body_bytes,
+                                cudaStream_t on) {
+    const Bytes head =
+        write_frame_header({mode, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, body_bytes);
+    const std::size_t begin = (kBodyAlignment - head.size() % kBodyAlignment) % kBodyAlignment;
+    PINION_TRY_VOID(begin_frame(head, begin, head.size() + body_bytes + kChecksumBytes, on));
+    return job_.frame + begin + head.size();
+  }
+
+  Result<DeviceFrame> finish_body(std::size_t body_bytes, cudaStream_t on) {
+    cuda::launch_checksum(checksum_.tables(), job_.frame, job_.outcome, body_bytes + cuda::kFrameSlack, on);
+    PINION_TRY_VOID(read_outcome(on));
+    return take_frame();
+  }
+
+  Result<DeviceFrame> encode_raw(const TensorView& tensor, cudaStream_t on) {
+    PINION_TRY(std::byte* const body, begin_body(Mode::kRaw, tensor, tensor.bytes(), on));
+    PINION_TRY_VOID(
+        cuda::check(cudaMemcpyAsync(body, tensor.data, tensor.bytes(), cudaMemcpyDeviceToDevice, on),
+                    "cannot copy the tensor"));
+    return finish_body(tensor.bytes(), on);
+  }
+
   Result<DeviceFrame> encode_as_groups(const TensorView& tensor, cudaStream_t on) {
     const std::size_t body_bytes = group_body_bytes(mode_, tensor.shape);
-    const Bytes head =
-        write_frame_header({mode_, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, body_bytes);
-    const std::size_t begin = (kBodyAlignment - head.size() % kBodyAlignment) % kBodyAlignment;
-    const std::size_t frame_bytes = head.size() + body_bytes + kChecksumBytes;
-    PINION_TRY_VOID(frame_.reserve(begin + frame_bytes));
-    job_.frame = frame_.data();
-    PINION_TRY_VOID(begin_frame(head, begin, frame_bytes, on));
+    // Short rows have more scales than they are worth.
+    if (body_bytes >= tensor.bytes()) return encode_raw(tensor, on);
+    PINION_TRY(std::byte* const body, begin_body(mode_, tensor, body_bytes, on));
     cuda::GroupJob groups;
     groups.from = tensor.data;
-    groups.to = job_.frame + begin + head.size();
+    groups.to = body;
     groups.rows = static_cast<std::uint64_t>(rows_of(tensor.shape));
     groups.channels = static_cast<std::uint32_t>(channels_of(tensor.shape));
     groups.groups = (groups.channels + 31) / 32;
@@ -165,14 +185,13 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     groups.is_int4 = mode_ == Mode::kInt4;
     groups.flag = &job_.outcome->not_finite;
     cuda::launch_group_encoding(groups, on);
-    cuda::launch_checksum(checksum_.tables(), job_.frame, job_.outcome, begin + frame_bytes, on);
-    PINION_TRY_VOID(read_outcome(on));
+    PINION_TRY(const DeviceFrame frame, finish_body(body_bytes, on));
     if (outcome().not_finite != 0) {
       return Error{Errc::kInvalidArgument,
                    "the tensor holds NaN or infinity, which " + std::string(name(mode_)) + " cannot code",
                    "use lossless or bounded for it"};
     }
-    return take_frame();
+    return frame;
   }
 
   Result<DeviceFrame> encode_as_planes(const TensorView& tensor, cudaStream_t on) {

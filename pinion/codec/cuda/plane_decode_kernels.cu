@@ -11,9 +11,12 @@ namespace {
 
 constexpr std::uint32_t kTableThreads = 256;
 constexpr std::uint32_t kWarps = 8;
-constexpr std::uint32_t kBatch = 4;  // steps whose classes are fetched at once
+constexpr std::uint32_t kBatch = 8;  // steps whose classes are fetched at once
 constexpr std::uint32_t kJoinThreads = 256;
-constexpr std::size_t kClassBytes = kSlots + kSymbols * sizeof(std::uint32_t);  // of tables in shared memory
+// Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
+// banks.
+constexpr std::uint32_t kRow = kSymbols + 5;
+constexpr std::size_t kClassBytes = kSlots + kRow * sizeof(std::uint32_t);  // of tables there
 
 // A block for each class of each plane; each thread fills 16 slots.
 __global__ void build_tables(DecodeJob job) {
@@ -49,21 +52,23 @@ __global__ void build_tables(DecodeJob job) {
 struct Tables {
   const std::uint8_t* symbols;
   const std::uint32_t* ranges;
+  std::uint32_t row;  // from the ranges of one class to those of the next
 };
 
 // The tables of a plane, in shared memory if there is room.
 __device__ Tables tables_of(const DecodeJob& job, std::uint32_t plane, std::uint32_t shared_classes,
                             std::uint32_t* shared) {
   const std::size_t first = std::size_t{plane} * kClasses;
-  const Tables global{job.slot_symbols + first * kSlots, job.symbol_ranges + first * kSymbols};
+  const Tables global{job.slot_symbols + first * kSlots, job.symbol_ranges + first * kSymbols, kSymbols};
   const std::uint32_t classes = job.planes[plane].classes;
   if (classes > shared_classes) return global;
   const auto* const symbols = reinterpret_cast<const std::uint32_t*>(global.symbols);
   std::uint32_t* const ranges = shared + classes * kSlots / 4;
   for (std::uint32_t i = threadIdx.x; i < classes * kSlots / 4; i += blockDim.x) shared[i] = symbols[i];
-  for (std::uint32_t i = threadIdx.x; i < classes * kSymbols; i += blockDim.x) ranges[i] = global.ranges[i];
+  for (std::uint32_t i = threadIdx.x; i < classes * kSymbols; i += blockDim.x)
+    ranges[i / kSymbols * kRow + i % kSymbols] = global.ranges[i];
   __syncthreads();
-  return {reinterpret_cast<const std::uint8_t*>(shared), ranges};
+  return {reinterpret_cast<const std::uint8_t*>(shared), ranges, kRow};
 }
 
 struct Classes {
@@ -71,15 +76,15 @@ struct Classes {
   bool by_context;
 };
 
-// The class of an element; the place of its channel is `first_channel` + `at`.
+// The class of an element.
 template <class Word>
-__device__ std::uint32_t class_at(const DecodeJob& job, const Classes& classes, std::uint64_t begin,
-                                  std::uint32_t first_channel, std::uint32_t at) {
+__device__ std::uint32_t class_at(const DecodeJob& job, const Classes& classes, std::uint64_t element,
+                                  std::uint32_t channel) {
   if (classes.map == nullptr) return 0;
   if (classes.by_context)
     return __ldg(classes.map +
-                 context_of(job.elements.key_form, load_element<Word>(job.elements.before, begin + at)));
-  return __ldg(classes.map + (first_channel + at) % job.elements.channels);
+                 context_of(job.elements.key_form, load_element<Word>(job.elements.before, element)));
+  return __ldg(classes.map + channel);
 }
 
 template <class Word>
@@ -88,7 +93,6 @@ __device__ bool decode_chunk(const DecodeJob& job, const DecodePlane& plane, con
   const std::uint32_t lane = threadIdx.x % kWarp;
   const std::uint64_t begin = index * job.chunk_elements;
   const std::uint64_t count = min(job.chunk_elements, job.elements.count - begin);
-  const auto first_channel = static_cast<std::uint32_t>(begin % job.elements.channels);
   const Classes classes{plane.classes > 1 ? job.maps + plane.map_at : nullptr,
                         plane.treatment == PlaneTreatment::kByContext};
   WarpRansDecoder coder;
@@ -97,11 +101,15 @@ __device__ bool decode_chunk(const DecodeJob& job, const DecodePlane& plane, con
   const std::uint64_t per_batch = std::uint64_t{kBatch} * job.lanes;
   const std::uint64_t batches = (count - 1) / per_batch + 1;
   std::uint32_t next[kBatch];
+  const std::uint32_t channels = job.elements.channels, step = job.lanes % channels;
   const auto fetch = [&](std::uint64_t batch) {
+    auto channel = static_cast<std::uint32_t>((begin + batch * per_batch + lane) % channels);
 #pragma unroll
     for (std::uint32_t i = 0; i < kBatch; ++i) {
-      const auto at = static_cast<std::uint32_t>(min(batch * per_batch + i * job.lanes + lane, count - 1));
-      next[i] = class_at<Word>(job, classes, begin, first_channel, at);
+      const std::uint64_t at = min(batch * per_batch + i * job.lanes + lane, count - 1);
+      next[i] = class_at<Word>(job, classes, begin + at, channel);
+      channel += step;
+      channel -= channel >= channels ? channels : 0;
     }
   };
   fetch(0);
@@ -115,7 +123,7 @@ __device__ bool decode_chunk(const DecodeJob& job, const DecodePlane& plane, con
       const std::uint64_t at = batch * per_batch + i * job.lanes + lane;
       const bool active = lane < job.lanes && at < count;
       const std::uint32_t symbol = tables.symbols[current[i] * kSlots + lane_slot(coder.state())];
-      const std::uint32_t range = tables.ranges[current[i] * kSymbols + symbol];
+      const std::uint32_t range = tables.ranges[current[i] * tables.row + symbol];
       if (active) out[begin + at] = static_cast<std::uint8_t>(symbol);
       if (!coder.take(lane, active, range)) return false;
     }

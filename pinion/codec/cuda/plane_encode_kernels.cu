@@ -10,6 +10,10 @@ namespace {
 constexpr std::uint32_t kWarps = 4;  // of a block
 constexpr std::uint32_t kBatch = 8;  // symbols of a lane that are fetched at once, while others are coded
 
+// Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
+// banks.
+constexpr std::uint32_t kRow = kSymbols + 5;
+
 struct Chunk {
   std::uint64_t begin;
   std::uint32_t count;
@@ -27,20 +31,23 @@ struct Batch {
 template <class Word>
 __device__ void fetch(const ElementsOf& elements, bool predicted, const Chunk& chunk, std::uint32_t batch,
                       std::uint32_t lane, Batch<Word>& to) {
+  const std::uint32_t step = kWarp % elements.channels;
+  std::uint32_t channel = (chunk.first_channel + batch * kBatch * kWarp + lane) % elements.channels;
 #pragma unroll
   for (std::uint32_t i = 0; i < kBatch; ++i) {
     const std::uint32_t at = min((batch * kBatch + i) * kWarp + lane, chunk.count - 1);
     to.now[i] = load_element<Word>(elements.now, chunk.begin + at);
     to.before[i] = predicted ? load_element<Word>(elements.before, chunk.begin + at) : Word{0};
-    to.classes[i] = chunk.class_of_channel == nullptr
-                        ? std::uint8_t{0}
-                        : __ldg(chunk.class_of_channel + (chunk.first_channel + at) % elements.channels);
+    to.classes[i] =
+        chunk.class_of_channel == nullptr ? std::uint8_t{0} : __ldg(chunk.class_of_channel + channel);
+    channel += step;
+    channel -= channel >= elements.channels ? elements.channels : 0;
   }
 }
 
 template <class Word>
 __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
-  __shared__ uint2 tables[kClasses * kSymbols];
+  __shared__ uint2 tables[kClasses * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const ElementsOf& elements = job.elements;
   const std::uint32_t plane = blockIdx.y;
@@ -49,7 +56,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
   const bool classed = has_classes(elements, predicted);
   const uint2* const from = job.tables + std::size_t{plane} * kClasses * kSymbols;
   for (std::uint32_t i = threadIdx.x; i < (classed ? kClasses : 1) * kSymbols; i += blockDim.x)
-    tables[i] = from[i];
+    tables[i / kSymbols * kRow + i % kSymbols] = from[i];
   for (std::uint32_t i = threadIdx.x; i < kSymbols; i += blockDim.x)
     class_of_context[i] = predicted && classed ? job.class_of_context[i] : std::uint8_t{0};
   __syncthreads();
@@ -80,7 +87,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
       const std::uint32_t symbol = byte_of(number_as(form, current.now[i], current.before[i]), plane);
       const std::uint32_t of = predicted ? class_of_context[context_of(elements.key_form, current.before[i])]
                                          : std::uint32_t{current.classes[i]};
-      const uint2 entry = tables[of * kSymbols + symbol];
+      const uint2 entry = tables[of * kRow + symbol];
       coder.put(lane, active, entry.x, entry.y);
     }
   }

@@ -14,7 +14,7 @@ constexpr std::uint32_t kMostRows = 64;  // of a sample of channels
 constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 512;
-constexpr std::uint32_t kCountBlocks = 528;  // at most, of one plane
+constexpr std::uint32_t kCountBlocks = 528;  // at most, of two planes
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
 
@@ -160,40 +160,51 @@ __global__ void class_channels(EncodeJob job) {
     class_of[c] = static_cast<std::uint8_t>(buckets[sums[c] / kBucketBytes]);
 }
 
-// Blocks share a plane's elements.
+// Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
+// banks.
+constexpr std::uint32_t kRow = kSymbols + 5;
+
+// Blocks share the elements; each counts up to two planes.
 template <class Word>
-__global__ void count_symbols(EncodeJob job) {
-  __shared__ std::uint32_t counts[kClasses * kSymbols];
+__global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
+  constexpr std::uint32_t kAtOnce = sizeof(Word) == 1 ? 1 : 2;
+  __shared__ std::uint32_t counts[kAtOnce][kClasses * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(job.elements, predicted);
-  const std::uint32_t plane = blockIdx.y, channels = job.elements.channels;
-  for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += blockDim.x) counts[i] = 0;
+  const std::uint32_t first_plane = blockIdx.y * kAtOnce, channels = job.elements.channels;
+  for (std::uint32_t i = threadIdx.x; i < kAtOnce * kClasses * kRow; i += kCountThreads) counts[0][i] = 0;
   if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
   const std::uint64_t end = min(begin + share, job.elements.count);
-  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{plane} * channels;
-  const auto first_channel = static_cast<std::uint32_t>(begin % channels);
+  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{first_plane} * channels;
   const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
+  auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
+  const std::uint32_t step = kCountThreads % channels;
+  const NumberForm form = predicted ? NumberForm::kPredicted : job.elements.key_form;
 #pragma unroll 4
   for (std::uint32_t i = threadIdx.x; i < count; i += kCountThreads) {
     const Word now = load_element<Word>(job.elements.now, begin + i);
-    std::uint32_t symbol, index = 0;
-    if (predicted) {
-      const Word before = load_element<Word>(job.elements.before, begin + i);
-      symbol = byte_of(number_as(NumberForm::kPredicted, now, before), plane);
-      if (classed) index = class_of_context[context_of(job.elements.key_form, before)];
-    } else {
-      symbol = byte_of(number_as(job.elements.key_form, now, Word{0}), plane);
-      if (classed) index = class_of[(first_channel + i) % channels];
+    const Word before = predicted ? load_element<Word>(job.elements.before, begin + i) : Word{0};
+    const Word number = number_as(form, now, before);
+    const std::uint32_t context = predicted ? class_of_context[context_of(job.elements.key_form, before)] : 0;
+#pragma unroll
+    for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+      std::uint32_t index = 0;
+      if (classed) index = predicted ? context : __ldg(class_of + p * channels + channel);
+      atomicAdd(&counts[p][index * kRow + byte_of(number, first_plane + p)], 1u);
     }
-    atomicAdd(&counts[index * kSymbols + symbol], 1u);
+    channel += step;
+    channel -= channel >= channels ? channels : 0;
   }
   __syncthreads();
-  std::uint32_t* const total = job.counts + std::size_t{plane} * kClasses * kSymbols;
-  for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += blockDim.x) {
-    if (counts[i] != 0) atomicAdd(&total[i], counts[i]);
+  for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+    std::uint32_t* const total = job.counts + std::size_t{first_plane + p} * kClasses * kSymbols;
+    for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += kCountThreads) {
+      const std::uint32_t of = counts[p][i / kSymbols * kRow + i % kSymbols];
+      if (of != 0) atomicAdd(&total[i], of);
+    }
   }
 }
 
@@ -206,7 +217,8 @@ void launch_as(const EncodeJob& job, cudaStream_t stream) {
       <<<dim3((elements.channels - 1) / kThreads + 1, elements.width), kThreads, 0, stream>>>(job);
   class_channels<<<elements.width, kSurveyThreads, 0, stream>>>(job);
   const std::uint64_t blocks = (elements.count - 1) / (8 * kCountThreads) + 1;
-  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks, elements.width);
+  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks,
+                  (elements.width + 1) / 2);
   count_symbols<Word><<<grid, kCountThreads, 0, stream>>>(job);
 }
 
