@@ -107,10 +107,11 @@ void launch_checksum(const CrcTables& tables, std::byte* buffer, EncodeOutcome* 
   checksum<<<blocks_for(most_bytes), kThreads, 0, stream>>>(tables, buffer, outcome);
 }
 
-void launch_verification(const CrcTables& tables, const std::byte* buffer, std::uint64_t begin,
-                         std::uint64_t frame_bytes, DecodeOutcome* outcome, cudaStream_t stream) {
-  verification<<<blocks_for(begin + frame_bytes), kThreads, 0, stream>>>(tables, buffer, begin, frame_bytes,
-                                                                         outcome);
+void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
+                         DecodeOutcome* outcome, cudaStream_t stream) {
+  const std::uint64_t begin = reinterpret_cast<std::uintptr_t>(frame) % 4;
+  verification<<<blocks_for(begin + frame_bytes), kThreads, 0, stream>>>(tables, frame - begin, begin,
+                                                                         frame_bytes, outcome);
 }
 
 }  // namespace pinion::codec::cuda

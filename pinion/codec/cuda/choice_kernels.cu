@@ -224,7 +224,8 @@ __device__ std::uint32_t put_map(const EncodeJob& job, const Scratch& scratch, s
     });
   }
   const std::uint32_t channels = job.elements.channels;
-  const std::uint8_t* const finest = job.class_of_channel + std::size_t{blockIdx.x} * channels;
+  const std::uint8_t* const finest =
+      job.class_of_channel + std::size_t{blockIdx.x} * (channels + kChannelRing);
   for (std::uint32_t c = threadIdx.x; c < channels; c += kThreads) {
     Code code;
     code.add(scratch.merged[finest[c]], width);

@@ -217,6 +217,24 @@ TEST(DeviceLossless, ALostFrameIsNoticedUntilARestart) {
       same_tensor(decode_there(*decoder, encode_there(*encoder, steps[3]).value(), bytes).value(), steps[3]));
 }
 
+TEST(DeviceCodec, AFrameMayLieAnywhereOnTheDevice) {
+  PINION_SKIP_WITHOUT_DEVICE();
+  for (const Mode mode : {Mode::kLossless, Mode::kInt8, Mode::kInt4}) {
+    const Tensor tensor = made(DType::kBF16, {131, 96}, 5, false);
+    const Bytes frame = encode_there(*device_encoder(mode), tensor).value();
+    const auto decoder = device_decoder();
+    const Tensor expected = Decoder::create()->decode(frame, kGenerous).value();
+    for (std::size_t at = 0; at < 9; ++at) {
+      const testing::Room there(at + frame.size()), out(tensor.bytes());
+      ASSERT_EQ(cudaMemcpy(there.span().data() + at, frame.data(), frame.size(), cudaMemcpyHostToDevice),
+                cudaSuccess);
+      const auto decoded = decoder->decode(frame, out.span(), nullptr, there.span().data() + at);
+      ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+      EXPECT_TRUE(same_tensor(testing::to_host(*decoded), expected)) << name(mode) << " at " << at;
+    }
+  }
+}
+
 TEST(DeviceCodec, SaysWhatItDoesNotTake) {
   PINION_SKIP_WITHOUT_DEVICE();
   EXPECT_EQ(DeviceEncoder::create(Mode::kFidelity, testing::kDeviceLimits).error().code, Errc::kUnsupported);

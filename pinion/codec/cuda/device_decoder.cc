@@ -32,7 +32,8 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     PINION_TRY_VOID(outcome_.reserve(sizeof(cuda::DecodeOutcome)));
     PINION_TRY_VOID(pinned_outcome_.reserve(sizeof(cuda::DecodeOutcome)));
     const std::size_t chunks = limits_.max_tensor_bytes / kUsualChunk + cuda::kPlanes;
-    PINION_TRY_VOID(reserve_parts(chunks, cuda::kPlanes * std::max<std::size_t>(limits_.max_channels, 256)));
+    PINION_TRY_VOID(reserve_parts(chunks, cuda::kPlanes * (limits_.max_channels + cuda::kChannelRing)));
+    PINION_TRY_VOID(verifying_.make());
     if (options_.keeps_last) return last_.reserve(limits_.max_tensor_bytes);
     return {};
   }
@@ -84,24 +85,22 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     return pinned_parts_.reserve(bytes);
   }
 
-  // The frame's place in device memory such that `aligned_at` of it is aligned to 16 bytes.
-  Result<std::byte*> send(ByteSpan bytes, std::size_t aligned_at, cudaStream_t on,
-                          const std::byte* on_device) {
-    const std::size_t begin = (16 - aligned_at % 16) % 16;
-    PINION_TRY_VOID(frame_.reserve(begin + bytes.size() + 16));
-    std::byte* const to = frame_.data() + begin;
-    const bool is_there = on_device != nullptr;
+  // Where the frame lies in device memory.
+  Result<const std::byte*> send(ByteSpan bytes, cudaStream_t on, const std::byte* on_device) {
+    if (on_device != nullptr) return on_device;
+    PINION_TRY_VOID(frame_.reserve(bytes.size()));
     PINION_TRY_VOID(
-        cuda::check(cudaMemcpyAsync(to, is_there ? on_device : bytes.data(), bytes.size(),
-                                    is_there ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice, on),
+        cuda::check(cudaMemcpyAsync(frame_.data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice, on),
                     "cannot send the frame"));
-    return to;
+    return static_cast<const std::byte*>(frame_.data());
   }
 
-  Result<void> begin_verification(std::size_t begin, std::size_t frame_bytes, cudaStream_t on) {
+  // Goes on beside what follows on the stream, until finish().
+  Result<void> begin_verification(const std::byte* frame, std::size_t frame_bytes, cudaStream_t on) {
     PINION_TRY_VOID(cuda::check(cudaMemsetAsync(outcome_.data(), 0, sizeof(cuda::DecodeOutcome), on),
                                 "cannot begin decoding"));
-    cuda::launch_verification(checksum_.tables(), frame_.data(), begin, frame_bytes, outcome(), on);
+    PINION_TRY_VOID(verifying_.begin_behind(on));
+    cuda::launch_verification(checksum_.tables(), frame, frame_bytes, outcome(), verifying_.stream());
     return {};
   }
 
@@ -110,6 +109,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   // Waits for everything on the stream and says whether the frame was good.
   Result<void> finish(cudaStream_t on) {
     PINION_TRY_VOID(cuda::check(cudaGetLastError(), "cannot start kernels"));
+    PINION_TRY_VOID(verifying_.end_before(on));
     PINION_TRY_VOID(cuda::check(cudaMemcpyAsync(pinned_outcome_.data(), outcome(),
                                                 sizeof(cuda::DecodeOutcome), cudaMemcpyDeviceToHost, on),
                                 "cannot read the outcome"));
@@ -126,8 +126,8 @@ class StreamingDeviceDecoder : public DeviceDecoder {
                           cudaStream_t on, const std::byte* on_device) {
     if (frame.body.size() != tensor.bytes())
       return Error{Errc::kBadFormat, "raw frame of another size than its tensor's", ""};
-    PINION_TRY(std::byte* const sent, send(bytes, 0, on, on_device));
-    PINION_TRY_VOID(begin_verification(0, bytes.size(), on));
+    PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
+    PINION_TRY_VOID(begin_verification(sent, bytes.size(), on));
     const auto body_at = static_cast<std::size_t>(frame.body.data() - bytes.data());
     PINION_TRY_VOID(
         cuda::check(cudaMemcpyAsync(out, sent + body_at, frame.body.size(), cudaMemcpyDeviceToDevice, on),
@@ -141,8 +141,8 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     if (frame.body.size() != group_body_bytes(header.mode, header.shape))
       return Error{Errc::kBadFormat, "frame of groups of another size than its tensor's", ""};
     const auto body_at = static_cast<std::size_t>(frame.body.data() - bytes.data());
-    PINION_TRY(std::byte* const sent, send(bytes, body_at, on, on_device));
-    PINION_TRY_VOID(begin_verification(static_cast<std::size_t>(sent - frame_.data()), bytes.size(), on));
+    PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
+    PINION_TRY_VOID(begin_verification(sent, bytes.size(), on));
     cuda::GroupJob groups;
     groups.from = sent + body_at;
     groups.to = out;
@@ -174,7 +174,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     std::size_t chunks = 0, map_bytes = 0;
     for (const CodedPlane& plane : section.planes) {
       chunks += plane.chunks.size();
-      map_bytes += plane.coding.class_of.size();
+      map_bytes += plane.coding.class_of.size() + cuda::kChannelRing;
     }
     PINION_TRY_VOID(reserve_parts(chunks, map_bytes));
     std::byte* const host = pinned_parts_.data();
@@ -206,6 +206,9 @@ class StreamingDeviceDecoder : public DeviceDecoder {
       }
       std::copy(plane.coding.class_of.begin(), plane.coding.class_of.end(), maps + map_at);
       map_at += plane.coding.class_of.size();
+      if (plane.coding.kind != PlaneKind::kByChannel || plane.coding.class_of.empty()) continue;
+      const std::uint8_t* const first = maps + to.map_at;
+      for (std::size_t i = 0; i < cuda::kChannelRing; ++i) maps[map_at++] = first[i];
     }
     const std::byte* const device = parts_.data();
     const auto moved = [&](const auto* part) {
@@ -225,8 +228,8 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     const FrameHeader& header = frame.header;
     PINION_TRY(const std::byte* const previous, before(frame, bytes));
     // The copy of the frame goes on while the host reads its tables.
-    PINION_TRY(std::byte* const sent, send(bytes, 0, on, on_device));
-    PINION_TRY_VOID(begin_verification(0, bytes.size(), on));
+    PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
+    PINION_TRY_VOID(begin_verification(sent, bytes.size(), on));
     cuda::DecodeJob job;
     job.elements = cuda::elements_of(header.dtype, header.shape);
     job.elements.before = previous;
@@ -237,8 +240,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
                                 .has_contexts = job.is_predicted},
                                frame.body);
     if (!parsed.ok()) {
-      // The caller may free what is still being copied.
-      PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "decoding failed"));
+      PINION_TRY_VOID(finish(on));  // nothing that was begun goes on
       return std::move(parsed).error();
     }
     job.lanes = static_cast<std::uint32_t>(parsed->lanes);
@@ -252,7 +254,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     job.decoded = reinterpret_cast<std::uint8_t*>(decoded_.data());
     job.out = out;
     if (const auto ready = send_parts(*parsed, bytes.data(), job, on); !ready.ok()) {
-      PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "decoding failed"));
+      PINION_TRY_VOID(finish(on));
       return ready;
     }
     if (job.is_predicted) PINION_TRY_VOID(last_.wait(on));
@@ -269,6 +271,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   cuda::DeviceMemory frame_, decoded_, tables_, parts_, outcome_;
   cuda::PinnedMemory pinned_parts_, pinned_outcome_;
   cuda::LastOnDevice last_;
+  cuda::SideStream verifying_;
 };
 
 }  // namespace

@@ -70,7 +70,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kClasses * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
-    job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * channels);
+    job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
     job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);
     job_.plans = parts.take<cuda::PlanePlan>(cuda::kPlanes);
     job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kClasses * cuda::kSymbols);
@@ -187,6 +187,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     cuda::launch_group_encoding(groups, on);
     PINION_TRY(const DeviceFrame frame, finish_body(body_bytes, on));
     if (outcome().not_finite != 0) {
+      frame_bytes_ = 0;
       return Error{Errc::kInvalidArgument,
                    "the tensor holds NaN or infinity, which " + std::string(name(mode_)) + " cannot code",
                    "use lossless or bounded for it"};

@@ -28,9 +28,9 @@ struct CrcTables {
 // The frame's checksum, written behind it and into the outcome. No frame is larger than `most_bytes`.
 void launch_checksum(const CrcTables& tables, std::byte* buffer, EncodeOutcome* outcome,
                      std::uint64_t most_bytes, cudaStream_t stream);
-// Compares the one that stands at the end of the frame, which begins at `begin` of an aligned buffer.
-void launch_verification(const CrcTables& tables, const std::byte* buffer, std::uint64_t begin,
-                         std::uint64_t frame_bytes, DecodeOutcome* outcome, cudaStream_t stream);
+// Compares the one that stands at the end of the frame, which may begin anywhere.
+void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
+                         DecodeOutcome* outcome, cudaStream_t stream);
 
 // Modes 4 and 5 (docs/format.md §10, §11).
 struct GroupJob {

@@ -22,6 +22,10 @@ inline constexpr std::uint32_t kEncodedChunk = 1 << 14;  // elements of a chunk 
 // copies may read beside it.
 inline constexpr std::size_t kSlotBytes = 4 * kWarp + kEncodedChunk / 2 * 3 + 2 * kWarp + 64;
 
+// Classes of channels go on from the first one behind the last, so that this many may be read from any
+// channel on.
+inline constexpr std::uint32_t kChannelRing = 256;
+
 // The tensor that is coded and the one before it.
 struct ElementsOf {
   const std::byte* now = nullptr;
@@ -69,7 +73,7 @@ struct EncodeJob {
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
   std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
   std::uint32_t* sums = nullptr;             // [planes, channels]: of a sample of a channel's bytes
-  std::uint8_t* class_of_channel = nullptr;  // [planes, channels], the finest classes
+  std::uint8_t* class_of_channel = nullptr;  // [planes, channels + kChannelRing], the finest classes
   std::uint8_t* class_of_context = nullptr;  // [256], likewise
   PlanePlan* plans = nullptr;                // [planes]
   uint2* tables = nullptr;                   // [planes, classes, symbols]: reciprocal and range
@@ -86,7 +90,7 @@ struct DecodePlane {
   bool is_coded;
   std::uint64_t raw_at;     // in the frame
   std::uint64_t chunks_at;  // of its first chunk in `places` and `sizes`
-  std::uint64_t map_at;     // of its class map in `maps`: of 256 contexts or of the channels
+  std::uint64_t map_at;     // of its class map in `maps`: of 256 contexts, or of the channels with their ring
 };
 
 struct DecodeOutcome {
@@ -104,7 +108,7 @@ struct DecodeJob {
   std::uint64_t chunks = 0;
   DecodePlane planes[kPlanes];
 
-  const std::byte* frame = nullptr;  // 16-byte aligned
+  const std::byte* frame = nullptr;
   DecodeOutcome* outcome = nullptr;
   const std::uint16_t* frequencies = nullptr;  // [planes, classes, symbols]
   const std::uint8_t* maps = nullptr;

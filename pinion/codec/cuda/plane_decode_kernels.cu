@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint32_t kTableThreads = 256;
 constexpr std::uint32_t kWarps = 8;
-constexpr std::uint32_t kBatch = 8;  // steps whose classes are fetched at once
+constexpr std::uint32_t kBatch = 8;  // symbols of a lane for which is fetched at once what they need
 constexpr std::uint32_t kJoinThreads = 256;
 // Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
 // banks.
@@ -71,80 +71,6 @@ __device__ Tables tables_of(const DecodeJob& job, std::uint32_t plane, std::uint
   return {reinterpret_cast<const std::uint8_t*>(shared), ranges, kRow};
 }
 
-struct Classes {
-  const std::uint8_t* map;  // null if there is one class
-  bool by_context;
-};
-
-// The class of an element.
-template <class Word>
-__device__ std::uint32_t class_at(const DecodeJob& job, const Classes& classes, std::uint64_t element,
-                                  std::uint32_t channel) {
-  if (classes.map == nullptr) return 0;
-  if (classes.by_context)
-    return __ldg(classes.map +
-                 context_of(job.elements.key_form, load_element<Word>(job.elements.before, element)));
-  return __ldg(classes.map + channel);
-}
-
-template <class Word>
-__device__ bool decode_chunk(const DecodeJob& job, const DecodePlane& plane, const Tables& tables,
-                             std::uint64_t index, std::uint8_t* out) {
-  const std::uint32_t lane = threadIdx.x % kWarp;
-  const std::uint64_t begin = index * job.chunk_elements;
-  const std::uint64_t count = min(job.chunk_elements, job.elements.count - begin);
-  const Classes classes{plane.classes > 1 ? job.maps + plane.map_at : nullptr,
-                        plane.treatment == PlaneTreatment::kByContext};
-  WarpRansDecoder coder;
-  const std::uint64_t chunk = plane.chunks_at + index;
-  if (!coder.open(job.frame + job.places[chunk], job.sizes[chunk], job.lanes, lane)) return false;
-  const std::uint64_t per_batch = std::uint64_t{kBatch} * job.lanes;
-  const std::uint64_t batches = (count - 1) / per_batch + 1;
-  std::uint32_t next[kBatch];
-  const std::uint32_t channels = job.elements.channels, step = job.lanes % channels;
-  const auto fetch = [&](std::uint64_t batch) {
-    auto channel = static_cast<std::uint32_t>((begin + batch * per_batch + lane) % channels);
-#pragma unroll
-    for (std::uint32_t i = 0; i < kBatch; ++i) {
-      const std::uint64_t at = min(batch * per_batch + i * job.lanes + lane, count - 1);
-      next[i] = class_at<Word>(job, classes, begin + at, channel);
-      channel += step;
-      channel -= channel >= channels ? channels : 0;
-    }
-  };
-  fetch(0);
-  for (std::uint64_t batch = 0; batch < batches; ++batch) {
-    std::uint32_t current[kBatch];
-#pragma unroll
-    for (std::uint32_t i = 0; i < kBatch; ++i) current[i] = next[i];
-    if (batch + 1 < batches) fetch(batch + 1);
-#pragma unroll
-    for (std::uint32_t i = 0; i < kBatch; ++i) {
-      const std::uint64_t at = batch * per_batch + i * job.lanes + lane;
-      const bool active = lane < job.lanes && at < count;
-      const std::uint32_t symbol = tables.symbols[current[i] * kSlots + lane_slot(coder.state())];
-      const std::uint32_t range = tables.ranges[current[i] * tables.row + symbol];
-      if (active) out[begin + at] = static_cast<std::uint8_t>(symbol);
-      if (!coder.take(lane, active, range)) return false;
-    }
-  }
-  return coder.ends_cleanly();
-}
-
-// Blocks take the chunks of a plane in turns.
-template <class Word>
-__global__ void __launch_bounds__(kWarps* kWarp) decode_chunks(DecodeJob job, std::uint32_t shared_classes) {
-  extern __shared__ std::uint32_t shared[];
-  const DecodePlane& plane = job.planes[blockIdx.y];
-  if (!plane.is_coded) return;
-  const Tables tables = tables_of(job, blockIdx.y, shared_classes, shared);
-  std::uint8_t* const out = job.decoded + blockIdx.y * job.elements.count;
-  for (std::uint64_t index = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; index < job.chunks;
-       index += std::uint64_t{gridDim.x} * kWarps) {
-    if (!decode_chunk<Word>(job, plane, tables, index, out)) job.outcome->broken = 1;
-  }
-}
-
 template <class Word>
 __device__ Word element_of(NumberForm form, Word number, Word before) {
   if (form == NumberForm::kPredicted) return bits_of<NumberForm::kPredicted>(number, before);
@@ -152,25 +78,136 @@ __device__ Word element_of(NumberForm form, Word number, Word before) {
   return number;
 }
 
+// The bytes of a number that planes without chunks give, and those decoded before.
+template <class Word>
+__device__ Word number_without(const DecodeJob& job, std::uint32_t left_out, std::uint64_t element) {
+  Word number = 0;
+#pragma unroll
+  for (std::uint32_t p = 0; p < sizeof(Word); ++p) {
+    const DecodePlane& plane = job.planes[p];
+    if (p == left_out) continue;
+    std::uint32_t byte = plane.constant;
+    if (plane.is_coded) byte = job.decoded[p * job.elements.count + element];
+    if (plane.treatment == PlaneTreatment::kRaw)
+      byte = static_cast<std::uint32_t>(job.frame[plane.raw_at + element]);
+    number = static_cast<Word>(number | byte << (8 * (sizeof(Word) - 1 - p)));
+  }
+  return number;
+}
+
+constexpr std::uint32_t kNoPlane = kPlanes;
+
+template <class Word>
+struct Chunk {
+  std::uint64_t begin;  // its first element
+  std::uint32_t count, lanes, channels;
+  std::uint32_t plane;
+  const std::uint8_t* class_of_channel;  // null if there is one class, or
+  const std::uint8_t* class_of_context;
+  const Word* before;  // null if it is not predicted
+};
+
+// What a lane needs for a batch besides the chunk's words; past the end it is that of the last element.
+template <class Word>
+struct Batch {
+  std::uint8_t classes[kBatch];
+  Word rest[kBatch], before[kBatch];
+};
+
+template <bool kJoins, class Word>
+__device__ void fetch(const DecodeJob& job, const Chunk<Word>& chunk, std::uint32_t first,
+                      std::uint32_t channel, Batch<Word>& to) {
+#pragma unroll
+  for (std::uint32_t i = 0; i < kBatch; ++i) {
+    const std::uint32_t at = min(first + i * chunk.lanes, chunk.count - 1);
+    if (chunk.before != nullptr) to.before[i] = __ldg(chunk.before + chunk.begin + at);
+    if (chunk.class_of_channel != nullptr)
+      to.classes[i] = __ldg(chunk.class_of_channel + channel + i * chunk.lanes);
+    if constexpr (kJoins) to.rest[i] = number_without<Word>(job, chunk.plane, chunk.begin + at);
+  }
+}
+
+// One chunk of a plane by a warp: to bytes, or together with the other planes to elements. False if it does
+// not hold what it should.
+template <bool kJoins, class Word>
+__device__ bool decode_chunk(const DecodeJob& job, const Tables& tables, const Chunk<Word>& chunk,
+                             WarpRansDecoder& coder, std::uint32_t lane) {
+  const NumberForm form = job.is_predicted ? NumberForm::kPredicted : job.elements.key_form;
+  const std::uint32_t shift = 8 * (sizeof(Word) - 1 - chunk.plane);
+  const std::uint32_t per_batch = kBatch * chunk.lanes, step = per_batch % chunk.channels;
+  const std::uint32_t batches = (chunk.count - 1) / per_batch + 1;
+  auto channel = static_cast<std::uint32_t>((chunk.begin + lane) % chunk.channels);
+  std::uint8_t* const bytes = job.decoded + chunk.plane * job.elements.count + chunk.begin;
+  Word* const elements = reinterpret_cast<Word*>(job.out) + chunk.begin;
+  Batch<Word> next;
+  fetch<kJoins>(job, chunk, lane, channel, next);
+  for (std::uint32_t batch = 0, first = lane; batch < batches; ++batch, first += per_batch) {
+    const Batch<Word> current = next;
+    channel += step;
+    channel -= channel >= chunk.channels ? chunk.channels : 0;
+    if (batch + 1 < batches) fetch<kJoins>(job, chunk, first + per_batch, channel, next);
+#pragma unroll
+    for (std::uint32_t i = 0; i < kBatch; ++i) {
+      const std::uint32_t at = first + i * chunk.lanes;
+      const bool active = lane < chunk.lanes && at < chunk.count;
+      std::uint32_t of = 0;
+      if (chunk.class_of_channel != nullptr) of = current.classes[i];
+      if (chunk.class_of_context != nullptr)
+        of = __ldg(chunk.class_of_context + context_of(job.elements.key_form, current.before[i]));
+      const std::uint32_t symbol = tables.symbols[of * kSlots + lane_slot(coder.state())];
+      const std::uint32_t range = tables.ranges[of * tables.row + symbol];
+      if constexpr (kJoins) {
+        const auto number = static_cast<Word>(current.rest[i] | symbol << shift);
+        if (active) elements[at] = element_of(form, number, current.before[i]);
+      } else {
+        if (active) bytes[at] = static_cast<std::uint8_t>(symbol);
+      }
+      if (!coder.take(lane, active, range)) return false;
+    }
+  }
+  return coder.ends_cleanly();
+}
+
+// Blocks take the chunks of a plane in turns.
+template <bool kJoins, class Word>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    decode_chunks(DecodeJob job, std::uint32_t first_plane, std::uint32_t shared_classes) {
+  extern __shared__ std::uint32_t shared[];
+  const std::uint32_t plane_index = first_plane + blockIdx.y;
+  const DecodePlane& plane = job.planes[plane_index];
+  if (!plane.is_coded) return;
+  const Tables tables = tables_of(job, plane_index, shared_classes, shared);
+  const std::uint32_t lane = threadIdx.x % kWarp;
+  const std::uint8_t* const map = plane.classes > 1 ? job.maps + plane.map_at : nullptr;
+  const bool by_context = plane.treatment == PlaneTreatment::kByContext;
+  for (std::uint64_t index = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; index < job.chunks;
+       index += std::uint64_t{gridDim.x} * kWarps) {
+    const std::uint64_t begin = index * job.chunk_elements;
+    const Chunk<Word> chunk{begin,
+                            static_cast<std::uint32_t>(min(job.chunk_elements, job.elements.count - begin)),
+                            job.lanes,
+                            job.elements.channels,
+                            plane_index,
+                            by_context ? nullptr : map,
+                            by_context ? map : nullptr,
+                            job.is_predicted ? reinterpret_cast<const Word*>(job.elements.before) : nullptr};
+    WarpRansDecoder coder;
+    const std::uint64_t at = plane.chunks_at + index;
+    const bool fine = coder.open(job.frame + job.places[at], job.sizes[at], job.lanes, lane) &&
+                      decode_chunk<kJoins>(job, tables, chunk, coder, lane);
+    if (!fine) job.outcome->broken = 1;
+  }
+}
+
 template <class Word>
 __global__ void join(DecodeJob job) {
-  const ElementsOf& elements = job.elements;
-  const NumberForm form = job.is_predicted ? NumberForm::kPredicted : elements.key_form;
+  const NumberForm form = job.is_predicted ? NumberForm::kPredicted : job.elements.key_form;
   const std::uint64_t stride = std::uint64_t{gridDim.x} * kJoinThreads;
 #pragma unroll 4
-  for (std::uint64_t i = std::uint64_t{blockIdx.x} * kJoinThreads + threadIdx.x; i < elements.count;
+  for (std::uint64_t i = std::uint64_t{blockIdx.x} * kJoinThreads + threadIdx.x; i < job.elements.count;
        i += stride) {
-    Word number = 0;
-    for (std::uint32_t p = 0; p < sizeof(Word); ++p) {
-      const DecodePlane& plane = job.planes[p];
-      std::uint32_t byte = plane.constant;
-      if (plane.is_coded) byte = job.decoded[p * elements.count + i];
-      if (plane.treatment == PlaneTreatment::kRaw)
-        byte = static_cast<std::uint32_t>(job.frame[plane.raw_at + i]);
-      number = static_cast<Word>(number | byte << (8 * (sizeof(Word) - 1 - p)));
-    }
-    const Word before = job.is_predicted ? load_element<Word>(elements.before, i) : Word{0};
-    reinterpret_cast<Word*>(job.out)[i] = element_of(form, number, before);
+    const Word before = job.is_predicted ? load_element<Word>(job.elements.before, i) : Word{0};
+    reinterpret_cast<Word*>(job.out)[i] = element_of(form, number_without<Word>(job, kNoPlane, i), before);
   }
 }
 
@@ -178,20 +215,38 @@ constexpr std::uint64_t kMostBlocks = 4096;
 
 template <class Word>
 void launch_as(const DecodeJob& job, std::size_t most_shared_bytes, cudaStream_t stream) {
-  build_tables<<<dim3(kClasses, job.elements.width), kTableThreads, 0, stream>>>(job);
-  std::uint32_t classes = 0;
+  std::uint32_t classes = 0, coded = 0, last = 0;
   for (std::uint32_t p = 0; p < job.elements.width; ++p) {
-    if (job.planes[p].is_coded && job.planes[p].classes > classes) classes = job.planes[p].classes;
+    if (!job.planes[p].is_coded) continue;
+    classes = job.planes[p].classes > classes ? job.planes[p].classes : classes;
+    last = p;
+    ++coded;
   }
   const bool fits = classes * kClassBytes <= most_shared_bytes;
-  const std::uint64_t blocks = (job.chunks - 1) / kWarps + 1;
-  const dim3 grid(static_cast<std::uint32_t>(blocks < kMostBlocks ? blocks : kMostBlocks),
-                  job.elements.width);
-  decode_chunks<Word>
-      <<<grid, kWarps * kWarp, fits ? classes * kClassBytes : 0, stream>>>(job, fits ? classes : 0);
+  const std::size_t shared_bytes = fits ? classes * kClassBytes : 0;
+  const std::uint32_t shared_classes = fits ? classes : 0;
+  const std::uint64_t all_blocks = (job.chunks - 1) / kWarps + 1;
+  const auto blocks = static_cast<std::uint32_t>(all_blocks < kMostBlocks ? all_blocks : kMostBlocks);
+  if (coded > 0) build_tables<<<dim3(kClasses, job.elements.width), kTableThreads, 0, stream>>>(job);
+  if (coded == 1) {
+    decode_chunks<true, Word><<<blocks, kWarps * kWarp, shared_bytes, stream>>>(job, last, shared_classes);
+    return;
+  }
+  if (coded > 0) {
+    decode_chunks<false, Word>
+        <<<dim3(blocks, job.elements.width), kWarps * kWarp, shared_bytes, stream>>>(job, 0, shared_classes);
+  }
   const std::uint64_t joins = (job.elements.count - 1) / (4 * kJoinThreads) + 1;
   join<Word><<<static_cast<std::uint32_t>(joins < 8 * kMostBlocks ? joins : 8 * kMostBlocks), kJoinThreads, 0,
                stream>>>(job);
+}
+
+template <class Word>
+cudaError_t allow_shared_memory_as(int bytes) {
+  const cudaError_t failed =
+      cudaFuncSetAttribute(decode_chunks<true, Word>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  if (failed != cudaSuccess) return failed;
+  return cudaFuncSetAttribute(decode_chunks<false, Word>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 }
 
 }  // namespace
@@ -203,14 +258,10 @@ void launch_decoding(const DecodeJob& job, std::size_t most_shared_bytes, cudaSt
 }
 
 cudaError_t allow_shared_memory(std::size_t bytes) {
-  for (const void* kernel : {reinterpret_cast<const void*>(decode_chunks<std::uint8_t>),
-                             reinterpret_cast<const void*>(decode_chunks<std::uint16_t>),
-                             reinterpret_cast<const void*>(decode_chunks<std::uint32_t>)}) {
-    const cudaError_t failed =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-    if (failed != cudaSuccess) return failed;
-  }
-  return cudaSuccess;
+  const int most = static_cast<int>(bytes);
+  cudaError_t failed = allow_shared_memory_as<std::uint8_t>(most);
+  if (failed == cudaSuccess) failed = allow_shared_memory_as<std::uint16_t>(most);
+  return failed == cudaSuccess ? allow_shared_memory_as<std::uint32_t>(most) : failed;
 }
 
 }  // namespace pinion::codec::cuda

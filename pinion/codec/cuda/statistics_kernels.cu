@@ -139,7 +139,7 @@ __global__ void class_channels(EncodeJob job) {
   __shared__ std::uint32_t scratch[kSurveyThreads / kWarp];
   const std::uint32_t channels = job.elements.channels;
   const std::uint32_t* const sums = job.sums + std::size_t{blockIdx.x} * channels;
-  std::uint8_t* const class_of = job.class_of_channel + std::size_t{blockIdx.x} * channels;
+  std::uint8_t* const class_of = job.class_of_channel + std::size_t{blockIdx.x} * (channels + kChannelRing);
   for (std::uint32_t b = threadIdx.x; b < kBuckets; b += blockDim.x) buckets[b] = 0;
   __syncthreads();
   for (std::uint32_t c = threadIdx.x; c < channels; c += blockDim.x)
@@ -156,8 +156,8 @@ __global__ void class_channels(EncodeJob job) {
     before += own[i];
   }
   __syncthreads();
-  for (std::uint32_t c = threadIdx.x; c < channels; c += blockDim.x)
-    class_of[c] = static_cast<std::uint8_t>(buckets[sums[c] / kBucketBytes]);
+  for (std::uint32_t c = threadIdx.x; c < channels + kChannelRing; c += blockDim.x)
+    class_of[c] = static_cast<std::uint8_t>(buckets[sums[c % channels] / kBucketBytes]);
 }
 
 // Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
@@ -178,7 +178,8 @@ __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
   const std::uint64_t end = min(begin + share, job.elements.count);
-  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{first_plane} * channels;
+  const std::uint8_t* const class_of =
+      job.class_of_channel + std::size_t{first_plane} * (channels + kChannelRing);
   const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
   auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
   const std::uint32_t step = kCountThreads % channels;
@@ -192,7 +193,7 @@ __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
 #pragma unroll
     for (std::uint32_t p = 0; p < kAtOnce; ++p) {
       std::uint32_t index = 0;
-      if (classed) index = predicted ? context : __ldg(class_of + p * channels + channel);
+      if (classed) index = predicted ? context : __ldg(class_of + p * (channels + kChannelRing) + channel);
       atomicAdd(&counts[p][index * kRow + byte_of(number, first_plane + p)], 1u);
     }
     channel += step;

@@ -16,18 +16,19 @@ __device__ inline std::uint32_t lanes_before(std::uint32_t mask, std::uint32_t l
   return static_cast<std::uint32_t>(__popc(mask & ((1u << lane) - 1)));
 }
 
-// Writes a chunk from its end to its begin, the last operations first.
+// Writes a chunk from its end to its begin, the last operations first, into an array of words.
 struct WarpRansEncoder {
+  std::uint16_t* words;
+  std::uint32_t first;  // index of the first of the words so far; all lanes hold the same
   std::uint32_t state = kStartState;
-  std::uint16_t* first;  // of the words so far; all lanes hold the same
 
   // One symbol of each active lane.
   __device__ void put(std::uint32_t lane, bool active, std::uint32_t reciprocal, std::uint32_t range) {
     const bool full = active && lane_is_full(state, range);
     const std::uint32_t full_lanes = __ballot_sync(kAllLanes, full);
-    first -= __popc(full_lanes);
+    first -= static_cast<std::uint32_t>(__popc(full_lanes));
     if (full) {
-      first[lanes_before(full_lanes, lane)] = static_cast<std::uint16_t>(state);
+      words[first + lanes_before(full_lanes, lane)] = static_cast<std::uint16_t>(state);
       state >>= 16;
     }
     if (active) state = lane_with_symbol(state, reciprocal, range);
@@ -36,8 +37,8 @@ struct WarpRansEncoder {
   // Puts the 32 states in front; `first` is where the chunk begins.
   __device__ void finish(std::uint32_t lane) {
     first -= 64;
-    first[2 * lane] = static_cast<std::uint16_t>(state);
-    first[2 * lane + 1] = static_cast<std::uint16_t>(state >> 16);
+    words[first + 2 * lane] = static_cast<std::uint16_t>(state);
+    words[first + 2 * lane + 1] = static_cast<std::uint16_t>(state >> 16);
   }
 };
 
