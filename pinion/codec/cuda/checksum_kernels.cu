@@ -6,9 +6,7 @@ namespace pinion::codec::cuda {
 namespace {
 
 constexpr std::uint32_t kThreads = 256;
-constexpr std::uint32_t kWordsPerLane = 64;
-constexpr std::uint64_t kWarpWords = std::uint64_t{kWarp} * kWordsPerLane;  // that a warp takes
-constexpr std::uint64_t kBlockBytes = 4 * kWarpWords * (kThreads / kWarp);
+constexpr std::uint64_t kBlockBytes = std::uint64_t{4} * kCrcPartWords * (kThreads / kWarp);
 
 // A message in a buffer that begins at an aligned address.
 struct Message {
@@ -16,39 +14,48 @@ struct Message {
   std::uint64_t begin, end;
 };
 
-// Adds this block's part of the whole words of the message to `sum`. Parts are counted from the end, so that
-// only the first one of the message is broken: zeros before a message change nothing.
-__device__ void add_part(const CrcTables& tables, const Message& message, std::uint32_t* stride,
-                         std::uint32_t* sum) {
-  for (std::uint32_t i = threadIdx.x; i < kCrcTableEntries; i += blockDim.x) stride[i] = tables.stride[i];
-  __syncthreads();
-  const std::uint32_t lane = threadIdx.x % kWarp;
-  const auto words = static_cast<std::int64_t>(message.end / 4);
-  const std::uint64_t part = std::uint64_t{blockIdx.x} * (kThreads / kWarp) + threadIdx.x / kWarp;
+// A lane's state over its words of the part that ends before word `end`. Zeros stand for what lies before the
+// message: they change nothing.
+template <bool kWithin>
+__device__ std::uint32_t state_over_part(const Message& message, std::int64_t end, std::uint32_t lane,
+                                         const std::uint32_t* stride) {
   const auto first = static_cast<std::int64_t>(message.begin / 4);
-  const std::int64_t end = words - static_cast<std::int64_t>(part * kWarpWords);
-  if (end <= first) return;
   const auto* const data = reinterpret_cast<const std::uint32_t*>(message.buffer);
   std::uint32_t state = 0;
-  std::int64_t at = end - static_cast<std::int64_t>(kWarpWords) + lane;
-#pragma unroll 8
-  for (std::uint32_t row = 0; row < kWordsPerLane; ++row, at += kWarp) {
-    std::uint32_t word = at < first ? 0u : data[at];
-    if (at >= first && at <= first + 1)
-      word = crc_word(word, static_cast<std::uint64_t>(at) * 4, message.begin);
-    state = crc_over_stride(state, stride) ^ word;
+  std::int64_t at = end - static_cast<std::int64_t>(kCrcPartWords) + lane;
+#pragma unroll 16
+  for (std::uint32_t row = 0; row < kCrcPartWords / kWarp; ++row, at += kWarp) {
+    std::uint32_t word = 0;
+    if (kWithin || at >= first) word = __ldg(data + at);
+    if (!kWithin && at >= first) word = crc_word(word, static_cast<std::uint64_t>(at) * 4, message.begin);
+    state = crc_over_stride(state, [&](std::uint32_t entry) { return stride[entry * kWarp + lane]; }) ^ word;
   }
-  state = crc_product(state, crc_power(32 * (kWarp - lane), tables.powers));
+  return state;
+}
+
+// Adds the parts of this block's warps to `sum`. Parts are counted from the end of the message, so that only
+// the first one is broken.
+__device__ void add_parts(const CrcTables& tables, const Message& message, std::uint32_t* stride,
+                          std::uint32_t* sum) {
+  const std::uint32_t lane = threadIdx.x % kWarp;
+  const auto first = static_cast<std::int64_t>(message.begin / 4),
+             words = static_cast<std::int64_t>(message.end / 4);
+  const std::uint32_t first_part = blockIdx.x * (kThreads / kWarp);
+  if (words - std::int64_t{first_part} * kCrcPartWords <= first) return;  // the whole block
+  for (std::uint32_t i = threadIdx.x; i < kCrcTableEntries * kWarp; i += kThreads)
+    stride[i] = __ldg(tables.stride + i / kWarp);
+  __syncthreads();
+  const std::uint32_t part = first_part + threadIdx.x / kWarp;
+  const std::int64_t end = words - std::int64_t{part} * kCrcPartWords;
+  if (end <= first) return;
+  const bool within = end - static_cast<std::int64_t>(kCrcPartWords) > first + 1;
+  std::uint32_t state = within ? state_over_part<true>(message, end, lane, stride)
+                               : state_over_part<false>(message, end, lane, stride);
+  state = crc_product(state, tables.parts->of_lane[lane]);
   for (int step = 16; step > 0; step /= 2) state ^= __shfl_xor_sync(0xffffffffu, state, step);
-  // What lies behind the part: x^(32 words), as a product that the lanes share.
-  const std::uint64_t behind = 32 * part * kWarpWords;
-  std::uint32_t power = kCrcOne;
-  for (std::uint32_t k = lane; k < kCrcPowers; k += kWarp) {
-    if ((behind >> k & 1) != 0) power = crc_product(power, tables.powers[k]);
-  }
-  for (int step = 16; step > 0; step /= 2)
-    power = crc_product(power, __shfl_xor_sync(0xffffffffu, power, step));
-  if (lane == 0) atomicXor(sum, crc_product(state, power));
+  const std::uint32_t behind =
+      crc_product(tables.parts->low[part % kCrcPartDigit], tables.parts->high[part / kCrcPartDigit]);
+  if (lane == 0) atomicXor(sum, crc_product(state, behind));
 }
 
 // Whether this block is the last one to come here.
@@ -73,9 +80,9 @@ __device__ std::uint32_t finished(const Message& message, std::uint32_t sum) {
 }
 
 __global__ void checksum(CrcTables tables, std::byte* buffer, EncodeOutcome* outcome) {
-  __shared__ std::uint32_t stride[kCrcTableEntries];
+  __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   const Message message{buffer, outcome->begin, outcome->begin + outcome->frame_bytes - 4};
-  add_part(tables, message, stride, &outcome->crc_sum);
+  add_parts(tables, message, stride, &outcome->crc_sum);
   if (!is_last_block(&outcome->parts_done) || threadIdx.x != 0) return;
   const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
   for (std::uint32_t i = 0; i < 4; ++i)
@@ -85,9 +92,9 @@ __global__ void checksum(CrcTables tables, std::byte* buffer, EncodeOutcome* out
 
 __global__ void verification(CrcTables tables, const std::byte* buffer, std::uint64_t begin,
                              std::uint64_t frame_bytes, DecodeOutcome* outcome) {
-  __shared__ std::uint32_t stride[kCrcTableEntries];
+  __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   const Message message{buffer, begin, begin + frame_bytes - 4};
-  add_part(tables, message, stride, &outcome->crc_sum);
+  add_parts(tables, message, stride, &outcome->crc_sum);
   if (!is_last_block(&outcome->parts_done) || threadIdx.x != 0) return;
   const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
   std::uint32_t stored = 0;

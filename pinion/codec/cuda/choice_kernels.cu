@@ -9,21 +9,11 @@
 namespace pinion::codec::cuda {
 namespace {
 
-constexpr std::uint32_t kThreads = kClasses * kWarp;
+constexpr std::uint32_t kThreads = kFinest * kWarp;
 constexpr std::uint32_t kOwn = kSymbols / kWarp;  // symbols of a lane: successive ones
 constexpr double kWorthCoding = 0.98;             // of the raw size
 constexpr double kTableBitsPerSymbol = 9;
 constexpr double kContextMapEntries = 40;
-
-struct Scratch {
-  std::uint32_t counts[kClasses][kSymbols];
-  std::uint16_t frequencies[kClasses][kSymbols], starts[kClasses][kSymbols];
-  std::uint32_t totals[kClasses];      // of the finest classes
-  std::uint32_t merged[kClasses];      // what they became
-  std::uint32_t table_bits[kClasses];  // of each class that is left
-  double sums[kThreads / kWarp];
-  std::uint32_t levels_done;
-};
 
 __device__ double information(std::uint32_t count) {
   return count == 0 ? 0.0
@@ -35,75 +25,114 @@ __device__ std::uint32_t bit_width_of(std::uint32_t value) {
 }
 
 struct Code {
-  std::uint64_t bits = 0;
+  std::uint32_t bits = 0;  // at most 25
   std::uint32_t length = 0;
 
-  __device__ void add(std::uint64_t value, std::uint32_t count) {
+  __device__ void add(std::uint32_t value, std::uint32_t count) {
     bits |= value << length;
     length += count;
   }
   __device__ void add_gamma(std::uint32_t value) {
     const std::uint32_t low = bit_width_of(value) - 1;
-    add(std::uint64_t{1} << low | std::uint64_t{value - (1u << low)} << (low + 1), 2 * low + 1);
+    add(1u << low, low + 1);
+    add(value - (1u << low), low);
   }
 };
 
 __device__ void put_bits(std::uint32_t* words, std::uint32_t at, const Code& code) {
   if (code.length == 0) return;
-  const std::uint32_t shift = at % 32;
-  std::uint32_t* const word = words + at / 32;
-  const std::uint64_t low = code.bits << shift;
-  atomicOr(word, static_cast<std::uint32_t>(low));
-  if (shift + code.length > 32) atomicOr(word + 1, static_cast<std::uint32_t>(low >> 32));
-  if (shift + code.length > 64) atomicOr(word + 2, static_cast<std::uint32_t>(code.bits >> (64 - shift)));
+  const std::uint64_t shifted = std::uint64_t{code.bits} << (at % 32);
+  atomicOr(words + at / 32, static_cast<std::uint32_t>(shifted));
+  if (at % 32 + code.length > 32) atomicOr(words + at / 32 + 1, static_cast<std::uint32_t>(shifted >> 32));
 }
 
-// The codes of a warp one behind the other, each lane's kOwn in order; `from` is the first one's place. With
-// `words` null they are only measured. Returns their length.
-template <class CodeOf>
-__device__ std::uint32_t put_codes(std::uint32_t* words, std::uint32_t from, std::uint32_t lane,
-                                   CodeOf code_of) {
-  std::uint32_t own = 0;
-  for (std::uint32_t i = 0; i < kOwn; ++i) own += code_of(lane * kOwn + i).length;
-  std::uint32_t at = from + warp_sum_before(own, lane);
-  if (words != nullptr) {
-    for (std::uint32_t i = 0; i < kOwn; ++i) {
-      const Code code = code_of(lane * kOwn + i);
+// A lane's codes of a sequence that a warp writes, each lane's in order.
+struct OwnCodes {
+  Code codes[kOwn];
+
+  __device__ std::uint32_t length() const {
+    std::uint32_t sum = 0;
+    for (const Code& code : codes) sum += code.length;
+    return sum;
+  }
+  // From place `from` of the words on, by all lanes of the warp.
+  __device__ void put(std::uint32_t* words, std::uint32_t from, std::uint32_t lane) const {
+    std::uint32_t at = from + warp_sum_before(length(), lane);
+    for (const Code& code : codes) {
       put_bits(words, at, code);
       at += code.length;
     }
   }
-  return warp_sum(own);
-}
+};
 
-// What stands in the frame for a symbol's frequency (docs/format.md §4.3).
-__device__ Code frequency_code(const std::uint16_t* frequencies, std::uint32_t symbol) {
-  Code code;
-  const std::uint32_t f = frequencies[symbol];
-  const bool behind_zero = symbol > 0 && frequencies[symbol - 1] == 0;
-  if (f != 0) {
-    code.add_gamma(behind_zero ? f : f + 1);
-  } else if (!behind_zero) {
-    std::uint32_t next = symbol + 1;
-    while (next < kSymbols && frequencies[next] == 0) ++next;
-    if (next == kSymbols) return code;  // the sum is reached
-    code.add_gamma(1);
-    code.add_gamma(next - symbol);
+// Which of 256 things something holds for, a byte for each lane.
+struct Marks {
+  std::uint32_t words[kSymbols / 32];
+
+  // All lanes of a warp, of their own eight.
+  __device__ void set(std::uint32_t lane, std::uint32_t own) {
+    reinterpret_cast<std::uint8_t*>(words)[lane] = static_cast<std::uint8_t>(own);
+    __syncwarp();
   }
-  return code;
+  // The first marked one behind `place`, 256 if there is none.
+  __device__ std::uint32_t next(std::uint32_t place) const {
+    std::uint32_t word = (place + 1) / 32;
+    if (word == kSymbols / 32) return kSymbols;
+    std::uint32_t rest = words[word] & (0xffffffffu << ((place + 1) % 32));
+    while (rest == 0 && ++word < kSymbols / 32) rest = words[word];
+    return rest == 0 ? kSymbols : 32 * word + static_cast<std::uint32_t>(__ffs(static_cast<int>(rest))) - 1;
+  }
+};
+
+struct Scratch {
+  std::uint32_t counts[kFinest][kSymbols];
+  std::uint16_t frequencies[kFinest][kSymbols], starts[kFinest][kSymbols];
+  std::uint32_t totals[kFinest];      // of the finest classes
+  std::uint32_t merged[kFinest];      // what they became
+  std::uint32_t table_bits[kFinest];  // of each class that is left
+  Marks marks[kFinest];
+  double sums[kThreads / kWarp];
+};
+
+// What stands in the frame for the frequencies of a lane's symbols (docs/format.md §4.3).
+__device__ OwnCodes frequency_codes(const std::uint16_t* frequencies, Marks& used, std::uint32_t lane) {
+  std::uint32_t mask = 0;
+  for (std::uint32_t i = 0; i < kOwn; ++i) mask |= (frequencies[lane * kOwn + i] != 0 ? 1u : 0u) << i;
+  used.set(lane, mask);
+  OwnCodes own;
+  for (std::uint32_t i = 0; i < kOwn; ++i) {
+    const std::uint32_t symbol = lane * kOwn + i, f = frequencies[symbol];
+    const bool behind_zero = symbol > 0 && frequencies[symbol - 1] == 0;
+    if (f != 0) {
+      own.codes[i].add_gamma(behind_zero ? f : f + 1);
+    } else if (!behind_zero) {
+      const std::uint32_t next = used.next(symbol);
+      if (next == kSymbols) continue;  // the sum is reached
+      own.codes[i].add_gamma(1);
+      own.codes[i].add_gamma(next - symbol);
+    }
+  }
+  return own;
 }
 
-// A run of contexts of one class, at its first context.
-__device__ Code run_code(const std::uint8_t* finest, const std::uint32_t* merged, std::uint32_t width,
-                         std::uint32_t context) {
-  Code code;
-  const std::uint32_t index = merged[finest[context]];
-  if (context > 0 && merged[finest[context - 1]] == index) return code;
-  std::uint32_t end = context + 1;
-  while (end < kSymbols && merged[finest[end]] == index) ++end;
-  code.add(index, width);
-  code.add_gamma(end - context);
-  return code;
+// Runs of contexts of one class, at their first contexts.
+__device__ OwnCodes run_codes(const std::uint8_t* finest, const std::uint32_t* merged, Marks& begins,
+                              std::uint32_t width, std::uint32_t lane) {
+  std::uint32_t mask = 0;
+  for (std::uint32_t i = 0; i < kOwn; ++i) {
+    const std::uint32_t context = lane * kOwn + i;
+    const bool is_first = context == 0 || merged[finest[context - 1]] != merged[finest[context]];
+    mask |= (is_first ? 1u : 0u) << i;
+  }
+  begins.set(lane, mask);
+  OwnCodes own;
+  for (std::uint32_t i = 0; i < kOwn; ++i) {
+    const std::uint32_t context = lane * kOwn + i;
+    if ((mask >> i & 1) == 0) continue;
+    own.codes[i].add(merged[finest[context]], width);
+    own.codes[i].add_gamma(begins.next(context) - context);
+  }
+  return own;
 }
 
 // Frequencies of a class by one warp, from counts of which one at least is positive. As normalise_counts() of
@@ -152,13 +181,13 @@ __device__ void normalise(const std::uint32_t* counts, std::uint32_t lane, std::
 // Bits that a plane takes if each `stride` of the finest classes become one, with its tables.
 __device__ double bits_with(Scratch& scratch, std::uint32_t stride) {
   double bits = 0;
-  for (std::uint32_t i = threadIdx.x; i < kClasses / stride * kSymbols; i += kThreads) {
+  for (std::uint32_t i = threadIdx.x; i < kFinest / stride * kSymbols; i += kThreads) {
     std::uint32_t count = 0;
     for (std::uint32_t k = 0; k < stride; ++k)
       count += scratch.counts[i / kSymbols * stride + k][i % kSymbols];
     bits += count == 0 ? 0 : kTableBitsPerSymbol - information(count);
   }
-  if (threadIdx.x < kClasses / stride) {
+  if (threadIdx.x < kFinest / stride) {
     std::uint32_t total = 0;
     for (std::uint32_t k = 0; k < stride; ++k) total += scratch.totals[threadIdx.x * stride + k];
     bits += information(total);
@@ -169,14 +198,14 @@ __device__ double bits_with(Scratch& scratch, std::uint32_t stride) {
 // How many of the finest classes become one, and 0 if the plane stays raw.
 __device__ std::uint32_t choose_stride(const EncodeJob& job, bool predicted, Scratch& scratch) {
   if (!has_classes(job.elements, predicted)) {
-    const double bits = bits_with(scratch, kClasses);
-    return bits > kWorthCoding * 8 * static_cast<double>(job.elements.count) ? 0 : kClasses;
+    const double bits = bits_with(scratch, kFinest);
+    return bits > kWorthCoding * 8 * static_cast<double>(job.elements.count) ? 0 : kFinest;
   }
   const double entries = predicted ? kContextMapEntries : job.elements.channels;
   double least = 0;
   std::uint32_t best = 0;
-  for (std::uint32_t stride = 1; stride <= kClasses; stride *= 2) {
-    const double bits = entries * bit_width_of(kClasses / stride - 1) + bits_with(scratch, stride);
+  for (std::uint32_t stride = 1; stride <= kFinest; stride *= 2) {
+    const double bits = entries * bit_width_of(kFinest / stride - 1) + bits_with(scratch, stride);
     if (best != 0 && bits >= least) continue;
     least = bits;
     best = stride;
@@ -189,8 +218,8 @@ __device__ std::uint32_t choose_stride(const EncodeJob& job, bool predicted, Scr
 __device__ std::uint32_t merge_classes(Scratch& scratch, std::uint32_t stride) {
   const std::uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   std::uint32_t counts[kOwn] = {};
-  std::uint32_t used[kClasses], classes = 0;
-  for (std::uint32_t k = 0; k < kClasses / stride; ++k) {
+  std::uint32_t used[kFinest], classes = 0;
+  for (std::uint32_t k = 0; k < kFinest / stride; ++k) {
     std::uint32_t total = 0;
     for (std::uint32_t j = 0; j < stride; ++j) total += scratch.totals[k * stride + j];
     used[k] = classes;
@@ -205,31 +234,40 @@ __device__ std::uint32_t merge_classes(Scratch& scratch, std::uint32_t stride) {
   __syncthreads();
   for (std::uint32_t i = 0; i < kOwn; ++i) scratch.counts[warp][lane * kOwn + i] = counts[i];
   if (threadIdx.x == 0) {
-    for (std::uint32_t k = 0; k < kClasses; ++k) scratch.merged[k] = min(used[k / stride], classes - 1);
+    for (std::uint32_t k = 0; k < kFinest; ++k) scratch.merged[k] = min(used[k / stride], classes - 1);
   }
   __syncthreads();
   return classes;
 }
 
-// The class map as bits; returns their number.
-__device__ std::uint32_t put_map(const EncodeJob& job, const Scratch& scratch, std::uint32_t classes,
+// The class map as bits, by all threads; returns their number.
+__device__ std::uint32_t put_map(const EncodeJob& job, Scratch& scratch, std::uint32_t classes,
                                  bool predicted, std::uint32_t* words) {
   const std::uint32_t width = bit_width_of(classes - 1), warp = threadIdx.x / kWarp,
                       lane = threadIdx.x % kWarp;
   if (classes == 1) return 0;
   if (predicted) {
     // Every warp measures, the first one writes.
-    return put_codes(warp == 0 ? words : nullptr, 0, lane, [&](std::uint32_t context) {
-      return run_code(job.class_of_context, scratch.merged, width, context);
-    });
+    const OwnCodes own = run_codes(job.class_of_context, scratch.merged, scratch.marks[warp], width, lane);
+    if (warp == 0) own.put(words, 0, lane);
+    return warp_sum(own.length());
   }
+  // 32 channels fill whole words.
   const std::uint32_t channels = job.elements.channels;
   const std::uint8_t* const finest =
       job.class_of_channel + std::size_t{blockIdx.x} * (channels + kChannelRing);
-  for (std::uint32_t c = threadIdx.x; c < channels; c += kThreads) {
-    Code code;
-    code.add(scratch.merged[finest[c]], width);
-    put_bits(words, c * width, code);
+  for (std::uint32_t first = threadIdx.x * 32; first < channels; first += kThreads * 32) {
+    std::uint64_t bits = 0;
+    std::uint32_t filled = 0, word = first / 32 * width;
+    for (std::uint32_t c = first; c < first + 32; ++c) {
+      const std::uint32_t of = c < channels ? scratch.merged[__ldg(finest + c)] : 0;
+      bits |= std::uint64_t{of} << filled;
+      filled += width;
+      if (filled < 32) continue;
+      words[word++] = static_cast<std::uint32_t>(bits);
+      bits >>= 32;
+      filled -= 32;
+    }
   }
   return channels * width;
 }
@@ -237,8 +275,9 @@ __device__ std::uint32_t put_map(const EncodeJob& job, const Scratch& scratch, s
 __global__ void choose(EncodeJob job) {
   __shared__ Scratch scratch;
   const std::uint32_t plane = blockIdx.x, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  if (!job.plans[plane].is_coded) return;  // it is not worth a look
   const bool predicted = job.outcome->is_predicted != 0;
-  const std::uint32_t* const counts = job.counts + std::size_t{plane} * kClasses * kSymbols;
+  const std::uint32_t* const counts = job.counts + std::size_t{plane} * kFinest * kSymbols;
   std::uint32_t total = 0;
   for (std::uint32_t i = 0; i < kOwn; ++i) {
     const std::uint32_t count = counts[warp * kSymbols + lane * kOwn + i];
@@ -252,7 +291,7 @@ __global__ void choose(EncodeJob job) {
   PlanePlan plan{PlaneTreatment::kRaw, 0, 0, 0, false};
   // The bytes that occur, by the threads that each look at one.
   bool occurs = false;
-  for (std::uint32_t k = 0; k < kClasses && threadIdx.x < kSymbols; ++k)
+  for (std::uint32_t k = 0; k < kFinest && threadIdx.x < kSymbols; ++k)
     occurs = occurs || scratch.counts[k][threadIdx.x] != 0;
   const int symbols = __syncthreads_count(occurs);
   if (symbols == 1) {
@@ -271,12 +310,11 @@ __global__ void choose(EncodeJob job) {
   const std::uint32_t classes = merge_classes(scratch, stride);
   std::uint32_t* const words = job.headers + std::size_t{plane} * job.map_words;
   std::uint32_t bits = put_map(job, scratch, classes, predicted, words);
+  OwnCodes own;
   if (warp < classes) {
     normalise(scratch.counts[warp], lane, scratch.frequencies[warp], scratch.starts[warp]);
-    const auto code_of = [&](std::uint32_t symbol) {
-      return frequency_code(scratch.frequencies[warp], symbol);
-    };
-    const std::uint32_t length = put_codes(nullptr, 0, lane, code_of);
+    own = frequency_codes(scratch.frequencies[warp], scratch.marks[warp], lane);
+    const std::uint32_t length = warp_sum(own.length());
     if (lane == 0) scratch.table_bits[warp] = length;
   }
   __syncthreads();
@@ -285,14 +323,9 @@ __global__ void choose(EncodeJob job) {
     if (k == warp) mine = bits;
     bits += scratch.table_bits[k];
   }
-  if (warp < classes) {
-    const auto code_of = [&](std::uint32_t symbol) {
-      return frequency_code(scratch.frequencies[warp], symbol);
-    };
-    put_codes(words, mine, lane, code_of);
-  }
+  if (warp < classes) own.put(words, mine, lane);
   const std::uint32_t merged = scratch.merged[warp];
-  uint2* const table = job.tables + (std::size_t{plane} * kClasses + warp) * kSymbols;
+  uint2* const table = job.tables + (std::size_t{plane} * kFinest + warp) * kSymbols;
   for (std::uint32_t i = 0; i < kOwn; ++i) {
     const std::uint32_t s = i * kWarp + lane, f = scratch.frequencies[merged][s];
     table[s] = make_uint2(lane_reciprocal(f), f | std::uint32_t{scratch.starts[merged][s]} << 16);

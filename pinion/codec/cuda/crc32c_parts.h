@@ -34,7 +34,7 @@ constexpr std::uint32_t crc_with_byte(std::uint32_t crc, std::uint32_t byte) {
   return crc;
 }
 
-inline constexpr int kCrcPowers = 40;  // x^(2^k), enough for messages of 2^37 bytes
+inline constexpr int kCrcPowers = 40;  // x^(2^k), enough for messages of 2^36 bytes
 
 constexpr std::array<std::uint32_t, kCrcPowers> make_crc_powers() {
   std::array<std::uint32_t, kCrcPowers> powers{};
@@ -54,20 +54,46 @@ constexpr std::uint32_t crc_power(std::uint64_t exponent, const std::uint32_t* p
   return product;
 }
 
-// A warp takes the words 32 at a time; from one of its lane's words to the next lie 1024 bits.
+// A warp takes the words 32 at a time; from one of its lane's words to the next lie 1024 bits. What a state
+// becomes over these is looked up in digits of 6 bits, the lowest first: few enough that each of 32 lanes can
+// have a copy of the table in a bank of shared memory of its own.
 inline constexpr int kCrcStride = 1024;
-// 256 entries for each byte of a state, the lowest first: what it becomes 1024 bits later.
-inline constexpr int kCrcTableEntries = 4 * 256;
+inline constexpr std::uint32_t kCrcDigitValues = 64;
+inline constexpr std::uint32_t kCrcTableEntries = 5 * kCrcDigitValues + 4;
 
 constexpr void make_crc_table(const std::uint32_t* powers, std::uint32_t* table) {
   const std::uint32_t stride = crc_power(kCrcStride, powers);
   for (std::uint32_t i = 0; i < kCrcTableEntries; ++i)
-    table[i] = crc_product(stride, (i & 255) << (i / 256 * 8));
+    table[i] = crc_product(stride, (i % kCrcDigitValues) << (i / kCrcDigitValues * 6));
 }
 
-constexpr std::uint32_t crc_over_stride(std::uint32_t state, const std::uint32_t* table) {
-  return table[state & 255] ^ table[256 + (state >> 8 & 255)] ^ table[512 + (state >> 16 & 255)] ^
-         table[768 + (state >> 24)];
+// `entry_at` gives an entry of the table.
+template <class EntryAt>
+constexpr std::uint32_t crc_over_stride(std::uint32_t state, EntryAt entry_at) {
+  return entry_at(state & 63) ^ entry_at(64 + (state >> 6 & 63)) ^ entry_at(128 + (state >> 12 & 63)) ^
+         entry_at(192 + (state >> 18 & 63)) ^ entry_at(256 + (state >> 24 & 63)) ^
+         entry_at(320 + (state >> 30));
+}
+
+// A part of a message is what one warp takes. Powers of x for what lies behind a lane's last word in its
+// part, and behind a part: that is the product of an entry of `low` and one of `high`, by the digits of the
+// part's number from the message's end.
+inline constexpr std::uint32_t kCrcPartWords = 32 * 128;
+inline constexpr std::uint32_t kCrcPartDigit = 512;
+
+struct CrcPowersOfParts {
+  std::array<std::uint32_t, 32> of_lane;
+  std::array<std::uint32_t, kCrcPartDigit> low, high;
+};
+
+constexpr CrcPowersOfParts make_crc_part_powers(const std::uint32_t* powers, std::uint64_t part_words) {
+  CrcPowersOfParts parts{};
+  for (std::uint32_t lane = 0; lane < 32; ++lane) parts.of_lane[lane] = crc_power(32 * (32 - lane), powers);
+  for (std::uint64_t i = 0; i < kCrcPartDigit; ++i) {
+    parts.low[i] = crc_power(32 * part_words * i, powers);
+    parts.high[i] = crc_power(32 * part_words * kCrcPartDigit * i, powers);
+  }
+  return parts;
 }
 
 // The word at aligned place `at` (in bytes) of a message that begins at `begin`: without what lies before,

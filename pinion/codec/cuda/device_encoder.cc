@@ -65,15 +65,15 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     const std::size_t bytes = limits_.max_tensor_bytes, channels = limits_.max_channels;
     const std::size_t chunks = bytes / cuda::kEncodedChunk + cuda::kPlanes;  // planes times chunks
     constexpr std::size_t kTableWords =
-        cuda::kClasses * cuda::kSymbols * 25 / 32 + 2;  // 25 bits a symbol at most
+        cuda::kFinest * cuda::kSymbols * 25 / 32 + 2;  // 25 bits a symbol at most
     job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
-    job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kClasses * cuda::kSymbols);
+    job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
     job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
     job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);
     job_.plans = parts.take<cuda::PlanePlan>(cuda::kPlanes);
-    job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kClasses * cuda::kSymbols);
+    job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.slots = parts.take<std::byte>(chunks * cuda::kSlotBytes);
     job_.sizes = parts.take<std::uint32_t>(chunks);
     job_.places = parts.take<std::uint64_t>(chunks);

@@ -80,18 +80,20 @@ Result<void> SideStream::end_before(cudaStream_t other) const {
 }
 
 Result<void> ChecksumTables::make() {
-  std::vector<std::uint32_t> host(kCrcTableEntries + kCrcPowers);
+  std::vector<std::uint32_t> table(kCrcTableEntries);
   const auto powers = make_crc_powers();
-  make_crc_table(powers.data(), host.data());
-  std::copy(powers.begin(), powers.end(), host.begin() + kCrcTableEntries);
-  PINION_TRY_VOID(memory_.reserve(4 * host.size()));
-  return check(cudaMemcpy(memory_.data(), host.data(), 4 * host.size(), cudaMemcpyHostToDevice),
+  make_crc_table(powers.data(), table.data());
+  const CrcPowersOfParts parts = make_crc_part_powers(powers.data(), kCrcPartWords);
+  PINION_TRY_VOID(memory_.reserve(4 * table.size() + sizeof(parts)));
+  PINION_TRY_VOID(check(cudaMemcpy(memory_.data(), table.data(), 4 * table.size(), cudaMemcpyHostToDevice),
+                        "cannot copy tables"));
+  return check(cudaMemcpy(memory_.data() + 4 * table.size(), &parts, sizeof(parts), cudaMemcpyHostToDevice),
                "cannot copy tables");
 }
 
 CrcTables ChecksumTables::tables() const {
-  const auto* const words = reinterpret_cast<const std::uint32_t*>(memory_.data());
-  return {words, words + kCrcTableEntries};
+  return {reinterpret_cast<const std::uint32_t*>(memory_.data()),
+          reinterpret_cast<const CrcPowersOfParts*>(memory_.data() + std::size_t{4} * kCrcTableEntries)};
 }
 
 ElementsOf elements_of(DType dtype, const Shape& shape) {

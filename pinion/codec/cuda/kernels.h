@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include "pinion/codec/cuda/crc32c_parts.h"
 #include "pinion/codec/cuda/lossless_jobs.h"
 
 namespace pinion::codec::cuda {
@@ -21,8 +22,8 @@ cudaError_t allow_shared_memory(std::size_t bytes);
 
 // Tables of the CRC in device memory.
 struct CrcTables {
-  const std::uint32_t* stride;  // kCrcTableEntries
-  const std::uint32_t* powers;  // kCrcPowers
+  const std::uint32_t* stride;    // kCrcTableEntries
+  const CrcPowersOfParts* parts;  // for kCrcPartWords
 };
 
 // The frame's checksum, written behind it and into the outcome. No frame is larger than `most_bytes`.

@@ -14,9 +14,12 @@ namespace pinion::codec::cuda {
 inline constexpr std::uint32_t kWarp = 32;
 inline constexpr std::uint32_t kSymbols = 256;
 inline constexpr std::uint32_t kClasses = 16;
+inline constexpr std::uint32_t kFinest =
+    8;  // classes that the encoder begins with: their tables leave room for more warps
 inline constexpr std::uint32_t kPlanes = 4;  // at most
 inline constexpr std::uint32_t kSlots = 4096;
-inline constexpr std::uint32_t kEncodedChunk = 1 << 14;  // elements of a chunk that the encoder makes
+// Elements of a chunk that the encoder makes: half of the CPU's, since a device wants many at once.
+inline constexpr std::uint32_t kEncodedChunk = 1 << 13;
 
 // Room for what a chunk of the encoder becomes: states, 12 bits a symbol and a word a lane at most, and what
 // copies may read beside it.
@@ -76,7 +79,7 @@ struct EncodeJob {
   std::uint8_t* class_of_channel = nullptr;  // [planes, channels + kChannelRing], the finest classes
   std::uint8_t* class_of_context = nullptr;  // [256], likewise
   PlanePlan* plans = nullptr;                // [planes]
-  uint2* tables = nullptr;                   // [planes, classes, symbols]: reciprocal and range
+  uint2* tables = nullptr;                   // [planes, kFinest, symbols]: reciprocal and range
   std::byte* slots = nullptr;                // [planes, chunks, kSlotBytes]; a chunk ends where its slot does
   std::uint32_t* sizes = nullptr;            // [planes, chunks], bytes
   std::uint64_t* places = nullptr;  // [planes, chunks], in the frame; of a raw plane its data's, first

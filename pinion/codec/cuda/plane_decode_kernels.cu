@@ -49,26 +49,41 @@ __global__ void build_tables(DecodeJob job) {
   for (std::uint32_t i = 0; i < kOwn / 4; ++i) to[i] = packed[i];
 }
 
+// Tables of a plane's classes: in shared memory where the compiler is to know that, `kRow` ranges from one
+// class to the next, else where build_tables() left them.
+template <bool kShared>
 struct Tables {
   const std::uint8_t* symbols;
   const std::uint32_t* ranges;
-  std::uint32_t row;  // from the ranges of one class to those of the next
+
+  __device__ std::uint32_t symbol_at(std::uint32_t of, std::uint32_t slot) const {
+    if constexpr (!kShared) return symbols[of * kSlots + slot];
+    extern __shared__ std::uint32_t shared[];
+    return reinterpret_cast<const std::uint8_t*>(shared)[of * kSlots + slot];
+  }
+  __device__ std::uint32_t range_of(std::uint32_t of, std::uint32_t symbol, std::uint32_t classes) const {
+    if constexpr (!kShared) return ranges[of * kSymbols + symbol];
+    extern __shared__ std::uint32_t shared[];
+    return shared[classes * (kSlots / 4) + of * kRow + symbol];
+  }
 };
 
-// The tables of a plane, in shared memory if there is room.
-__device__ Tables tables_of(const DecodeJob& job, std::uint32_t plane, std::uint32_t shared_classes,
-                            std::uint32_t* shared) {
+template <bool kShared>
+__device__ Tables<kShared> tables_of(const DecodeJob& job, std::uint32_t plane) {
   const std::size_t first = std::size_t{plane} * kClasses;
-  const Tables global{job.slot_symbols + first * kSlots, job.symbol_ranges + first * kSymbols, kSymbols};
-  const std::uint32_t classes = job.planes[plane].classes;
-  if (classes > shared_classes) return global;
-  const auto* const symbols = reinterpret_cast<const std::uint32_t*>(global.symbols);
-  std::uint32_t* const ranges = shared + classes * kSlots / 4;
-  for (std::uint32_t i = threadIdx.x; i < classes * kSlots / 4; i += blockDim.x) shared[i] = symbols[i];
-  for (std::uint32_t i = threadIdx.x; i < classes * kSymbols; i += blockDim.x)
-    ranges[i / kSymbols * kRow + i % kSymbols] = global.ranges[i];
-  __syncthreads();
-  return {reinterpret_cast<const std::uint8_t*>(shared), ranges, kRow};
+  const Tables<kShared> global{job.slot_symbols + first * kSlots, job.symbol_ranges + first * kSymbols};
+  if constexpr (kShared) {
+    extern __shared__ std::uint32_t shared[];
+    const std::uint32_t classes = job.planes[plane].classes;
+    const auto* const symbols = reinterpret_cast<const uint4*>(global.symbols);
+    std::uint32_t* const ranges = shared + classes * (kSlots / 4);
+    for (std::uint32_t i = threadIdx.x; i < classes * (kSlots / 16); i += blockDim.x)
+      reinterpret_cast<uint4*>(shared)[i] = __ldg(symbols + i);
+    for (std::uint32_t i = threadIdx.x; i < classes * kSymbols; i += blockDim.x)
+      ranges[i / kSymbols * kRow + i % kSymbols] = __ldg(global.ranges + i);
+    __syncthreads();
+  }
+  return global;
 }
 
 template <class Word>
@@ -101,7 +116,7 @@ template <class Word>
 struct Chunk {
   std::uint64_t begin;  // its first element
   std::uint32_t count, lanes, channels;
-  std::uint32_t plane;
+  std::uint32_t plane, classes;
   const std::uint8_t* class_of_channel;  // null if there is one class, or
   const std::uint8_t* class_of_context;
   const Word* before;  // null if it is not predicted
@@ -129,8 +144,8 @@ __device__ void fetch(const DecodeJob& job, const Chunk<Word>& chunk, std::uint3
 
 // One chunk of a plane by a warp: to bytes, or together with the other planes to elements. False if it does
 // not hold what it should.
-template <bool kJoins, class Word>
-__device__ bool decode_chunk(const DecodeJob& job, const Tables& tables, const Chunk<Word>& chunk,
+template <bool kJoins, bool kShared, class Word>
+__device__ bool decode_chunk(const DecodeJob& job, const Tables<kShared>& tables, const Chunk<Word>& chunk,
                              WarpRansDecoder& coder, std::uint32_t lane) {
   const NumberForm form = job.is_predicted ? NumberForm::kPredicted : job.elements.key_form;
   const std::uint32_t shift = 8 * (sizeof(Word) - 1 - chunk.plane);
@@ -154,8 +169,8 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables& tables, const C
       if (chunk.class_of_channel != nullptr) of = current.classes[i];
       if (chunk.class_of_context != nullptr)
         of = __ldg(chunk.class_of_context + context_of(job.elements.key_form, current.before[i]));
-      const std::uint32_t symbol = tables.symbols[of * kSlots + lane_slot(coder.state())];
-      const std::uint32_t range = tables.ranges[of * tables.row + symbol];
+      const std::uint32_t symbol = tables.symbol_at(of, lane_slot(coder.state()));
+      const std::uint32_t range = tables.range_of(of, symbol, chunk.classes);
       if constexpr (kJoins) {
         const auto number = static_cast<Word>(current.rest[i] | symbol << shift);
         if (active) elements[at] = element_of(form, number, current.before[i]);
@@ -169,14 +184,12 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables& tables, const C
 }
 
 // Blocks take the chunks of a plane in turns.
-template <bool kJoins, class Word>
-__global__ void __launch_bounds__(kWarps* kWarp)
-    decode_chunks(DecodeJob job, std::uint32_t first_plane, std::uint32_t shared_classes) {
-  extern __shared__ std::uint32_t shared[];
+template <bool kJoins, bool kShared, class Word>
+__global__ void __launch_bounds__(kWarps* kWarp, 3) decode_chunks(DecodeJob job, std::uint32_t first_plane) {
   const std::uint32_t plane_index = first_plane + blockIdx.y;
   const DecodePlane& plane = job.planes[plane_index];
   if (!plane.is_coded) return;
-  const Tables tables = tables_of(job, plane_index, shared_classes, shared);
+  const Tables<kShared> tables = tables_of<kShared>(job, plane_index);
   const std::uint32_t lane = threadIdx.x % kWarp;
   const std::uint8_t* const map = plane.classes > 1 ? job.maps + plane.map_at : nullptr;
   const bool by_context = plane.treatment == PlaneTreatment::kByContext;
@@ -188,6 +201,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
                             job.lanes,
                             job.elements.channels,
                             plane_index,
+                            plane.classes,
                             by_context ? nullptr : map,
                             by_context ? map : nullptr,
                             job.is_predicted ? reinterpret_cast<const Word*>(job.elements.before) : nullptr};
@@ -223,19 +237,23 @@ void launch_as(const DecodeJob& job, std::size_t most_shared_bytes, cudaStream_t
     ++coded;
   }
   const bool fits = classes * kClassBytes <= most_shared_bytes;
-  const std::size_t shared_bytes = fits ? classes * kClassBytes : 0;
-  const std::uint32_t shared_classes = fits ? classes : 0;
   const std::uint64_t all_blocks = (job.chunks - 1) / kWarps + 1;
   const auto blocks = static_cast<std::uint32_t>(all_blocks < kMostBlocks ? all_blocks : kMostBlocks);
   if (coded > 0) build_tables<<<dim3(kClasses, job.elements.width), kTableThreads, 0, stream>>>(job);
-  if (coded == 1) {
-    decode_chunks<true, Word><<<blocks, kWarps * kWarp, shared_bytes, stream>>>(job, last, shared_classes);
-    return;
+  // With one coded plane, chunks become elements at once.
+  const bool joins_at_once = coded == 1;
+  const dim3 grid(blocks, joins_at_once ? 1 : job.elements.width);
+  const std::uint32_t first = joins_at_once ? last : 0;
+  const auto start = [&](auto kernel, std::size_t shared_bytes) {
+    kernel<<<grid, kWarps * kWarp, shared_bytes, stream>>>(job, first);
+  };
+  if (coded > 0 && fits) {
+    start(joins_at_once ? decode_chunks<true, true, Word> : decode_chunks<false, true, Word>,
+          classes * kClassBytes);
+  } else if (coded > 0) {
+    start(joins_at_once ? decode_chunks<true, false, Word> : decode_chunks<false, false, Word>, 0);
   }
-  if (coded > 0) {
-    decode_chunks<false, Word>
-        <<<dim3(blocks, job.elements.width), kWarps * kWarp, shared_bytes, stream>>>(job, 0, shared_classes);
-  }
+  if (joins_at_once) return;
   const std::uint64_t joins = (job.elements.count - 1) / (4 * kJoinThreads) + 1;
   join<Word><<<static_cast<std::uint32_t>(joins < 8 * kMostBlocks ? joins : 8 * kMostBlocks), kJoinThreads, 0,
                stream>>>(job);
@@ -243,10 +261,10 @@ void launch_as(const DecodeJob& job, std::size_t most_shared_bytes, cudaStream_t
 
 template <class Word>
 cudaError_t allow_shared_memory_as(int bytes) {
-  const cudaError_t failed =
-      cudaFuncSetAttribute(decode_chunks<true, Word>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (failed != cudaSuccess) return failed;
-  return cudaFuncSetAttribute(decode_chunks<false, Word>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  constexpr auto kWhat = cudaFuncAttributeMaxDynamicSharedMemorySize;
+  const cudaError_t failed = cudaFuncSetAttribute(decode_chunks<true, true, Word>, kWhat, bytes);
+  return failed != cudaSuccess ? failed
+                               : cudaFuncSetAttribute(decode_chunks<false, true, Word>, kWhat, bytes);
 }
 
 }  // namespace

@@ -113,15 +113,15 @@ __device__ void encode_chunk(const Chunk<Word>& chunk, std::uint32_t lane, WarpR
 
 template <class Word>
 __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
-  __shared__ uint2 tables[kClasses * kRow];
+  __shared__ uint2 tables[kFinest * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const ElementsOf& elements = job.elements;
   const std::uint32_t plane = blockIdx.y;
   if (!job.plans[plane].is_coded) return;
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(elements, predicted);
-  const uint2* const from = job.tables + std::size_t{plane} * kClasses * kSymbols;
-  for (std::uint32_t i = threadIdx.x; i < (classed ? kClasses : 1) * kSymbols; i += blockDim.x)
+  const uint2* const from = job.tables + std::size_t{plane} * kFinest * kSymbols;
+  for (std::uint32_t i = threadIdx.x; i < (classed ? kFinest : 1) * kSymbols; i += blockDim.x)
     tables[i / kSymbols * kRow + i % kSymbols] = from[i];
   for (std::uint32_t i = threadIdx.x; i < kSymbols; i += blockDim.x)
     class_of_context[i] = predicted && classed ? job.class_of_context[i] : std::uint8_t{0};

@@ -11,10 +11,11 @@ constexpr std::uint32_t kSurveyThreads = 1024;
 constexpr std::uint32_t kBlock = 256;    // elements of a sample that lie together
 constexpr std::uint32_t kBlocks = 32;    // of a sample
 constexpr std::uint32_t kMostRows = 64;  // of a sample of channels
+constexpr std::uint32_t kSumWarps = 16;  // of a block of sums
 constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 512;
-constexpr std::uint32_t kCountBlocks = 528;  // at most, of two planes
+constexpr std::uint32_t kCountBlocks = 528;  // at most, of a plane
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
 
@@ -60,7 +61,7 @@ __device__ double bits_of_sample(std::uint32_t (&counts)[kPlanes][kSymbols], dou
   return block_sum(bits, scratch);  // the totals are the same for both
 }
 
-// Contexts in 16 classes of about equal weight, in the order of the mean of the bytes that come with them;
+// Contexts in classes of about equal weight, in the order of the mean of the bytes that come with them;
 // those with larger bytes weigh more. One that does not occur is classed like the one before it.
 __device__ void class_contexts(SurveyScratch& scratch, std::uint8_t* class_of) {
   constexpr std::uint64_t kUnits = 1 << 16;
@@ -84,8 +85,8 @@ __device__ void class_contexts(SurveyScratch& scratch, std::uint8_t* class_of) {
   std::uint32_t first = 0;
   for (const std::uint32_t context : scratch.order) {
     if (scratch.context_counts[context] == 0) break;
-    const double middle = (before + scratch.weights[context] / 2) / total * kClasses;
-    class_of[context] = static_cast<std::uint8_t>(min(static_cast<std::uint32_t>(middle), kClasses - 1));
+    const double middle = (before + scratch.weights[context] / 2) / total * kFinest;
+    class_of[context] = static_cast<std::uint8_t>(min(static_cast<std::uint32_t>(middle), kFinest - 1));
     before += scratch.weights[context];
   }
   std::uint8_t last = class_of[scratch.order[first]];
@@ -95,14 +96,10 @@ __device__ void class_contexts(SurveyScratch& scratch, std::uint8_t* class_of) {
   }
 }
 
-// One block. Decides whether the frame is predicted.
+// One block, where there is a tensor before. Decides whether the frame is predicted.
 template <class Word>
 __global__ void survey(EncodeJob job) {
   __shared__ SurveyScratch scratch;
-  if (job.elements.before == nullptr) {
-    if (threadIdx.x == 0) job.outcome->is_predicted = 0;
-    return;
-  }
   auto* const counts = &scratch.counts[0][0][0];
   for (std::uint32_t i = threadIdx.x; i < 2 * kPlanes * kSymbols; i += blockDim.x) counts[i] = 0;
   for (std::uint32_t i = threadIdx.x; i < kSymbols; i += blockDim.x)
@@ -116,30 +113,72 @@ __global__ void survey(EncodeJob job) {
   class_contexts(scratch, job.class_of_context);
 }
 
-// A thread for each channel; of a plane, the sum of its bytes over a sample of the rows.
+// The sum of a channel's bytes of each plane over a sample of the rows. A block has 32 channels, a warp for
+// each share of the rows.
 template <class Word>
 __global__ void sum_channels(EncodeJob job) {
   if (job.outcome->is_predicted != 0 || !has_classes(job.elements, false)) return;
-  const std::uint32_t channel = blockIdx.x * blockDim.x + threadIdx.x, plane = blockIdx.y;
-  if (channel >= job.elements.channels) return;
-  const std::uint64_t rows = job.elements.count / job.elements.channels;
-  std::uint32_t sum = 0;
+  __shared__ std::uint32_t parts[sizeof(Word)][kSumWarps][kWarp];
+  const std::uint32_t channel = blockIdx.x * kWarp + threadIdx.x, channels = job.elements.channels;
+  const std::uint64_t rows = job.elements.count / channels, stride = (rows - 1) / kMostRows + 1;
+  std::uint32_t sums[sizeof(Word)] = {};
+  if (channel < channels) {
 #pragma unroll 4
-  for (std::uint64_t row = 0; row < rows; row += (rows - 1) / kMostRows + 1) {
-    const Word now = load_element<Word>(job.elements.now, row * job.elements.channels + channel);
-    sum += byte_of(number_as(job.elements.key_form, now, Word{0}), plane);
+    for (std::uint64_t row = threadIdx.y * stride; row < rows; row += kSumWarps * stride) {
+      const Word now = load_element<Word>(job.elements.now, row * channels + channel);
+      const Word number = number_as(job.elements.key_form, now, Word{0});
+      for (std::uint32_t p = 0; p < sizeof(Word); ++p) sums[p] += byte_of(number, p);
+    }
   }
-  job.sums[plane * job.elements.channels + channel] = sum;
+  for (std::uint32_t p = 0; p < sizeof(Word); ++p) parts[p][threadIdx.y][threadIdx.x] = sums[p];
+  __syncthreads();
+  if (threadIdx.y >= sizeof(Word) || channel >= channels) return;
+  std::uint32_t sum = 0;
+  for (std::uint32_t w = 0; w < kSumWarps; ++w) sum += parts[threadIdx.y][w][threadIdx.x];
+  job.sums[threadIdx.y * channels + channel] = sum;
 }
 
-// A block for each plane: 16 classes of about as many channels, in the order of the sums.
-__global__ void class_channels(EncodeJob job) {
-  if (job.outcome->is_predicted != 0 || !has_classes(job.elements, false)) return;
+// Whether a sample leaves hope that coding the plane pays; by a block, to all its threads.
+template <class Word>
+__device__ bool may_be_worth_it(const ElementsOf& elements, bool predicted, std::uint32_t plane,
+                                std::uint32_t* counts, double* scratch) {
+  constexpr double kHopeless = 0.985;  // of the raw size
+  for (std::uint32_t s = threadIdx.x; s < kSymbols; s += blockDim.x) counts[s] = 0;
+  __syncthreads();
+  const NumberForm form = predicted ? NumberForm::kPredicted : elements.key_form;
+  const std::uint64_t blocks = (elements.count - 1) / kBlock + 1, stride = (blocks - 1) / kBlocks + 1;
+  for (std::uint32_t i = threadIdx.x; i < kBlocks * kBlock; i += blockDim.x) {
+    const std::uint64_t at = i / kBlock * stride * kBlock + i % kBlock;
+    if (at >= elements.count) continue;
+    const Word now = load_element<Word>(elements.now, at);
+    const Word before = predicted ? load_element<Word>(elements.before, at) : Word{0};
+    atomicAdd(&counts[byte_of(number_as(form, now, before), plane)], 1u);
+  }
+  __syncthreads();
+  double bits = 0;
+  std::uint32_t own = threadIdx.x < kSymbols ? counts[threadIdx.x] : 0;
+  bits = block_sum(information(own), scratch);
+  const double total = block_sum(static_cast<double>(own), scratch);
+  bits += total * static_cast<double>(log2f(static_cast<float>(total)));
+  // A small sample of random bytes looks less random than it is.
+  return bits + min(256.0, total) / 1.4 < kHopeless * 8 * total;
+}
+
+// A block for each plane: whether it is to be counted, and classes of about as many channels, in the order of
+// the sums.
+template <class Word>
+__global__ void prepare_planes(EncodeJob job) {
   __shared__ std::uint32_t buckets[kBuckets];
   __shared__ std::uint32_t scratch[kSurveyThreads / kWarp];
+  __shared__ double bits[kSurveyThreads / kWarp];
+  const bool predicted = job.outcome->is_predicted != 0;
+  const bool hope = may_be_worth_it<Word>(job.elements, predicted, blockIdx.x, buckets, bits);
+  if (threadIdx.x == 0) job.plans[blockIdx.x] = {PlaneTreatment::kRaw, 0, 0, 0, hope};
+  if (!hope || predicted || !has_classes(job.elements, false)) return;
   const std::uint32_t channels = job.elements.channels;
   const std::uint32_t* const sums = job.sums + std::size_t{blockIdx.x} * channels;
   std::uint8_t* const class_of = job.class_of_channel + std::size_t{blockIdx.x} * (channels + kChannelRing);
+  __syncthreads();
   for (std::uint32_t b = threadIdx.x; b < kBuckets; b += blockDim.x) buckets[b] = 0;
   __syncthreads();
   for (std::uint32_t c = threadIdx.x; c < channels; c += blockDim.x)
@@ -151,8 +190,8 @@ __global__ void class_channels(EncodeJob job) {
   std::uint32_t before = block_sum_before(sum, scratch, total);
   for (std::uint32_t i = 0; i < kOwn; ++i) {
     const std::uint64_t middle =
-        (2 * std::uint64_t{before} + own[i]) * kClasses / (2 * std::uint64_t{channels});
-    buckets[threadIdx.x * kOwn + i] = min(static_cast<std::uint32_t>(middle), kClasses - 1);
+        (2 * std::uint64_t{before} + own[i]) * kFinest / (2 * std::uint64_t{channels});
+    buckets[threadIdx.x * kOwn + i] = min(static_cast<std::uint32_t>(middle), kFinest - 1);
     before += own[i];
   }
   __syncthreads();
@@ -164,62 +203,58 @@ __global__ void class_channels(EncodeJob job) {
 // banks.
 constexpr std::uint32_t kRow = kSymbols + 5;
 
-// Blocks share the elements; each counts up to two planes.
+// Blocks share a plane's elements. Odd and even lanes have counters of their own, since neighbours are often
+// alike.
 template <class Word>
 __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
-  constexpr std::uint32_t kAtOnce = sizeof(Word) == 1 ? 1 : 2;
-  __shared__ std::uint32_t counts[kAtOnce][kClasses * kRow];
+  constexpr std::uint32_t kCopies = 2;
+  __shared__ std::uint32_t counts[kCopies * kFinest * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
+  const std::uint32_t plane = blockIdx.y, channels = job.elements.channels;
+  if (!job.plans[plane].is_coded) return;
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(job.elements, predicted);
-  const std::uint32_t first_plane = blockIdx.y * kAtOnce, channels = job.elements.channels;
-  for (std::uint32_t i = threadIdx.x; i < kAtOnce * kClasses * kRow; i += kCountThreads) counts[0][i] = 0;
+  for (std::uint32_t i = threadIdx.x; i < kCopies * kFinest * kRow; i += kCountThreads) counts[i] = 0;
   if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
   const std::uint64_t end = min(begin + share, job.elements.count);
-  const std::uint8_t* const class_of =
-      job.class_of_channel + std::size_t{first_plane} * (channels + kChannelRing);
+  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{plane} * (channels + kChannelRing);
   const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
   auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
   const std::uint32_t step = kCountThreads % channels;
   const NumberForm form = predicted ? NumberForm::kPredicted : job.elements.key_form;
-#pragma unroll 4
+  std::uint32_t* const own = counts + threadIdx.x % kCopies * kFinest * kRow;
+#pragma unroll 8
   for (std::uint32_t i = threadIdx.x; i < count; i += kCountThreads) {
     const Word now = load_element<Word>(job.elements.now, begin + i);
     const Word before = predicted ? load_element<Word>(job.elements.before, begin + i) : Word{0};
-    const Word number = number_as(form, now, before);
-    const std::uint32_t context = predicted ? class_of_context[context_of(job.elements.key_form, before)] : 0;
-#pragma unroll
-    for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-      std::uint32_t index = 0;
-      if (classed) index = predicted ? context : __ldg(class_of + p * (channels + kChannelRing) + channel);
-      atomicAdd(&counts[p][index * kRow + byte_of(number, first_plane + p)], 1u);
-    }
+    std::uint32_t index = 0;
+    if (classed)
+      index =
+          predicted ? class_of_context[context_of(job.elements.key_form, before)] : __ldg(class_of + channel);
+    atomicAdd(&own[index * kRow + byte_of(number_as(form, now, before), plane)], 1u);
     channel += step;
     channel -= channel >= channels ? channels : 0;
   }
   __syncthreads();
-  for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-    std::uint32_t* const total = job.counts + std::size_t{first_plane + p} * kClasses * kSymbols;
-    for (std::uint32_t i = threadIdx.x; i < kClasses * kSymbols; i += kCountThreads) {
-      const std::uint32_t of = counts[p][i / kSymbols * kRow + i % kSymbols];
-      if (of != 0) atomicAdd(&total[i], of);
-    }
+  std::uint32_t* const total = job.counts + std::size_t{plane} * kFinest * kSymbols;
+  for (std::uint32_t i = threadIdx.x; i < kFinest * kSymbols; i += kCountThreads) {
+    std::uint32_t of = 0;
+    for (std::uint32_t copy = 0; copy < kCopies; ++copy)
+      of += counts[(copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
+    if (of != 0) atomicAdd(&total[i], of);
   }
 }
 
 template <class Word>
 void launch_as(const EncodeJob& job, cudaStream_t stream) {
   const ElementsOf& elements = job.elements;
-  survey<Word><<<1, kSurveyThreads, 0, stream>>>(job);
-  constexpr std::uint32_t kThreads = 128;
-  sum_channels<Word>
-      <<<dim3((elements.channels - 1) / kThreads + 1, elements.width), kThreads, 0, stream>>>(job);
-  class_channels<<<elements.width, kSurveyThreads, 0, stream>>>(job);
+  if (elements.before != nullptr) survey<Word><<<1, kSurveyThreads, 0, stream>>>(job);
+  sum_channels<Word><<<(elements.channels - 1) / kWarp + 1, dim3(kWarp, kSumWarps), 0, stream>>>(job);
+  prepare_planes<Word><<<elements.width, kSurveyThreads, 0, stream>>>(job);
   const std::uint64_t blocks = (elements.count - 1) / (8 * kCountThreads) + 1;
-  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks,
-                  (elements.width + 1) / 2);
+  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks, elements.width);
   count_symbols<Word><<<grid, kCountThreads, 0, stream>>>(job);
 }
 
@@ -228,7 +263,7 @@ void launch_as(const EncodeJob& job, cudaStream_t stream) {
 void launch_statistics(const EncodeJob& job, cudaStream_t stream) {
   const std::size_t planes = job.elements.width;
   cudaMemsetAsync(job.outcome, 0, sizeof(EncodeOutcome), stream);
-  cudaMemsetAsync(job.counts, 0, planes * kClasses * kSymbols * sizeof(std::uint32_t), stream);
+  cudaMemsetAsync(job.counts, 0, planes * kFinest * kSymbols * sizeof(std::uint32_t), stream);
   cudaMemsetAsync(job.headers, 0, planes * job.map_words * sizeof(std::uint32_t), stream);
   if (job.elements.width == 1) return launch_as<std::uint8_t>(job, stream);
   if (job.elements.width == 2) return launch_as<std::uint16_t>(job, stream);

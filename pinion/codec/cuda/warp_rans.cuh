@@ -60,6 +60,7 @@ class WarpRansDecoder {
     base_ = used_ = 0;
     near_ = load(lane);
     far_ = load(kWarpWords + lane);
+    coming_ = load(2 * kWarpWords + lane);
     return __all_sync(kAllLanes, state_ >= kStartState);
   }
 
@@ -81,7 +82,8 @@ class WarpRansDecoder {
       used_ -= kWarpWords;
       base_ += kWarpWords;
       near_ = far_;
-      far_ = load(base_ + kWarpWords + lane);
+      far_ = coming_;
+      coming_ = load(base_ + 2 * kWarpWords + lane);
     }
     return true;
   }
@@ -104,7 +106,7 @@ class WarpRansDecoder {
   std::uint32_t count_ = 0;  // of words
   std::uint32_t base_ = 0;   // index of the word that thread 0 holds in near_
   std::uint32_t used_ = 0;   // of those from base_ on
-  std::uint32_t near_ = 0, far_ = 0, state_ = 0;
+  std::uint32_t near_ = 0, far_ = 0, coming_ = 0, state_ = 0;
 };
 
 }  // namespace pinion::codec::cuda
