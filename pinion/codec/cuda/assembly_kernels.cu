@@ -55,24 +55,39 @@ struct LayoutScratch {
   std::uint32_t head_bytes;                                // of the section before the chunk sizes
 };
 
-// Measures each plane's chunk sizes and data.
-__device__ void measure(const EncodeJob& job, LayoutScratch& scratch) {
-  for (std::uint32_t p = 0; p < job.elements.width; ++p) {
+// Bytes of a chunk size and of the chunk in one number, to be summed at once.
+constexpr std::uint32_t kSizeShift = 40;
+constexpr std::uint64_t kDataMask = (std::uint64_t{1} << kSizeShift) - 1;
+
+__device__ std::uint64_t both_bytes(std::uint32_t chunk_bytes) {
+  return std::uint64_t{varint_bytes(chunk_bytes)} << kSizeShift | chunk_bytes;
+}
+
+// The chunks of a plane that a thread looks after: [first, end).
+struct Share {
+  std::uint32_t first, end;
+};
+
+__device__ Share share_of(const EncodeJob& job) {
+  const std::uint32_t own = (job.chunks - 1) / kLayoutThreads + 1;
+  const std::uint32_t first = min(threadIdx.x * own, job.chunks);
+  return {first, min(first + own, job.chunks)};
+}
+
+// Measures each plane's chunk sizes and data; `before` becomes what lies before this thread's share of each.
+__device__ void measure(const EncodeJob& job, LayoutScratch& scratch, std::uint64_t (&before)[kPlanes]) {
+  const Share share = share_of(job);
+#pragma unroll
+  for (std::uint32_t p = 0; p < kPlanes; ++p) {
+    if (p >= job.elements.width) break;
     const PlanePlan& plan = scratch.plans[p];
-    std::uint64_t sizes = 0, data = 0;
-    if (plan.is_coded) {
-      for (std::uint32_t i = threadIdx.x; i < job.chunks; i += kLayoutThreads) {
-        const std::uint32_t bytes = job.sizes[std::size_t{p} * job.chunks + i];
-        sizes += varint_bytes(bytes);
-        data += bytes;
-      }
-    }
-    sizes = block_sum(sizes, scratch.sums);
-    data = block_sum(data, scratch.sums);
-    if (threadIdx.x == 0) {
-      scratch.size_bytes[p] = sizes;
-      scratch.data_bytes[p] = plan.treatment == PlaneTreatment::kRaw ? job.elements.count : data;
-    }
+    std::uint64_t own = 0, total = 0;
+    for (std::uint32_t i = share.first; i < share.end && plan.is_coded; ++i)
+      own += both_bytes(job.sizes[std::size_t{p} * job.chunks + i]);
+    before[p] = plan.is_coded ? block_sum_before(own, scratch.sums, total) : 0;
+    if (threadIdx.x != 0) continue;
+    scratch.size_bytes[p] = total >> kSizeShift;
+    scratch.data_bytes[p] = plan.treatment == PlaneTreatment::kRaw ? job.elements.count : total & kDataMask;
   }
   if (threadIdx.x == 0) {
     scratch.head_bytes = 1 + varint_bytes(kEncodedChunk);
@@ -103,24 +118,17 @@ __device__ void put_section_head(const EncodeJob& job, const LayoutScratch& scra
   }
 }
 
-// A plane's chunk sizes at `sizes_at` of the frame, and the places of its chunks from `data_at` on.
+// The chunk sizes of this thread's share and the places of its chunks; those of the plane begin at `sizes_at`
+// and `data_at` of the frame, `before` is what measure() said.
 __device__ void put_sizes(const EncodeJob& job, std::uint32_t plane, std::uint64_t sizes_at,
-                          std::uint64_t data_at, std::uint64_t* scratch) {
-  for (std::uint32_t first = 0; first < job.chunks; first += kLayoutThreads) {
-    const std::uint32_t i = first + threadIdx.x;
-    const bool mine = i < job.chunks;
+                          std::uint64_t data_at, std::uint64_t before) {
+  const Share share = share_of(job);
+  for (std::uint32_t i = share.first; i < share.end; ++i) {
     const std::size_t chunk = std::size_t{plane} * job.chunks + i;
-    const std::uint64_t bytes = mine ? job.sizes[chunk] : 0;
-    std::uint64_t size_total = 0, data_total = 0;
-    const std::uint64_t size_before =
-        block_sum_before(mine ? std::uint64_t{varint_bytes(bytes)} : std::uint64_t{0}, scratch, size_total);
-    const std::uint64_t data_before = block_sum_before(bytes, scratch, data_total);
-    if (mine) {
-      put_varint(job.frame + sizes_at + size_before, bytes);
-      job.places[chunk] = data_at + data_before;
-    }
-    sizes_at += size_total;
-    data_at += data_total;
+    const std::uint32_t bytes = job.sizes[chunk];
+    put_varint(job.frame + sizes_at + (before >> kSizeShift), bytes);
+    job.places[chunk] = data_at + (before & kDataMask);
+    before += both_bytes(bytes);
   }
 }
 
@@ -128,7 +136,8 @@ __global__ void lay_out(EncodeJob job) {
   __shared__ LayoutScratch scratch;
   if (threadIdx.x < job.elements.width) scratch.plans[threadIdx.x] = job.plans[threadIdx.x];
   __syncthreads();
-  measure(job, scratch);
+  std::uint64_t before[kPlanes] = {};
+  measure(job, scratch, before);
   std::uint64_t body_bytes = scratch.head_bytes;
   for (std::uint32_t p = 0; p < job.elements.width; ++p)
     body_bytes += scratch.size_bytes[p] + scratch.data_bytes[p];
@@ -147,8 +156,10 @@ __global__ void lay_out(EncodeJob job) {
   put_section_head(job, scratch, job.frame + header_bytes);
   std::uint64_t sizes_at = header_bytes + scratch.head_bytes, data_at = sizes_at;
   for (std::uint32_t p = 0; p < job.elements.width; ++p) data_at += scratch.size_bytes[p];
-  for (std::uint32_t p = 0; p < job.elements.width; ++p) {
-    if (scratch.plans[p].is_coded) put_sizes(job, p, sizes_at, data_at, scratch.sums);
+#pragma unroll
+  for (std::uint32_t p = 0; p < kPlanes; ++p) {
+    if (p >= job.elements.width) break;
+    if (scratch.plans[p].is_coded) put_sizes(job, p, sizes_at, data_at, before[p]);
     if (scratch.plans[p].treatment == PlaneTreatment::kRaw && threadIdx.x == 0)
       job.places[std::size_t{p} * job.chunks] = data_at;
     sizes_at += scratch.size_bytes[p];

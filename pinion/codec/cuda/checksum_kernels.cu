@@ -79,14 +79,15 @@ __device__ std::uint32_t finished(const Message& message, std::uint32_t sum) {
   return ~sum;
 }
 
-__global__ void checksum(CrcTables tables, std::byte* buffer, EncodeOutcome* outcome) {
+__global__ void checksum(EncodeJob job) {
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
-  const Message message{buffer, outcome->begin, outcome->begin + outcome->frame_bytes - 4};
-  add_parts(tables, message, stride, &outcome->crc_sum);
+  EncodeOutcome* const outcome = job.outcome;
+  const Message message{job.frame, outcome->begin, outcome->begin + outcome->frame_bytes - 4};
+  add_parts(job.crc, message, stride, &outcome->crc_sum);
   if (!is_last_block(&outcome->parts_done) || threadIdx.x != 0) return;
   const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
   for (std::uint32_t i = 0; i < 4; ++i)
-    buffer[message.end + i] = static_cast<std::byte>(crc >> (8 * i) & 255);
+    job.frame[message.end + i] = static_cast<std::byte>(crc >> (8 * i) & 255);
   outcome->checksum = crc;
 }
 
@@ -109,9 +110,8 @@ std::uint32_t blocks_for(std::uint64_t bytes) {
 
 }  // namespace
 
-void launch_checksum(const CrcTables& tables, std::byte* buffer, EncodeOutcome* outcome,
-                     std::uint64_t most_bytes, cudaStream_t stream) {
-  checksum<<<blocks_for(most_bytes), kThreads, 0, stream>>>(tables, buffer, outcome);
+void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_t stream) {
+  checksum<<<blocks_for(most_bytes), kThreads, 0, stream>>>(job);
 }
 
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,

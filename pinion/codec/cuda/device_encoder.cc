@@ -3,6 +3,7 @@
 
 #include "pinion/codec/cuda/device_codec.h"
 #include "pinion/codec/cuda/device_session.h"
+#include "pinion/codec/cuda/encode_graph.h"
 #include "pinion/codec/groups/group_codec.h"
 
 namespace pinion::codec {
@@ -20,6 +21,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   Result<void> prepare() {
     const cuda::DeviceScope scope(options_.device);
     PINION_TRY_VOID(checksum_.make());
+    PINION_TRY_VOID(graph_.make());
     cuda::Parts measured(nullptr);
     place(measured);
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
@@ -27,6 +29,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     place(parts);
     PINION_TRY_VOID(frame_.reserve(limits_.max_tensor_bytes + cuda::kFrameSlack));
     job_.frame = frame_.data();
+    job_.crc = checksum_.tables();
     PINION_TRY_VOID(pinned_outcome_.reserve(2 * sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
     if (mode_ == Mode::kLossless && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
     return {};
@@ -157,7 +160,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   }
 
   Result<DeviceFrame> finish_body(std::size_t body_bytes, cudaStream_t on) {
-    cuda::launch_checksum(checksum_.tables(), job_.frame, job_.outcome, body_bytes + cuda::kFrameSlack, on);
+    cuda::launch_checksum(job_, body_bytes + cuda::kFrameSlack, on);
     PINION_TRY_VOID(read_outcome(on));
     return take_frame();
   }
@@ -213,12 +216,8 @@ class StreamingDeviceEncoder : public DeviceEncoder {
       job.elements.before = last_.elements();
       job.previous = *last_.checksum();
     }
-    cuda::launch_statistics(job, on);
-    cuda::launch_choices(job, on);
-    cuda::launch_encoding(job, on);
-    cuda::launch_assembly(job, on);
-    cuda::launch_checksum(checksum_.tables(), job.frame, job.outcome, tensor.bytes() + cuda::kFrameSlack, on);
-    PINION_TRY_VOID(read_outcome(on));
+    PINION_TRY_VOID(graph_.launch(job, &outcome(), on));
+    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
     const DeviceFrame frame = take_frame();
     if (!options_.predicts) return frame;
     if (outcome().is_raw != 0) {
@@ -236,6 +235,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   cuda::DeviceMemory workspace_, frame_;
   cuda::PinnedMemory pinned_outcome_, pinned_frame_;
   cuda::LastOnDevice last_;
+  cuda::EncodeGraph graph_;
   cuda::EncodeJob job_;  // with the workspace's places
   std::size_t frame_begin_ = 0, frame_bytes_ = 0;
 };

@@ -4,11 +4,12 @@
 
 #include <cuda_runtime.h>
 
-#include "pinion/codec/cuda/crc32c_parts.h"
 #include "pinion/codec/cuda/lossless_jobs.h"
 
 namespace pinion::codec::cuda {
 
+// All kernels of an encoder take the job and nothing else: see encode_graph.h.
+//
 // Mode 1. Everything from the tensor to the frame without its checksum; memory that begins as 0 is cleared.
 void launch_statistics(const EncodeJob& job, cudaStream_t stream);
 void launch_choices(const EncodeJob& job, cudaStream_t stream);
@@ -20,15 +21,8 @@ void launch_decoding(const DecodeJob& job, std::size_t most_shared_bytes, cudaSt
 // Once for each device, before that: lets blocks have that much.
 cudaError_t allow_shared_memory(std::size_t bytes);
 
-// Tables of the CRC in device memory.
-struct CrcTables {
-  const std::uint32_t* stride;    // kCrcTableEntries
-  const CrcPowersOfParts* parts;  // for kCrcPartWords
-};
-
-// The frame's checksum, written behind it and into the outcome. No frame is larger than `most_bytes`.
-void launch_checksum(const CrcTables& tables, std::byte* buffer, EncodeOutcome* outcome,
-                     std::uint64_t most_bytes, cudaStream_t stream);
+// The checksum of the frame, written behind it and into the outcome. No frame is larger than `most_bytes`.
+void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_t stream);
 // Compares the one that stands at the end of the frame, which may begin anywhere.
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
                          DecodeOutcome* outcome, cudaStream_t stream);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pinion/codec/cuda/crc32c_parts.h"
 #include "pinion/codec/lossless/element_numbers.h"
 
 namespace pinion::codec::cuda {
@@ -62,6 +63,12 @@ struct EncodeOutcome {
   std::uint32_t not_finite;
 };
 
+// Tables of the checksum.
+struct CrcTables {
+  const std::uint32_t* stride = nullptr;    // kCrcTableEntries
+  const CrcPowersOfParts* parts = nullptr;  // for kCrcPartWords
+};
+
 struct EncodeJob {
   ElementsOf elements;
   std::uint32_t chunks = 0;
@@ -72,6 +79,7 @@ struct EncodeJob {
   std::uint8_t dtype = 0;
   std::uint32_t previous = 0;  // checksum of the frame before
 
+  CrcTables crc;
   EncodeOutcome* outcome = nullptr;
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
   std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
