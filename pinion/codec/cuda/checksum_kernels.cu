@@ -23,7 +23,7 @@ __device__ std::uint32_t state_over_part(const Message& message, std::int64_t en
   const auto* const data = reinterpret_cast<const std::uint32_t*>(message.buffer);
   std::uint32_t state = 0;
   std::int64_t at = end - static_cast<std::int64_t>(kCrcPartWords) + lane;
-#pragma unroll 16
+#pragma unroll 8
   for (std::uint32_t row = 0; row < kCrcPartWords / kWarp; ++row, at += kWarp) {
     std::uint32_t word = 0;
     if (kWithin || at >= first) word = __ldg(data + at);
@@ -79,7 +79,7 @@ __device__ std::uint32_t finished(const Message& message, std::uint32_t sum) {
   return ~sum;
 }
 
-__global__ void checksum(EncodeJob job) {
+__global__ void __launch_bounds__(kThreads, 4) checksum(EncodeJob job) {
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   EncodeOutcome* const outcome = job.outcome;
   const Message message{job.frame, outcome->begin, outcome->begin + outcome->frame_bytes - 4};
@@ -91,8 +91,9 @@ __global__ void checksum(EncodeJob job) {
   outcome->checksum = crc;
 }
 
-__global__ void verification(CrcTables tables, const std::byte* buffer, std::uint64_t begin,
-                             std::uint64_t frame_bytes, DecodeOutcome* outcome) {
+__global__ void __launch_bounds__(kThreads, 4)
+    verification(CrcTables tables, const std::byte* buffer, std::uint64_t begin, std::uint64_t frame_bytes,
+                 DecodeOutcome* outcome) {
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   const Message message{buffer, begin, begin + frame_bytes - 4};
   add_parts(tables, message, stride, &outcome->crc_sum);

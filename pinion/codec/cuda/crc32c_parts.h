@@ -78,8 +78,8 @@ constexpr std::uint32_t crc_over_stride(std::uint32_t state, EntryAt entry_at) {
 // A part of a message is what one warp takes. Powers of x for what lies behind a lane's last word in its
 // part, and behind a part: that is the product of an entry of `low` and one of `high`, by the digits of the
 // part's number from the message's end.
-inline constexpr std::uint32_t kCrcPartWords = 32 * 128;
-inline constexpr std::uint32_t kCrcPartDigit = 512;
+inline constexpr std::uint32_t kCrcPartWords = 32 * 64;
+inline constexpr std::uint32_t kCrcPartDigit = 1024;
 
 struct CrcPowersOfParts {
   std::array<std::uint32_t, 32> of_lane;
@@ -89,9 +89,12 @@ struct CrcPowersOfParts {
 constexpr CrcPowersOfParts make_crc_part_powers(const std::uint32_t* powers, std::uint64_t part_words) {
   CrcPowersOfParts parts{};
   for (std::uint32_t lane = 0; lane < 32; ++lane) parts.of_lane[lane] = crc_power(32 * (32 - lane), powers);
-  for (std::uint64_t i = 0; i < kCrcPartDigit; ++i) {
-    parts.low[i] = crc_power(32 * part_words * i, powers);
-    parts.high[i] = crc_power(32 * part_words * kCrcPartDigit * i, powers);
+  const std::uint32_t part = crc_power(32 * part_words, powers);
+  const std::uint32_t all_low = crc_power(32 * part_words * kCrcPartDigit, powers);
+  parts.low[0] = parts.high[0] = kCrcOne;
+  for (std::uint32_t i = 1; i < kCrcPartDigit; ++i) {
+    parts.low[i] = crc_product(parts.low[i - 1], part);
+    parts.high[i] = crc_product(parts.high[i - 1], all_low);
   }
   return parts;
 }

@@ -72,6 +72,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
     job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
+    job_.cleared_bytes = parts.used();
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
     job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
     job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);

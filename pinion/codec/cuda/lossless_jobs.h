@@ -80,7 +80,8 @@ struct EncodeJob {
   std::uint32_t previous = 0;  // checksum of the frame before
 
   CrcTables crc;
-  EncodeOutcome* outcome = nullptr;
+  std::size_t cleared_bytes = 0;             // from `outcome` on: what is 0 at first
+  EncodeOutcome* outcome = nullptr;          // 0 at first
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
   std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
   std::uint32_t* sums = nullptr;             // [planes, channels]: of a sample of a channel's bytes

@@ -93,25 +93,6 @@ __device__ Word element_of(NumberForm form, Word number, Word before) {
   return number;
 }
 
-// The bytes of a number that planes without chunks give, and those decoded before.
-template <class Word>
-__device__ Word number_without(const DecodeJob& job, std::uint32_t left_out, std::uint64_t element) {
-  Word number = 0;
-#pragma unroll
-  for (std::uint32_t p = 0; p < sizeof(Word); ++p) {
-    const DecodePlane& plane = job.planes[p];
-    if (p == left_out) continue;
-    std::uint32_t byte = plane.constant;
-    if (plane.is_coded) byte = job.decoded[p * job.elements.count + element];
-    if (plane.treatment == PlaneTreatment::kRaw)
-      byte = static_cast<std::uint32_t>(job.frame[plane.raw_at + element]);
-    number = static_cast<Word>(number | byte << (8 * (sizeof(Word) - 1 - p)));
-  }
-  return number;
-}
-
-constexpr std::uint32_t kNoPlane = kPlanes;
-
 template <class Word>
 struct Chunk {
   std::uint64_t begin;  // its first element
@@ -120,25 +101,36 @@ struct Chunk {
   const std::uint8_t* class_of_channel;  // null if there is one class, or
   const std::uint8_t* class_of_context;
   const Word* before;  // null if it is not predicted
+  // The other plane, if elements have one: its bytes, from the tensor's first on, or null and the constant.
+  const std::uint8_t* other;
+  std::uint32_t constant;
 };
 
-// What a lane needs for a batch besides the chunk's words; past the end it is that of the last element.
+// What a lane needs for a batch besides the chunk's words; past the end it is that of the last element. As it
+// is loaded: to compute with it here would be to wait for it.
 template <class Word>
 struct Batch {
-  std::uint8_t classes[kBatch];
-  Word rest[kBatch], before[kBatch];
+  std::uint8_t classes[kBatch], other[kBatch];
+  Word before[kBatch];
 };
 
 template <bool kJoins, class Word>
-__device__ void fetch(const DecodeJob& job, const Chunk<Word>& chunk, std::uint32_t first,
-                      std::uint32_t channel, Batch<Word>& to) {
+__device__ void fetch(const Chunk<Word>& chunk, std::uint32_t first, std::uint32_t channel, Batch<Word>& to) {
+  const auto at = [&](std::uint32_t i) {
+    return chunk.begin + min(first + i * chunk.lanes, chunk.count - 1);
+  };
+  if (chunk.class_of_channel != nullptr) {
 #pragma unroll
-  for (std::uint32_t i = 0; i < kBatch; ++i) {
-    const std::uint32_t at = min(first + i * chunk.lanes, chunk.count - 1);
-    if (chunk.before != nullptr) to.before[i] = __ldg(chunk.before + chunk.begin + at);
-    if (chunk.class_of_channel != nullptr)
+    for (std::uint32_t i = 0; i < kBatch; ++i)
       to.classes[i] = __ldg(chunk.class_of_channel + channel + i * chunk.lanes);
-    if constexpr (kJoins) to.rest[i] = number_without<Word>(job, chunk.plane, chunk.begin + at);
+  }
+  if (chunk.before != nullptr) {
+#pragma unroll
+    for (std::uint32_t i = 0; i < kBatch; ++i) to.before[i] = __ldg(chunk.before + at(i));
+  }
+  if (kJoins && chunk.other != nullptr) {
+#pragma unroll
+    for (std::uint32_t i = 0; i < kBatch; ++i) to.other[i] = __ldg(chunk.other + at(i));
   }
 }
 
@@ -154,13 +146,16 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables<kShared>& tables
   auto channel = static_cast<std::uint32_t>((chunk.begin + lane) % chunk.channels);
   std::uint8_t* const bytes = job.decoded + chunk.plane * job.elements.count + chunk.begin;
   Word* const elements = reinterpret_cast<Word*>(job.out) + chunk.begin;
-  Batch<Word> next;
-  fetch<kJoins>(job, chunk, lane, channel, next);
+  // Of two planes the other one.
+  const std::uint32_t other_shift = 8 * (sizeof(Word) - 1) - shift;
+  const std::uint32_t constant = sizeof(Word) == 2 ? chunk.constant << other_shift : 0;
+  Batch<Word> next{};
+  fetch<kJoins>(chunk, lane, channel, next);
   for (std::uint32_t batch = 0, first = lane; batch < batches; ++batch, first += per_batch) {
     const Batch<Word> current = next;
     channel += step;
     channel -= channel >= chunk.channels ? chunk.channels : 0;
-    if (batch + 1 < batches) fetch<kJoins>(job, chunk, first + per_batch, channel, next);
+    if (batch + 1 < batches) fetch<kJoins>(chunk, first + per_batch, channel, next);
 #pragma unroll
     for (std::uint32_t i = 0; i < kBatch; ++i) {
       const std::uint32_t at = first + i * chunk.lanes;
@@ -172,7 +167,9 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables<kShared>& tables
       const std::uint32_t symbol = tables.symbol_at(of, lane_slot(coder.state()));
       const std::uint32_t range = tables.range_of(of, symbol, chunk.classes);
       if constexpr (kJoins) {
-        const auto number = static_cast<Word>(current.rest[i] | symbol << shift);
+        const std::uint32_t rest =
+            chunk.other == nullptr ? constant : std::uint32_t{current.other[i]} << other_shift;
+        const auto number = static_cast<Word>(rest | symbol << shift);
         if (active) elements[at] = element_of(form, number, current.before[i]);
       } else {
         if (active) bytes[at] = static_cast<std::uint8_t>(symbol);
@@ -191,6 +188,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, 3) decode_chunks(DecodeJob job,
   if (!plane.is_coded) return;
   const Tables<kShared> tables = tables_of<kShared>(job, plane_index);
   const std::uint32_t lane = threadIdx.x % kWarp;
+  const DecodePlane& other = job.planes[sizeof(Word) == 2 ? 1 - plane_index : plane_index];
   const std::uint8_t* const map = plane.classes > 1 ? job.maps + plane.map_at : nullptr;
   const bool by_context = plane.treatment == PlaneTreatment::kByContext;
   for (std::uint64_t index = std::uint64_t{blockIdx.x} * kWarps + threadIdx.x / kWarp; index < job.chunks;
@@ -204,13 +202,33 @@ __global__ void __launch_bounds__(kWarps* kWarp, 3) decode_chunks(DecodeJob job,
                             plane.classes,
                             by_context ? nullptr : map,
                             by_context ? map : nullptr,
-                            job.is_predicted ? reinterpret_cast<const Word*>(job.elements.before) : nullptr};
+                            job.is_predicted ? reinterpret_cast<const Word*>(job.elements.before) : nullptr,
+                            other.treatment == PlaneTreatment::kRaw
+                                ? reinterpret_cast<const std::uint8_t*>(job.frame + other.raw_at)
+                                : nullptr,
+                            other.constant};
     WarpRansDecoder coder;
     const std::uint64_t at = plane.chunks_at + index;
     const bool fine = coder.open(job.frame + job.places[at], job.sizes[at], job.lanes, lane) &&
                       decode_chunk<kJoins>(job, tables, chunk, coder, lane);
     if (!fine) job.outcome->broken = 1;
   }
+}
+
+// An element's number, where all planes are decoded.
+template <class Word>
+__device__ Word number_at(const DecodeJob& job, std::uint64_t element) {
+  Word number = 0;
+#pragma unroll
+  for (std::uint32_t p = 0; p < sizeof(Word); ++p) {
+    const DecodePlane& plane = job.planes[p];
+    std::uint32_t byte = plane.constant;
+    if (plane.is_coded) byte = job.decoded[p * job.elements.count + element];
+    if (plane.treatment == PlaneTreatment::kRaw)
+      byte = static_cast<std::uint32_t>(job.frame[plane.raw_at + element]);
+    number = static_cast<Word>(number | byte << (8 * (sizeof(Word) - 1 - p)));
+  }
+  return number;
 }
 
 template <class Word>
@@ -221,7 +239,7 @@ __global__ void join(DecodeJob job) {
   for (std::uint64_t i = std::uint64_t{blockIdx.x} * kJoinThreads + threadIdx.x; i < job.elements.count;
        i += stride) {
     const Word before = job.is_predicted ? load_element<Word>(job.elements.before, i) : Word{0};
-    reinterpret_cast<Word*>(job.out)[i] = element_of(form, number_without<Word>(job, kNoPlane, i), before);
+    reinterpret_cast<Word*>(job.out)[i] = element_of(form, number_at<Word>(job, i), before);
   }
 }
 
@@ -240,8 +258,8 @@ void launch_as(const DecodeJob& job, std::size_t most_shared_bytes, cudaStream_t
   const std::uint64_t all_blocks = (job.chunks - 1) / kWarps + 1;
   const auto blocks = static_cast<std::uint32_t>(all_blocks < kMostBlocks ? all_blocks : kMostBlocks);
   if (coded > 0) build_tables<<<dim3(kClasses, job.elements.width), kTableThreads, 0, stream>>>(job);
-  // With one coded plane, chunks become elements at once.
-  const bool joins_at_once = coded == 1;
+  // With one coded plane of two at most, chunks become elements at once.
+  const bool joins_at_once = coded == 1 && sizeof(Word) <= 2;
   const dim3 grid(blocks, joins_at_once ? 1 : job.elements.width);
   const std::uint32_t first = joins_at_once ? last : 0;
   const auto start = [&](auto kernel, std::size_t shared_bytes) {

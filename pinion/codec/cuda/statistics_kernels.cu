@@ -15,11 +15,11 @@ constexpr std::uint32_t kSumWarps = 16;  // of a block of sums
 constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 512;
-constexpr std::uint32_t kCountBlocks = 528;  // at most, of a plane
+constexpr std::uint32_t kCountBlocks = 528;  // at most, of two planes
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
 
-// -count log2 count, and `count` added to `total`.
+// -count log2 count.
 __device__ double information(std::uint32_t count) {
   return count == 0 ? 0.0
                     : -static_cast<double>(count) * static_cast<double>(log2f(static_cast<float>(count)));
@@ -31,6 +31,8 @@ struct SurveyScratch {
   std::uint64_t keys[kSymbols];
   double weights[kSymbols];
   std::uint32_t order[kSymbols];
+  std::uint32_t present[kSymbols / kWarp];
+  std::uint8_t class_of[kSymbols];
   double sums[kSurveyThreads / kWarp];
 };
 
@@ -79,21 +81,26 @@ __device__ void class_contexts(SurveyScratch& scratch, std::uint8_t* class_of) {
     scratch.order[rank] = c;
   }
   __syncthreads();
-  if (c != 0) return;
-  double total = 0, before = 0;
-  for (const double weight : scratch.weights) total += weight;
-  std::uint32_t first = 0;
-  for (const std::uint32_t context : scratch.order) {
-    if (scratch.context_counts[context] == 0) break;
-    const double middle = (before + scratch.weights[context] / 2) / total * kFinest;
-    class_of[context] = static_cast<std::uint8_t>(min(static_cast<std::uint32_t>(middle), kFinest - 1));
-    before += scratch.weights[context];
+  const bool mine = c < kSymbols && scratch.context_counts[scratch.order[c]] != 0;
+  const std::uint32_t context = mine ? scratch.order[c] : 0;
+  const double weight = mine ? scratch.weights[context] : 0;
+  double total = 0;
+  const double before = block_sum_before(weight, scratch.sums, total);
+  if (mine) {
+    const double middle = (before + weight / 2) / total * kFinest;
+    scratch.class_of[context] =
+        static_cast<std::uint8_t>(min(static_cast<std::uint32_t>(middle), kFinest - 1));
   }
-  std::uint8_t last = class_of[scratch.order[first]];
-  for (std::uint32_t context = 0; context < kSymbols; ++context) {
-    if (scratch.context_counts[context] == 0) class_of[context] = last;
-    last = class_of[context];
-  }
+  const std::uint32_t present = __ballot_sync(0xffffffffu, c < kSymbols && scratch.context_counts[c] != 0);
+  if (c < kSymbols && c % kWarp == 0) scratch.present[c / kWarp] = present;
+  __syncthreads();
+  if (c >= kSymbols) return;
+  std::uint32_t word = c / kWarp, marks = scratch.present[word] & (0xffffffffu >> (31 - c % kWarp));
+  while (marks == 0 && word > 0) marks = scratch.present[--word];
+  const std::uint32_t like =
+      marks == 0 ? scratch.order[0]
+                 : kWarp * word + 31 - static_cast<std::uint32_t>(__clz(static_cast<int>(marks)));
+  class_of[c] = scratch.class_of[like];
 }
 
 // One block, where there is a tensor before. Decides whether the frame is predicted.
@@ -203,23 +210,27 @@ __global__ void prepare_planes(EncodeJob job) {
 // banks.
 constexpr std::uint32_t kRow = kSymbols + 5;
 
-// Blocks share a plane's elements. Odd and even lanes have counters of their own, since neighbours are often
-// alike.
+// Blocks share the elements; each counts up to two planes. Odd and even lanes have counters of their own,
+// since neighbours are often alike.
 template <class Word>
 __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
-  constexpr std::uint32_t kCopies = 2;
-  __shared__ std::uint32_t counts[kCopies * kFinest * kRow];
+  constexpr std::uint32_t kCopies = 2, kAtOnce = sizeof(Word) == 1 ? 1 : 2,
+                          kCounters = kCopies * kFinest * kRow;
+  __shared__ std::uint32_t counts[kAtOnce * kCounters];
   __shared__ std::uint8_t class_of_context[kSymbols];
-  const std::uint32_t plane = blockIdx.y, channels = job.elements.channels;
-  if (!job.plans[plane].is_coded) return;
+  const std::uint32_t first_plane = blockIdx.y * kAtOnce, channels = job.elements.channels;
+  bool is_counted[kAtOnce], is_any = false;
+  for (std::uint32_t p = 0; p < kAtOnce; ++p) is_any |= is_counted[p] = job.plans[first_plane + p].is_coded;
+  if (!is_any) return;
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(job.elements, predicted);
-  for (std::uint32_t i = threadIdx.x; i < kCopies * kFinest * kRow; i += kCountThreads) counts[i] = 0;
+  for (std::uint32_t i = threadIdx.x; i < kAtOnce * kCounters; i += kCountThreads) counts[i] = 0;
   if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
   const std::uint64_t end = min(begin + share, job.elements.count);
-  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{plane} * (channels + kChannelRing);
+  const std::uint32_t ring = channels + kChannelRing;
+  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{first_plane} * ring;
   const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
   auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
   const std::uint32_t step = kCountThreads % channels;
@@ -229,21 +240,29 @@ __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
   for (std::uint32_t i = threadIdx.x; i < count; i += kCountThreads) {
     const Word now = load_element<Word>(job.elements.now, begin + i);
     const Word before = predicted ? load_element<Word>(job.elements.before, begin + i) : Word{0};
-    std::uint32_t index = 0;
-    if (classed)
-      index =
-          predicted ? class_of_context[context_of(job.elements.key_form, before)] : __ldg(class_of + channel);
-    atomicAdd(&own[index * kRow + byte_of(number_as(form, now, before), plane)], 1u);
+    const Word number = number_as(form, now, before);
+    const std::uint32_t context =
+        predicted && classed ? class_of_context[context_of(job.elements.key_form, before)] : 0;
+#pragma unroll
+    for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+      if (!is_counted[p]) continue;
+      std::uint32_t index = context;
+      if (classed && !predicted) index = __ldg(class_of + p * ring + channel);
+      atomicAdd(&own[p * kCounters + index * kRow + byte_of(number, first_plane + p)], 1u);
+    }
     channel += step;
     channel -= channel >= channels ? channels : 0;
   }
   __syncthreads();
-  std::uint32_t* const total = job.counts + std::size_t{plane} * kFinest * kSymbols;
-  for (std::uint32_t i = threadIdx.x; i < kFinest * kSymbols; i += kCountThreads) {
-    std::uint32_t of = 0;
-    for (std::uint32_t copy = 0; copy < kCopies; ++copy)
-      of += counts[(copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
-    if (of != 0) atomicAdd(&total[i], of);
+  for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+    if (!is_counted[p]) continue;
+    std::uint32_t* const total = job.counts + std::size_t{first_plane + p} * kFinest * kSymbols;
+    for (std::uint32_t i = threadIdx.x; i < kFinest * kSymbols; i += kCountThreads) {
+      std::uint32_t of = 0;
+      for (std::uint32_t copy = 0; copy < kCopies; ++copy)
+        of += counts[p * kCounters + (copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
+      if (of != 0) atomicAdd(&total[i], of);
+    }
   }
 }
 
@@ -254,17 +273,15 @@ void launch_as(const EncodeJob& job, cudaStream_t stream) {
   sum_channels<Word><<<(elements.channels - 1) / kWarp + 1, dim3(kWarp, kSumWarps), 0, stream>>>(job);
   prepare_planes<Word><<<elements.width, kSurveyThreads, 0, stream>>>(job);
   const std::uint64_t blocks = (elements.count - 1) / (8 * kCountThreads) + 1;
-  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks, elements.width);
+  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks,
+                  (elements.width + 1) / 2);
   count_symbols<Word><<<grid, kCountThreads, 0, stream>>>(job);
 }
 
 }  // namespace
 
 void launch_statistics(const EncodeJob& job, cudaStream_t stream) {
-  const std::size_t planes = job.elements.width;
-  cudaMemsetAsync(job.outcome, 0, sizeof(EncodeOutcome), stream);
-  cudaMemsetAsync(job.counts, 0, planes * kFinest * kSymbols * sizeof(std::uint32_t), stream);
-  cudaMemsetAsync(job.headers, 0, planes * job.map_words * sizeof(std::uint32_t), stream);
+  cudaMemsetAsync(job.outcome, 0, job.cleared_bytes, stream);
   if (job.elements.width == 1) return launch_as<std::uint8_t>(job, stream);
   if (job.elements.width == 2) return launch_as<std::uint16_t>(job, stream);
   launch_as<std::uint32_t>(job, stream);

@@ -58,8 +58,8 @@ class WarpRansDecoder {
     words_ = chunk + 4 * lanes;
     count_ = (bytes - 4 * lanes) / 2;
     base_ = used_ = 0;
-    near_ = load(lane);
-    far_ = load(kWarpWords + lane);
+    near_ = load(lane).word();
+    far_ = load(kWarpWords + lane).word();
     coming_ = load(2 * kWarpWords + lane);
     return __all_sync(kAllLanes, state_ >= kStartState);
   }
@@ -82,7 +82,7 @@ class WarpRansDecoder {
       used_ -= kWarpWords;
       base_ += kWarpWords;
       near_ = far_;
-      far_ = coming_;
+      far_ = coming_.word();
       coming_ = load(base_ + 2 * kWarpWords + lane);
     }
     return true;
@@ -96,17 +96,25 @@ class WarpRansDecoder {
  private:
   static constexpr std::uint32_t kWarpWords = 32;
 
-  __device__ std::uint32_t load(std::uint32_t index) const {
-    if (index >= count_) return 0;
-    const std::byte* const at = words_ + 2 * static_cast<std::size_t>(index);
-    return static_cast<std::uint32_t>(at[0]) | static_cast<std::uint32_t>(at[1]) << 8;
+  // A word as it is loaded: putting it together would wait for it.
+  struct Loaded {
+    std::uint8_t low = 0, high = 0;
+    __device__ std::uint32_t word() const { return low | std::uint32_t{high} << 8; }
+  };
+
+  __device__ Loaded load(std::uint32_t index) const {
+    if (index >= count_) return {};
+    const auto* const at =
+        reinterpret_cast<const std::uint8_t*>(words_) + 2 * static_cast<std::size_t>(index);
+    return {__ldg(at), __ldg(at + 1)};
   }
 
   const std::byte* words_ = nullptr;
   std::uint32_t count_ = 0;  // of words
   std::uint32_t base_ = 0;   // index of the word that thread 0 holds in near_
   std::uint32_t used_ = 0;   // of those from base_ on
-  std::uint32_t near_ = 0, far_ = 0, coming_ = 0, state_ = 0;
+  std::uint32_t near_ = 0, far_ = 0, state_ = 0;
+  Loaded coming_;
 };
 
 }  // namespace pinion::codec::cuda
