@@ -174,7 +174,7 @@ struct SlotBytes {
   __device__ std::uint32_t word(std::uint32_t i) const {
     const auto address = reinterpret_cast<std::uintptr_t>(from + i);
     const auto* const words = reinterpret_cast<const std::uint32_t*>(address / 4 * 4);
-    return __funnelshift_r(words[0], words[1], static_cast<std::uint32_t>(address % 4 * 8));
+    return __funnelshift_r(__ldg(words), __ldg(words + 1), static_cast<std::uint32_t>(address % 4 * 8));
   }
 };
 

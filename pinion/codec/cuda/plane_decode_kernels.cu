@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint32_t kTableThreads = 256;
 constexpr std::uint32_t kWarps = 8;
-constexpr std::uint32_t kBatch = 8;  // symbols of a lane for which is fetched at once what they need
+constexpr std::uint32_t kBatch = 4;  // symbols of a lane for which is fetched at once what they need
 constexpr std::uint32_t kJoinThreads = 256;
 // Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
 // banks.
@@ -182,7 +182,7 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables<kShared>& tables
 
 // Blocks take the chunks of a plane in turns.
 template <bool kJoins, bool kShared, class Word>
-__global__ void __launch_bounds__(kWarps* kWarp, 3) decode_chunks(DecodeJob job, std::uint32_t first_plane) {
+__global__ void __launch_bounds__(kWarps* kWarp, 4) decode_chunks(DecodeJob job, std::uint32_t first_plane) {
   const std::uint32_t plane_index = first_plane + blockIdx.y;
   const DecodePlane& plane = job.planes[plane_index];
   if (!plane.is_coded) return;

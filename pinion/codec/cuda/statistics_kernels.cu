@@ -15,7 +15,8 @@ constexpr std::uint32_t kSumWarps = 16;  // of a block of sums
 constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 512;
-constexpr std::uint32_t kCountBlocks = 528;  // at most, of two planes
+constexpr std::uint32_t kCountBatch = 4;
+constexpr std::uint32_t kCountBlocks = 396;  // at most, of two planes
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
 
@@ -213,7 +214,7 @@ constexpr std::uint32_t kRow = kSymbols + 5;
 // Blocks share the elements; each counts up to two planes. Odd and even lanes have counters of their own,
 // since neighbours are often alike.
 template <class Word>
-__global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
+__global__ void __launch_bounds__(kCountThreads, 3) count_symbols(EncodeJob job) {
   constexpr std::uint32_t kCopies = 2, kAtOnce = sizeof(Word) == 1 ? 1 : 2,
                           kCounters = kCopies * kFinest * kRow;
   __shared__ std::uint32_t counts[kAtOnce * kCounters];
@@ -236,22 +237,41 @@ __global__ void __launch_bounds__(kCountThreads) count_symbols(EncodeJob job) {
   const std::uint32_t step = kCountThreads % channels;
   const NumberForm form = predicted ? NumberForm::kPredicted : job.elements.key_form;
   std::uint32_t* const own = counts + threadIdx.x % kCopies * kFinest * kRow;
-#pragma unroll 8
-  for (std::uint32_t i = threadIdx.x; i < count; i += kCountThreads) {
-    const Word now = load_element<Word>(job.elements.now, begin + i);
-    const Word before = predicted ? load_element<Word>(job.elements.before, begin + i) : Word{0};
-    const Word number = number_as(form, now, before);
-    const std::uint32_t context =
-        predicted && classed ? class_of_context[context_of(job.elements.key_form, before)] : 0;
+  for (std::uint32_t first = threadIdx.x; first < count; first += kCountBatch * kCountThreads) {
+    // All that is needed from memory at first, so that it is waited for once.
+    Word now[kCountBatch], before[kCountBatch] = {};
+    std::uint8_t classes[kAtOnce][kCountBatch] = {};
+    const auto place = [&](std::uint32_t k) { return begin + min(first + k * kCountThreads, count - 1); };
 #pragma unroll
-    for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-      if (!is_counted[p]) continue;
-      std::uint32_t index = context;
-      if (classed && !predicted) index = __ldg(class_of + p * ring + channel);
-      atomicAdd(&own[p * kCounters + index * kRow + byte_of(number, first_plane + p)], 1u);
+    for (std::uint32_t k = 0; k < kCountBatch; ++k) now[k] = load_element<Word>(job.elements.now, place(k));
+    if (predicted) {
+#pragma unroll
+      for (std::uint32_t k = 0; k < kCountBatch; ++k)
+        before[k] = load_element<Word>(job.elements.before, place(k));
+    } else if (classed) {
+#pragma unroll
+      for (std::uint32_t k = 0; k < kCountBatch; ++k) {
+#pragma unroll
+        for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+          if (is_counted[p]) classes[p][k] = __ldg(class_of + p * ring + channel);
+        }
+        channel += step;
+        channel -= channel >= channels ? channels : 0;
+      }
     }
-    channel += step;
-    channel -= channel >= channels ? channels : 0;
+#pragma unroll
+    for (std::uint32_t k = 0; k < kCountBatch; ++k) {
+      if (first + k * kCountThreads >= count) break;
+      const Word number = number_as(form, now[k], before[k]);
+      const std::uint32_t context =
+          predicted && classed ? class_of_context[context_of(job.elements.key_form, before[k])] : 0;
+#pragma unroll
+      for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+        const std::uint32_t index = predicted ? context : classes[p][k];
+        if (is_counted[p])
+          atomicAdd(&own[p * kCounters + index * kRow + byte_of(number, first_plane + p)], 1u);
+      }
+    }
   }
   __syncthreads();
   for (std::uint32_t p = 0; p < kAtOnce; ++p) {
