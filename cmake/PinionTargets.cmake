@@ -2,12 +2,13 @@
 
 # Warnings, sanitizers and asserts that every target of ours shares.
 add_library(pinion_flags INTERFACE)
-target_compile_options(pinion_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)
+set(pinion_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)  # what nvcc makes of a source is not ours
+target_compile_options(pinion_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${pinion_warnings}>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(pinion_flags INTERFACE -Wno-restrict)  # false alarms on std::string (GCC bug 105651)
+  target_compile_options(pinion_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false alarms on std::string (GCC bug 105651)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(pinion_flags INTERFACE -fpch-preprocess)  # lets ccache see into precompiled headers
+  target_compile_options(pinion_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)  # lets ccache see into precompiled headers
 endif()
 target_include_directories(pinion_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(PINION_SANITIZE)

@@ -125,6 +125,10 @@ bool same_matrix(const Tensor& tensor, DType dtype, const Shape& shape) {
          channels_of(tensor.shape()) == channels_of(shape);
 }
 
+Bytes write_frame_header(const FrameHeader& header, std::size_t body_bytes) {
+  return begin_frame(header, body_bytes).take();
+}
+
 Bytes write_frame(const FrameHeader& header, ByteSpan body) {
   return write_frame_of_parts(header, {&body, 1});
 }

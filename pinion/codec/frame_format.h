@@ -44,6 +44,9 @@ std::int64_t rows_of(const Shape& shape);
 // Whether the tensor has that type and those rows and channels; an undefined one has none.
 bool same_matrix(const Tensor& tensor, DType dtype, const Shape& shape);
 
+// All fields before a body of that size.
+Bytes write_frame_header(const FrameHeader& header, std::size_t body_bytes);
+
 // A whole frame around `body`, or around its parts.
 Bytes write_frame(const FrameHeader& header, ByteSpan body);
 Bytes write_frame_of_parts(const FrameHeader& header, std::span<const ByteSpan> body_parts);

@@ -4,8 +4,10 @@
 // BitReader has a sticky failure like ByteReader: read a group, ask once.
 // Borrowed bytes; not thread-safe.
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "pinion/base/bytes.h"
 
@@ -68,27 +70,24 @@ class BitReader {
  public:
   explicit BitReader(ByteSpan bytes) : bytes_(bytes) {}
 
+  // At most 32.
   std::uint32_t read(int bits) {
-    std::uint32_t value = 0;
-    for (int i = 0; i < bits; ++i) value |= static_cast<std::uint32_t>(read_bit()) << i;
-    return value;
+    const std::uint64_t ahead = peek();
+    return skip(bits) ? static_cast<std::uint32_t>(ahead & ((std::uint64_t{1} << bits) - 1)) : 0;
   }
 
   std::uint32_t read_gamma() {
-    int bits = 0;
-    while (!failed_ && read_bit() == 0) {
-      if (++bits > kMaxGammaBits) failed_ = true;
-    }
-    if (failed_) return 1;
+    const int bits = std::countr_zero(peek());
+    if (bits > kMaxGammaBits) failed_ = true;
+    if (!skip(bits + 1)) return 1;
     return (1u << bits) | read(bits);
   }
 
   std::uint32_t read_rice(int low_bits) {
-    std::uint32_t quotient = 0;
-    while (!failed_ && read_bit() == 1) {
-      if (++quotient > kMaxRiceQuotient) failed_ = true;
-    }
-    return (quotient << low_bits) | read(low_bits);
+    const int quotient = std::countr_one(peek());
+    if (quotient > kMaxRiceQuotient) failed_ = true;
+    if (!skip(quotient + 1)) return 0;
+    return (static_cast<std::uint32_t>(quotient) << low_bits) | read(low_bits);
   }
 
   bool failed() const { return failed_; }
@@ -97,22 +96,21 @@ class BitReader {
   std::size_t bytes_read() const { return (bit_ + 7) / 8; }
 
   // True if nothing failed and the rest of the last byte is zero.
-  bool ends_cleanly() {
-    while (bit_ % 8 != 0) {
-      if (read_bit() != 0) return false;
-    }
-    return !failed_;
-  }
+  bool ends_cleanly() { return read(static_cast<int>((8 - bit_ % 8) % 8)) == 0 && !failed_; }
 
  private:
-  int read_bit() {
-    if (failed_ || bit_ / 8 >= bytes_.size()) {
-      failed_ = true;
-      return 0;
-    }
-    const int bit = std::to_integer<int>(bytes_[bit_ / 8] >> (bit_ % 8)) & 1;
-    ++bit_;
-    return bit;
+  // 57 bits or more from here on; behind the end are zeros.
+  std::uint64_t peek() const {
+    const ByteSpan rest = bytes_.subspan(bit_ / 8);
+    std::uint64_t word = 0;
+    if (!rest.empty()) std::memcpy(&word, rest.data(), std::min(sizeof(word), rest.size()));
+    return word >> (bit_ % 8);
+  }
+
+  bool skip(int bits) {
+    failed_ = failed_ || static_cast<std::size_t>(bits) > 8 * bytes_.size() - bit_;
+    if (!failed_) bit_ += static_cast<std::size_t>(bits);
+    return !failed_;
   }
 
   ByteSpan bytes_;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "pinion/codec/entropy/rans.h"
+#include "pinion/codec/entropy/rans_lanes.h"
 
 namespace pinion::codec {
 
@@ -50,21 +51,13 @@ std::size_t decode_groups_avx512(const ByteDecodeLoop& loop, std::size_t groups,
                                  const std::byte*& words, const std::byte* end);
 #endif
 
-// One operation of the encoder. With m = floor(2^32 / f), (x m) >> 32 is the quotient or one less, since
-// x (2^32 / f - m) / 2^32 < 1; the remainder tells which.
 inline std::uint32_t encode_byte(std::uint32_t x, std::uint32_t reciprocal, std::uint32_t range,
                                  std::uint16_t*& words) {
-  const std::uint32_t f = range & 0xffff;
-  if ((x >> (32 - kProbabilityBits)) >= f) {
+  if (lane_is_full(x, range)) {
     *words++ = static_cast<std::uint16_t>(x);
     x >>= 16;
   }
-  auto quotient = static_cast<std::uint32_t>((std::uint64_t{x} * reciprocal) >> 32);
-  std::uint32_t rest = x - quotient * f;
-  const bool more = rest >= f;
-  rest -= more ? f : 0;
-  quotient += more;
-  return (quotient << kProbabilityBits) + rest + (range >> 16);
+  return lane_with_symbol(x, reciprocal, range);
 }
 
 }  // namespace pinion::codec

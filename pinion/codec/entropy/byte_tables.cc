@@ -1,6 +1,6 @@
 #include "pinion/codec/entropy/byte_tables.h"
 
-#include <algorithm>
+#include "pinion/codec/entropy/rans_lanes.h"
 
 namespace pinion::codec {
 
@@ -23,10 +23,7 @@ void ByteEncodeTables::build(std::span<const Frequencies> classes) {
   for (const Frequencies& frequencies : classes) {
     std::uint32_t start = 0;
     for (const std::uint32_t f : frequencies) {
-      reciprocals_[at] =
-          f == 0
-              ? 0
-              : static_cast<std::uint32_t>(std::min((std::uint64_t{1} << 32) / f, std::uint64_t{0xffffffff}));
+      reciprocals_[at] = lane_reciprocal(f);
       ranges_[at++] = f | start << 16;
       start += f;
     }

@@ -1,9 +1,9 @@
 #include "pinion/codec/groups/group_loops.h"
 
 #include <bit>
-#include <limits>
 
 #include "pinion/base/assert.h"
+#include "pinion/codec/groups/group_arithmetic.h"
 #include "pinion/codec/math/vector_ops.h"
 
 namespace pinion::codec {
@@ -20,20 +20,6 @@ PINION_INLINE void narrow_body(const float* from, std::size_t count, std::uint16
   }
 }
 
-constexpr std::uint16_t kLargestScale = 0x7f7f;
-
-// The least 16 bits that are not below size / most, 0 where that is too small to divide by.
-PINION_INLINE std::uint16_t scale_of(float size, float most) {
-  const float exact = size / most;
-  if (!(exact >= std::numeric_limits<float>::min())) return 0;
-  const std::uint32_t rounded = (std::bit_cast<std::uint32_t>(exact) + 0xffff) >> 16;
-  return static_cast<std::uint16_t>(rounded < kLargestScale ? rounded : kLargestScale);
-}
-
-PINION_INLINE float scale_value(std::uint16_t scale) {
-  return std::bit_cast<float>(std::uint32_t{scale} << 16);
-}
-
 // Sizes of floats are in the order of their bits.
 PINION_INLINE std::uint32_t largest_size(const float* values, std::size_t count) {
   std::uint32_t largest = 0;
@@ -46,23 +32,12 @@ PINION_INLINE std::uint32_t largest_size(const float* values, std::size_t count)
 
 PINION_INLINE void round_group(const float* values, std::size_t count, float inverse_scale, float most,
                                std::int8_t* to) {
-  constexpr float kBig = 12582912.0f;  // 1.5 · 2^23: sums with it have no fraction
-  for (std::size_t i = 0; i < count; ++i) {
-    float value = values[i] * inverse_scale;
-    value = value > most ? most : value;
-    value = value < -most ? -most : value;
-    to[i] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(value + kBig) -
-                                     std::bit_cast<std::int32_t>(kBig));
-  }
+  for (std::size_t i = 0; i < count; ++i) to[i] = group_integer(values[i], inverse_scale, most);
 }
 
 PINION_INLINE void scale_group(const std::int8_t* integers, std::size_t count, float scale, float limit,
                                float* to) {
-  for (std::size_t i = 0; i < count; ++i) {
-    float value = static_cast<float>(integers[i]) * scale;
-    value = value > limit ? limit : value;
-    to[i] = value < -limit ? -limit : value;
-  }
+  for (std::size_t i = 0; i < count; ++i) to[i] = group_value(integers[i], scale, limit);
 }
 
 PINION_INLINE float encode_body(const float* values, std::size_t count, float most, std::uint16_t* scales,
@@ -71,9 +46,9 @@ PINION_INLINE float encode_body(const float* values, std::size_t count, float mo
   const auto one = [&](std::size_t at, std::size_t n) {
     const std::uint32_t size = largest_size(values + at, n);
     largest = size > largest ? size : largest;
-    const std::uint16_t scale = scale_of(std::bit_cast<float>(size), most);
+    const std::uint16_t scale = group_scale(std::bit_cast<float>(size), most);
     scales[at / kGroupElements] = scale;
-    round_group(values + at, n, scale == 0 ? 0.0f : 1 / scale_value(scale), most, integers + at);
+    round_group(values + at, n, inverse_of_scale(scale), most, integers + at);
   };
   in_groups<kGroupElements>(
       count, [&](std::size_t i) { one(i, kGroupElements); }, one);

@@ -1,46 +1,12 @@
 #include "pinion/codec/lossless/element_bits.h"
 
-#include <bit>
 #include <cstring>
 #include <type_traits>
 
+#include "pinion/codec/lossless/element_numbers.h"
+
 namespace pinion::codec {
 namespace {
-
-// How a number is made of an element, and an element of a number.
-enum class Form { kPlain, kRotated, kPredicted };
-
-template <class Word>
-constexpr int kBits = 8 * sizeof(Word);
-
-// Numbers in the order of the values: its own inverse.
-template <class Word>
-Word ordered(Word bits) {
-  const auto negative = static_cast<Word>(0 - (bits >> (kBits<Word> - 1)));
-  return bits ^ static_cast<Word>(negative >> 1);
-}
-
-template <Form kForm, class Word>
-Word number_of(Word bits, Word before) {
-  if constexpr (kForm == Form::kRotated) return std::rotl(bits, 1);
-  if constexpr (kForm == Form::kPredicted) {
-    const auto change = static_cast<Word>(ordered(bits) - ordered(before));
-    const auto negative = static_cast<Word>(0 - (change >> (kBits<Word> - 1)));
-    return static_cast<Word>(change << 1) ^ negative;
-  }
-  return bits;
-}
-
-template <Form kForm, class Word>
-Word bits_of(Word number, Word before) {
-  if constexpr (kForm == Form::kRotated) return std::rotr(number, 1);
-  if constexpr (kForm == Form::kPredicted) {
-    const auto negative = static_cast<Word>(0 - (number & 1));
-    const auto change = static_cast<Word>(static_cast<Word>(number >> 1) ^ negative);
-    return ordered(static_cast<Word>(ordered(before) + change));
-  }
-  return number;
-}
 
 template <class Word>
 Word load(const std::byte* from, std::size_t i) {
@@ -49,21 +15,21 @@ Word load(const std::byte* from, std::size_t i) {
   return word;
 }
 
-template <Form kForm, class Word>
+template <NumberForm kForm, class Word>
 void split(const std::byte* elements, const std::byte* previous, std::size_t count,
            std::uint8_t* const* planes) {
   constexpr std::size_t kWidth = sizeof(Word);
   std::uint8_t* to[kWidth];
   for (std::size_t p = 0; p < kWidth; ++p) to[p] = planes[p];
   for (std::size_t i = 0; i < count; ++i) {
-    const Word before = kForm == Form::kPredicted ? load<Word>(previous, i) : Word{0};
+    const Word before = kForm == NumberForm::kPredicted ? load<Word>(previous, i) : Word{0};
     const Word number = number_of<kForm>(load<Word>(elements, i), before);
     for (std::size_t p = 0; p < kWidth; ++p)
       to[p][i] = static_cast<std::uint8_t>(number >> (8 * (kWidth - 1 - p)));
   }
 }
 
-template <Form kForm, class Word>
+template <NumberForm kForm, class Word>
 void join(const std::uint8_t* const* planes, const std::byte* previous, std::size_t count,
           std::byte* elements) {
   constexpr std::size_t kWidth = sizeof(Word);
@@ -73,7 +39,7 @@ void join(const std::uint8_t* const* planes, const std::byte* previous, std::siz
     Word number = 0;
     for (std::size_t p = 0; p < kWidth; ++p)
       number |= static_cast<Word>(static_cast<Word>(from[p][i]) << (8 * (kWidth - 1 - p)));
-    const Word before = kForm == Form::kPredicted ? load<Word>(previous, i) : Word{0};
+    const Word before = kForm == NumberForm::kPredicted ? load<Word>(previous, i) : Word{0};
     const Word bits = bits_of<kForm>(number, before);
     std::memcpy(elements + i * kWidth, &bits, kWidth);
   }
@@ -82,9 +48,9 @@ void join(const std::uint8_t* const* planes, const std::byte* previous, std::siz
 // Calls visit(form, word) with constants of the element's form and a value of its word type.
 template <class Visit>
 void with_form(DType dtype, bool predicted, Visit visit) {
-  using Plain = std::integral_constant<Form, Form::kPlain>;
-  using Rotated = std::integral_constant<Form, Form::kRotated>;
-  using Predicted = std::integral_constant<Form, Form::kPredicted>;
+  using Plain = std::integral_constant<NumberForm, NumberForm::kPlain>;
+  using Rotated = std::integral_constant<NumberForm, NumberForm::kRotated>;
+  using Predicted = std::integral_constant<NumberForm, NumberForm::kPredicted>;
   if (size_bytes(dtype) == 1)
     return predicted ? visit(Predicted{}, std::uint8_t{}) : visit(Plain{}, std::uint8_t{});
   if (size_bytes(dtype) == 4)
@@ -114,7 +80,7 @@ void context_bytes(const std::byte* elements, DType dtype, std::size_t count, st
     using Word = decltype(word);
     for (std::size_t i = 0; i < count; ++i) {
       const Word number = number_of<decltype(form)::value>(load<Word>(elements, i), Word{0});
-      out[i] = static_cast<std::uint8_t>(number >> (kBits<Word> - 8));
+      out[i] = static_cast<std::uint8_t>(number >> (kWordBits<Word> - 8));
     }
   });
 }

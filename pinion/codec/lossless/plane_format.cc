@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 
 #include "pinion/codec/entropy/bit_stream.h"
@@ -23,19 +24,15 @@ void write_runs(BitWriter& bits, const std::vector<std::uint8_t>& class_of, int 
   }
 }
 
-Result<void> read_class(BitReader& bits, std::size_t classes, std::vector<std::uint8_t>& class_of) {
-  const std::uint32_t index = bits.read(class_bits(classes));
-  if (index >= classes) return broken("a class that is not there");
-  class_of.push_back(static_cast<std::uint8_t>(index));
-  return {};
-}
+Error no_such_class() { return broken("a class that is not there"); }
 
 Result<void> read_runs(BitReader& bits, std::size_t classes, std::vector<std::uint8_t>& class_of) {
   while (class_of.size() < kContexts) {
-    PINION_TRY_VOID(read_class(bits, classes, class_of));
+    const std::uint32_t index = bits.read(class_bits(classes));
     const std::uint32_t run = bits.read_gamma();
-    if (bits.failed() || run > kContexts + 1 - class_of.size()) return broken("too many contexts");
-    class_of.resize(class_of.size() + run - 1, class_of.back());
+    if (index >= classes) return no_such_class();
+    if (bits.failed() || run > kContexts - class_of.size()) return broken("too many contexts");
+    class_of.resize(class_of.size() + run, static_cast<std::uint8_t>(index));
   }
   return {};
 }
@@ -51,9 +48,14 @@ Result<void> read_coded_header(ByteReader& in, const PlanesForm& form, PlaneCodi
   } else if (classes > 1) {
     if (static_cast<std::uint64_t>(form.channels) > in.remaining() * 8)
       return broken("the classes are cut short");
-    coding.class_of.reserve(static_cast<std::size_t>(form.channels));
-    for (std::int64_t c = 0; c < form.channels; ++c)
-      PINION_TRY_VOID(read_class(bits, classes, coding.class_of));
+    coding.class_of.resize(static_cast<std::size_t>(form.channels));
+    std::uint32_t largest = 0;
+    for (std::uint8_t& of_channel : coding.class_of) {
+      const std::uint32_t index = bits.read(class_bits(classes));
+      largest = std::max(largest, index);
+      of_channel = static_cast<std::uint8_t>(index);
+    }
+    if (largest >= classes) return no_such_class();
   }
   for (std::size_t i = 0; i < classes; ++i) {
     PINION_TRY(Frequencies table, read_frequencies(bits));

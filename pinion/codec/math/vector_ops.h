@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
-namespace pinion::codec {
+#include "pinion/codec/math/inline.h"
 
-#define PINION_INLINE __attribute__((always_inline)) inline
+namespace pinion::codec {
 
 constexpr std::size_t kLanes = 8;
 typedef float F8 __attribute__((vector_size(32)));

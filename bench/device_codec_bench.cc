@@ -1,0 +1,194 @@
+// Speed of the codec on a CUDA device: median and 99th percentile over RUNS calls, by the clock of the host
+// (a call returns when the size, or the verdict, has been read back) and by the device's. Values are made:
+// normal, every channel of its own size, and for `next` a step that differs a little from the one before. The
+// frame stays in device memory; `to host` copies it. Bytes per second count the raw tensor. Usage:
+// device_codec_bench [RUNS]
+
+#include <cuda_runtime.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <random>
+#include <string_view>
+#include <vector>
+
+#include "pinion/base/float_formats.h"
+#include "pinion/codec/cuda/device_codec.h"
+
+namespace pinion::bench {
+namespace {
+
+struct Setting {
+  int runs = 200;
+  int warm_up = 20;
+  bool brief = false;
+};
+
+Tensor made_state(std::int64_t rows, std::int64_t channels, float change) {
+  std::mt19937 dice(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> sizes(static_cast<std::size_t>(channels));
+  for (float& size : sizes) size = std::exp(normal(dice));
+  // A large pool instead of a draw for each element: quick, and no two rows alike.
+  std::vector<float> pool(1 << 20);
+  for (float& value : pool) value = normal(dice);
+  std::vector<float> values(static_cast<std::size_t>(rows * channels));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const float value = pool[(i * 2654435761u >> 7) % pool.size()];
+    const float other = pool[(i * 40503u + 12345) % pool.size()];
+    values[i] = (value + change * other) * sizes[i % sizes.size()];
+  }
+  Tensor tensor = Tensor::empty(DType::kBF16, {rows, channels});
+  from_float(values.data(), tensor.elements(), DType::kBF16, tensor.mutable_data());
+  return tensor;
+}
+
+struct OnDevice {
+  TensorView view;
+  void* data = nullptr;
+
+  explicit OnDevice(const Tensor& tensor) : view(tensor.view()) {
+    cudaMalloc(&data, tensor.bytes());
+    cudaMemcpy(data, tensor.view().data, tensor.bytes(), cudaMemcpyHostToDevice);
+    view.data = static_cast<const std::byte*>(data);
+    view.device = {Device::Kind::kCuda, 0};
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  ~OnDevice() { cudaFree(data); }
+};
+
+double at_fraction(std::vector<double> values, double fraction) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1))];
+}
+
+class Timer {
+ public:
+  explicit Timer(cudaStream_t stream) : stream_(stream) {
+    cudaEventCreate(&begin_);
+    cudaEventCreate(&end_);
+  }
+  ~Timer() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  // Prints a line; false if a call failed.
+  template <class Call>
+  bool measure(const std::string& what, std::size_t bytes, const Setting& setting, Call call) {
+    std::vector<double> host, device;
+    for (int run = -setting.warm_up; run < setting.runs; ++run) {
+      cudaStreamSynchronize(stream_);
+      const auto start = std::chrono::steady_clock::now();
+      cudaEventRecord(begin_, stream_);
+      if (!call(run + setting.warm_up)) return false;
+      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+      cudaEventRecord(end_, stream_);
+      cudaEventSynchronize(end_);
+      float ms = 0;
+      cudaEventElapsedTime(&ms, begin_, end_);
+      if (run < 0) continue;
+      host.push_back(took.count());
+      device.push_back(ms);
+    }
+    const double median = at_fraction(host, 0.5);
+    fmt::print("{:38} host {:.3f} ms (p99 {:.3f}), device {:.3f} ms (p99 {:.3f}): {:.0f} GB/s\n", what,
+               median, at_fraction(host, 0.99), at_fraction(device, 0.5), at_fraction(device, 0.99),
+               static_cast<double>(bytes) / median / 1e6);
+    return true;
+  }
+
+ private:
+  cudaStream_t stream_;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
+// Says what went wrong, if something did.
+template <class T>
+bool is_fine(const Result<T>& result) {
+  if (!result.ok()) fmt::print("error: {}\n", result.error().message());
+  return result.ok();
+}
+
+bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDevice& second,
+              const Setting& setting, cudaStream_t stream) {
+  const std::size_t bytes = first.view.bytes();
+  const codec::DecodeLimits limits = {.max_tensor_bytes = bytes};
+  auto encoder = codec::DeviceEncoder::create(mode, limits, {.predicts = predicts});
+  auto decoder = codec::DeviceDecoder::create(limits, {.keeps_last = predicts});
+  if (!is_fine(encoder) || !is_fine(decoder)) return false;
+  const std::string title =
+      fmt::format("{}{} {}", codec::name(mode), predicts ? ", next" : "", to_string(first.view.shape));
+  Timer timer(stream);
+  codec::DeviceFrame frame;
+  const auto encode = [&](int run) {
+    const auto encoded = (*encoder)->encode((run % 2 == 0 ? first : second).view, stream);
+    if (!is_fine(encoded)) return false;
+    frame = *encoded;
+    return true;
+  };
+  if (!timer.measure("encode " + title, bytes, setting, encode)) return false;
+  const auto copy = [&](int) { return is_fine((*encoder)->copy_to_host(stream)); };
+  if (!timer.measure("to host " + title, bytes, setting, copy)) return false;
+
+  const std::size_t frame_bytes = frame.bytes;
+  bool fine = true;
+  if (!predicts) {
+    const auto host = (*encoder)->copy_to_host(stream);
+    if (!is_fine(host)) return false;
+    void* out = nullptr;
+    cudaMalloc(&out, bytes);
+    for (const bool from_host : {false, true}) {
+      const auto decode = [&](int) {
+        return is_fine((*decoder)->decode(*host, {static_cast<std::byte*>(out), bytes}, stream,
+                                          from_host ? nullptr : frame.data));
+      };
+      fine = fine &&
+             timer.measure((from_host ? "decode from host " : "decode ") + title, bytes, setting, decode);
+    }
+    cudaFree(out);
+  }
+  fmt::print("{:38} {:.3f} of the tensor's bytes; scratch {:.2f} encoding, {:.2f} decoding\n", "  frame",
+             static_cast<double>(frame_bytes) / static_cast<double>(bytes),
+             static_cast<double>((*encoder)->scratch_bytes()) / static_cast<double>(bytes),
+             static_cast<double>((*decoder)->scratch_bytes()) / static_cast<double>(bytes));
+  return fine;
+}
+
+int run_all(const Setting& setting) {
+  cudaDeviceProp device{};
+  if (cudaGetDeviceProperties(&device, 0) != cudaSuccess) {
+    fmt::print("no CUDA device here: nothing to measure\n");
+    return 0;
+  }
+  fmt::print("{}, {} runs\n", device.name, setting.runs);
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  for (const std::int64_t channels : {4096, 6144}) {
+    if (setting.brief && channels != 4096) break;
+    const OnDevice first(made_state(4608, channels, 0)), second(made_state(4608, channels, 0.02f));
+    for (const codec::Mode mode : {codec::Mode::kLossless, codec::Mode::kInt8, codec::Mode::kInt4}) {
+      if (!run_mode(mode, false, first, second, setting, stream)) return 1;
+    }
+    if (!run_mode(codec::Mode::kLossless, true, first, second, setting, stream)) return 1;
+  }
+  cudaStreamDestroy(stream);
+  return 0;
+}
+
+}  // namespace
+}  // namespace pinion::bench
+
+int main(int argc, char** argv) {
+  pinion::bench::Setting setting;
+  if (argc > 1) setting.runs = std::max(1, std::atoi(argv[1]));
+  setting.brief = argc > 2 && std::string_view(argv[2]) == "--brief";
+  if (setting.brief) setting.warm_up = 1;
+  return pinion::bench::run_all(setting);
+}

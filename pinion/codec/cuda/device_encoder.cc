@@ -1,0 +1,257 @@
+#include <algorithm>
+#include <cstring>
+
+#include "pinion/codec/cuda/device_codec.h"
+#include "pinion/codec/cuda/device_session.h"
+#include "pinion/codec/cuda/encode_graph.h"
+#include "pinion/codec/groups/group_codec.h"
+
+namespace pinion::codec {
+namespace {
+
+constexpr std::size_t kBodyAlignment = 16;  // of groups
+
+bool is_group_mode(Mode mode) { return mode == Mode::kInt8 || mode == Mode::kInt4; }
+
+class StreamingDeviceEncoder : public DeviceEncoder {
+ public:
+  StreamingDeviceEncoder(Mode mode, const DecodeLimits& limits, const DeviceEncoderOptions& options)
+      : mode_(mode), limits_(limits), options_(options) {}
+
+  Result<void> prepare() {
+    const cuda::DeviceScope scope(options_.device);
+    PINION_TRY_VOID(checksum_.make());
+    PINION_TRY_VOID(graph_.make());
+    cuda::Parts measured(nullptr);
+    place(measured);
+    PINION_TRY_VOID(workspace_.reserve(measured.used()));
+    cuda::Parts parts(workspace_.data());
+    place(parts);
+    PINION_TRY_VOID(frame_.reserve(limits_.max_tensor_bytes + cuda::kFrameSlack));
+    job_.frame = frame_.data();
+    job_.crc = checksum_.tables();
+    PINION_TRY_VOID(pinned_outcome_.reserve(2 * sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
+    if (mode_ == Mode::kLossless && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
+    return {};
+  }
+
+  Result<DeviceFrame> encode(const TensorView& tensor, void* stream) override {
+    const cuda::DeviceScope scope(options_.device);
+    PINION_TRY_VOID(check_tensor(tensor));
+    frame_bytes_ = 0;
+    auto* const on = static_cast<cudaStream_t>(stream);
+    if (tensor.elements() == 0) return encode_empty(tensor, on);
+    return is_group_mode(mode_) ? encode_as_groups(tensor, on) : encode_as_planes(tensor, on);
+  }
+
+  Result<ByteSpan> copy_to_host(void* stream) override {
+    const cuda::DeviceScope scope(options_.device);
+    auto* const on = static_cast<cudaStream_t>(stream);
+    PINION_TRY_VOID(
+        pinned_frame_.reserve(std::max(frame_bytes_, std::min(frame_.bytes(), limits_.max_tensor_bytes))));
+    PINION_TRY_VOID(cuda::check(cudaMemcpyAsync(pinned_frame_.data(), frame_.data() + frame_begin_,
+                                                frame_bytes_, cudaMemcpyDeviceToHost, on),
+                                "cannot copy the frame"));
+    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "cannot copy the frame"));
+    return ByteSpan(pinned_frame_.data(), frame_bytes_);
+  }
+
+  void restart() override { last_.forget(); }
+
+  std::size_t scratch_bytes() const override { return workspace_.bytes(); }
+
+ private:
+  // Sizes of the largest tensor that the limits allow, whatever its element type and channels.
+  void place(cuda::Parts& parts) {
+    job_.outcome = parts.take<cuda::EncodeOutcome>(1);
+    if (is_group_mode(mode_)) return;
+    const std::size_t bytes = limits_.max_tensor_bytes, channels = limits_.max_channels;
+    const std::size_t chunks = bytes / cuda::kEncodedChunk + cuda::kPlanes;  // planes times chunks
+    constexpr std::size_t kTableWords =
+        cuda::kFinest * cuda::kSymbols * 25 / 32 + 2;  // 25 bits a symbol at most
+    job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
+    job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
+    job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
+    job_.cleared_bytes = parts.used();
+    job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
+    job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
+    job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);
+    job_.plans = parts.take<cuda::PlanePlan>(cuda::kPlanes);
+    job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
+    job_.slots = parts.take<std::byte>(chunks * cuda::kSlotBytes);
+    job_.sizes = parts.take<std::uint32_t>(chunks);
+    job_.places = parts.take<std::uint64_t>(chunks);
+  }
+
+  Result<void> check_tensor(const TensorView& tensor) const {
+    if (tensor.device != Device{Device::Kind::kCuda, options_.device}) {
+      return Error{Errc::kInvalidArgument,
+                   "the tensor is on " + pinion::name(tensor.device) + ", not on the encoder's device",
+                   "copy it there"};
+    }
+    const bool narrow = tensor.dtype == DType::kF8E4M3 || tensor.dtype == DType::kF8E5M2;
+    const bool wide =
+        tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16;
+    if (!wide && !(narrow && mode_ == Mode::kLossless)) {
+      return Error{Errc::kUnsupported,
+                   std::string(pinion::name(tensor.dtype)) + " tensors cannot be coded as " +
+                       std::string(name(mode_)) + " on a device",
+                   "send them raw"};
+    }
+    if (tensor.bytes() > limits_.max_tensor_bytes ||
+        static_cast<std::size_t>(channels_of(tensor.shape)) > limits_.max_channels)
+      return Error{Errc::kTooLarge, "the tensor " + to_string(tensor.shape) + " passes the encoder's limits",
+                   ""};
+    return {};
+  }
+
+  cuda::EncodeOutcome& outcome() const {
+    return *reinterpret_cast<cuda::EncodeOutcome*>(pinned_outcome_.data());
+  }
+  // What goes to the device: an outcome, then the frame's header.
+  std::byte* to_device() const { return pinned_outcome_.data() + sizeof(cuda::EncodeOutcome); }
+
+  // Puts bytes at `begin` of the frame's buffer, and says how long the frame is to be.
+  Result<void> begin_frame(const Bytes& head, std::size_t begin, std::size_t frame_bytes, cudaStream_t on) {
+    PINION_ASSERT(head.size() <= cuda::kFrameSlack);
+    cuda::EncodeOutcome first{};
+    first.begin = begin;
+    first.frame_bytes = frame_bytes;
+    std::memcpy(to_device(), &first, sizeof(first));
+    std::memcpy(to_device() + sizeof(first), head.data(), head.size());
+    PINION_TRY_VOID(
+        cuda::check(cudaMemcpyAsync(job_.outcome, to_device(), sizeof(first), cudaMemcpyHostToDevice, on),
+                    "cannot begin a frame"));
+    return cuda::check(cudaMemcpyAsync(job_.frame + begin, to_device() + sizeof(first), head.size(),
+                                       cudaMemcpyHostToDevice, on),
+                       "cannot begin a frame");
+  }
+
+  // Waits for the outcome of everything on the stream.
+  Result<void> read_outcome(cudaStream_t on) {
+    PINION_TRY_VOID(cuda::check(cudaGetLastError(), "cannot start kernels"));
+    PINION_TRY_VOID(cuda::check(
+        cudaMemcpyAsync(&outcome(), job_.outcome, sizeof(cuda::EncodeOutcome), cudaMemcpyDeviceToHost, on),
+        "cannot read the frame's size"));
+    return cuda::check(cudaStreamSynchronize(on), "encoding failed");
+  }
+
+  DeviceFrame take_frame() {
+    frame_begin_ = outcome().begin;
+    frame_bytes_ = outcome().frame_bytes;
+    return {frame_.data() + frame_begin_, frame_bytes_, outcome().is_predicted == 0 || outcome().is_raw != 0};
+  }
+
+  Result<DeviceFrame> encode_empty(const TensorView& tensor, cudaStream_t on) {
+    const Bytes frame =
+        write_frame({Mode::kLossless, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
+    PINION_TRY_VOID(begin_frame(frame, 0, frame.size(), on));
+    PINION_TRY_VOID(read_outcome(on));
+    return take_frame();
+  }
+
+  // Begins a frame whose body is that long, aligned; returns where the body lies.
+  Result<std::byte*> begin_body(Mode mode, const TensorView& tensor, std::size_t body_bytes,
+                                cudaStream_t on) {
+    const Bytes head =
+        write_frame_header({mode, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, body_bytes);
+    const std::size_t begin = (kBodyAlignment - head.size() % kBodyAlignment) % kBodyAlignment;
+    PINION_TRY_VOID(begin_frame(head, begin, head.size() + body_bytes + kChecksumBytes, on));
+    return job_.frame + begin + head.size();
+  }
+
+  Result<DeviceFrame> finish_body(std::size_t body_bytes, cudaStream_t on) {
+    cuda::launch_checksum(job_, body_bytes + cuda::kFrameSlack, on);
+    PINION_TRY_VOID(read_outcome(on));
+    return take_frame();
+  }
+
+  Result<DeviceFrame> encode_raw(const TensorView& tensor, cudaStream_t on) {
+    PINION_TRY(std::byte* const body, begin_body(Mode::kRaw, tensor, tensor.bytes(), on));
+    PINION_TRY_VOID(
+        cuda::check(cudaMemcpyAsync(body, tensor.data, tensor.bytes(), cudaMemcpyDeviceToDevice, on),
+                    "cannot copy the tensor"));
+    return finish_body(tensor.bytes(), on);
+  }
+
+  Result<DeviceFrame> encode_as_groups(const TensorView& tensor, cudaStream_t on) {
+    const std::size_t body_bytes = group_body_bytes(mode_, tensor.shape);
+    // Short rows have more scales than they are worth.
+    if (body_bytes >= tensor.bytes()) return encode_raw(tensor, on);
+    PINION_TRY(std::byte* const body, begin_body(mode_, tensor, body_bytes, on));
+    cuda::GroupJob groups;
+    groups.from = tensor.data;
+    groups.to = body;
+    groups.rows = static_cast<std::uint64_t>(rows_of(tensor.shape));
+    groups.channels = static_cast<std::uint32_t>(channels_of(tensor.shape));
+    groups.groups = (groups.channels + 31) / 32;
+    groups.dtype = static_cast<std::uint8_t>(tensor.dtype);
+    groups.is_int4 = mode_ == Mode::kInt4;
+    groups.flag = &job_.outcome->not_finite;
+    cuda::launch_group_encoding(groups, on);
+    PINION_TRY(const DeviceFrame frame, finish_body(body_bytes, on));
+    if (outcome().not_finite != 0) {
+      frame_bytes_ = 0;
+      return Error{Errc::kInvalidArgument,
+                   "the tensor holds NaN or infinity, which " + std::string(name(mode_)) + " cannot code",
+                   "use lossless or bounded for it"};
+    }
+    return frame;
+  }
+
+  Result<DeviceFrame> encode_as_planes(const TensorView& tensor, cudaStream_t on) {
+    cuda::EncodeJob job = job_;
+    job.elements = cuda::elements_of(tensor.dtype, tensor.shape);
+    job.elements.now = tensor.data;
+    job.chunks = static_cast<std::uint32_t>((job.elements.count - 1) / cuda::kEncodedChunk + 1);
+    job.dtype = static_cast<std::uint8_t>(tensor.dtype);
+    // Rank and extents are as in any frame of that shape.
+    const Bytes head = write_frame_header({mode_, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, 0);
+    constexpr std::size_t kBeforeShape = 8;
+    job.shape_bytes = static_cast<std::uint32_t>(head.size() - kBeforeShape - 1);
+    PINION_ASSERT(job.shape_bytes <= sizeof(job.shape));
+    std::memcpy(job.shape, head.data() + kBeforeShape, job.shape_bytes);
+    const bool may_predict = options_.predicts && last_.matches(tensor.dtype, tensor.shape);
+    if (may_predict) {
+      PINION_TRY_VOID(last_.wait(on));
+      job.elements.before = last_.elements();
+      job.previous = *last_.checksum();
+    }
+    PINION_TRY_VOID(graph_.launch(job, &outcome(), on));
+    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
+    const DeviceFrame frame = take_frame();
+    if (!options_.predicts) return frame;
+    if (outcome().is_raw != 0) {
+      last_.forget();  // no frame of mode 1 holds it
+    } else {
+      PINION_TRY_VOID(last_.keep(tensor.data, tensor.dtype, tensor.shape, outcome().checksum, on));
+    }
+    return frame;
+  }
+
+  Mode mode_;
+  DecodeLimits limits_;
+  DeviceEncoderOptions options_;
+  cuda::ChecksumTables checksum_;
+  cuda::DeviceMemory workspace_, frame_;
+  cuda::PinnedMemory pinned_outcome_, pinned_frame_;
+  cuda::LastOnDevice last_;
+  cuda::EncodeGraph graph_;
+  cuda::EncodeJob job_;  // with the workspace's places
+  std::size_t frame_begin_ = 0, frame_bytes_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceEncoder>> DeviceEncoder::create(Mode mode, const DecodeLimits& limits,
+                                                             const DeviceEncoderOptions& options) {
+  if (mode != Mode::kLossless && !is_group_mode(mode))
+    return Error{Errc::kUnsupported, "no encoder on a device for mode " + std::string(name(mode)),
+                 "use the CPU's"};
+  PINION_TRY_VOID(cuda::check_device(options.device, limits));
+  auto encoder = std::make_unique<StreamingDeviceEncoder>(mode, limits, options);
+  PINION_TRY_VOID(encoder->prepare());
+  return std::unique_ptr<DeviceEncoder>(std::move(encoder));
+}
+
+}  // namespace pinion::codec

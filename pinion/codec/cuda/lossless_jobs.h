@@ -1,0 +1,135 @@
+#pragma once
+// What the kernels of mode 1 work on: pointers into the workspace of one encoder or decoder, sizes, and what
+// earlier kernels decided. Plain data, passed to kernels by value; all pointers are to device memory.
+
+#include <vector_types.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "pinion/codec/cuda/crc32c_parts.h"
+#include "pinion/codec/lossless/element_numbers.h"
+
+namespace pinion::codec::cuda {
+
+inline constexpr std::uint32_t kWarp = 32;
+inline constexpr std::uint32_t kSymbols = 256;
+inline constexpr std::uint32_t kClasses = 16;
+inline constexpr std::uint32_t kFinest =
+    8;  // classes that the encoder begins with: their tables leave room for more warps
+inline constexpr std::uint32_t kPlanes = 4;  // at most
+inline constexpr std::uint32_t kSlots = 4096;
+// Elements of a chunk that the encoder makes: half of the CPU's, since a device wants many at once.
+inline constexpr std::uint32_t kEncodedChunk = 1 << 13;
+
+// Room for what a chunk of the encoder becomes: states, 12 bits a symbol and a word a lane at most, and what
+// copies may read beside it.
+inline constexpr std::size_t kSlotBytes = 4 * kWarp + kEncodedChunk / 2 * 3 + 2 * kWarp + 64;
+
+// Classes of channels go on from the first one behind the last, so that this many may be read from any
+// channel on.
+inline constexpr std::uint32_t kChannelRing = 256;
+
+// The tensor that is coded and the one before it.
+struct ElementsOf {
+  const std::byte* now = nullptr;
+  const std::byte* before = nullptr;  // null if nothing may be predicted
+  std::uint64_t count = 0;            // ≥ 1
+  std::uint32_t channels = 1;
+  std::uint32_t width = 1;  // bytes of an element and planes
+  NumberForm key_form = NumberForm::kPlain;
+};
+
+enum class PlaneTreatment : std::uint32_t { kRaw, kConstant, kByChannel, kByContext };  // as in the frame
+
+// What was decided about a plane.
+struct PlanePlan {
+  PlaneTreatment treatment;
+  std::uint32_t constant;
+  std::uint32_t classes;      // that the frame has
+  std::uint32_t header_bits;  // of class map and tables
+  bool is_coded;
+};
+
+// What a reader of the results wants, and what the kernels tell each other.
+struct EncodeOutcome {
+  std::uint64_t frame_bytes;
+  std::uint64_t begin;  // of the frame in its buffer
+  std::uint32_t checksum;
+  std::uint32_t crc_sum;     // of the parts done so far
+  std::uint32_t parts_done;  // blocks of the last kernel
+  std::uint32_t is_predicted;
+  std::uint32_t is_raw;
+  std::uint32_t not_finite;
+};
+
+// Tables of the checksum.
+struct CrcTables {
+  const std::uint32_t* stride = nullptr;    // kCrcTableEntries
+  const CrcPowersOfParts* parts = nullptr;  // for kCrcPartWords
+};
+
+struct EncodeJob {
+  ElementsOf elements;
+  std::uint32_t chunks = 0;
+  std::uint32_t map_words = 0;  // room for a plane's class map and tables in `headers`, in 32-bit words
+
+  std::uint8_t shape[80];  // rank and extents as in the frame
+  std::uint32_t shape_bytes = 0;
+  std::uint8_t dtype = 0;
+  std::uint32_t previous = 0;  // checksum of the frame before
+
+  CrcTables crc;
+  std::size_t cleared_bytes = 0;             // from `outcome` on: what is 0 at first
+  EncodeOutcome* outcome = nullptr;          // 0 at first
+  std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
+  std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
+  std::uint32_t* sums = nullptr;             // [planes, channels]: of a sample of a channel's bytes
+  std::uint8_t* class_of_channel = nullptr;  // [planes, channels + kChannelRing], the finest classes
+  std::uint8_t* class_of_context = nullptr;  // [256], likewise
+  PlanePlan* plans = nullptr;                // [planes]
+  uint2* tables = nullptr;                   // [planes, kFinest, symbols]: reciprocal and range
+  std::byte* slots = nullptr;                // [planes, chunks, kSlotBytes]; a chunk ends where its slot does
+  std::uint32_t* sizes = nullptr;            // [planes, chunks], bytes
+  std::uint64_t* places = nullptr;  // [planes, chunks], in the frame; of a raw plane its data's, first
+  std::byte* frame = nullptr;       // 16-byte aligned
+};
+
+struct DecodePlane {
+  PlaneTreatment treatment;
+  std::uint32_t constant;
+  std::uint32_t classes;
+  bool is_coded;
+  std::uint64_t raw_at;     // in the frame
+  std::uint64_t chunks_at;  // of its first chunk in `places` and `sizes`
+  std::uint64_t map_at;     // of its class map in `maps`: of 256 contexts, or of the channels with their ring
+};
+
+struct DecodeOutcome {
+  std::uint32_t crc_sum;
+  std::uint32_t parts_done;
+  std::uint32_t wrong_checksum;
+  std::uint32_t broken;  // a chunk does not hold what it should, or a scale is impossible
+};
+
+struct DecodeJob {
+  ElementsOf elements;  // `now` is not used
+  bool is_predicted = false;
+  std::uint32_t lanes = 1;
+  std::uint64_t chunk_elements = 1;
+  std::uint64_t chunks = 0;
+  DecodePlane planes[kPlanes];
+
+  const std::byte* frame = nullptr;
+  DecodeOutcome* outcome = nullptr;
+  const std::uint16_t* frequencies = nullptr;  // [planes, classes, symbols]
+  const std::uint8_t* maps = nullptr;
+  const std::uint64_t* places = nullptr;
+  const std::uint32_t* sizes = nullptr;
+  std::uint8_t* slot_symbols = nullptr;    // [planes, classes, 4096]
+  std::uint32_t* symbol_ranges = nullptr;  // [planes, classes, 256]: frequency and start
+  std::uint8_t* decoded = nullptr;         // [planes, count]
+  std::byte* out = nullptr;                // the tensor
+};
+
+}  // namespace pinion::codec::cuda
