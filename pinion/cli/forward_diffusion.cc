@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "pinion/base/float_formats.h"
+#include "pinion/cli/codec_choice_text.h"
 #include "pinion/models/family.h"
 #include "pinion/pipeline/split_forward.h"
 
@@ -47,6 +48,7 @@ Result<TensorList> forward_on_workers(models::Model& model, models::ForwardCall 
   call.constants.velocity_of_references = false;
   PINION_TRY(pipeline::SplitForward forward,
              pipeline::forward_split(model, call, request.split, request.stage));
+  if (forward.codec_choice) fmt::print("{}", codec_choice_text(*forward.codec_choice));
   return TensorList{{"sample", std::move(forward.velocity)}};
 }
 

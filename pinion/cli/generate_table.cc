@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "pinion/cli/codec_choice_text.h"
 #include "pinion/pipeline/report.h"
 
 namespace pinion::cli {
@@ -103,7 +104,9 @@ std::string comparison_text(const pipeline::Comparison& comparison) {
 }  // namespace
 
 std::string generate_table(const GenerateResult& result) {
-  std::string text = placement_text(result) + "\n" + header();
+  std::string text = placement_text(result) + "\n";
+  if (result.codec_choice) text += codec_choice_text(*result.codec_choice);
+  text += header();
   for (const StepReport& step : result.steps) text += row(step);
   const Totals totals = pipeline::sum_up(result);
   text += fmt::format(

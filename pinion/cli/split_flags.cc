@@ -13,11 +13,11 @@ void SplitFlags::add_to(CLI::App& command) {
       .add_option(
           "--codec", codec,
           "How states cross the wire: raw, lossless, bounded:E, bounded:rel:E, int8, int4, fidelity:DB, "
-          "cos:C or calibrated:DB")
+          "cos:C, calibrated:DB, auto (measures, takes the quickest), or auto:exact (raw or lossless)")
       ->envname("PINION_CODEC")
       ->capture_default_str();
   command.add_option("--calibration", calibration,
-                     "File that `pinion calibrate` made, for --codec calibrated:DB");
+                     "File that `pinion calibrate` made, for --codec calibrated:DB or auto");
   command
       .add_option("--step-timeout", step_timeout_s,
                   "Seconds after which a step that does not come back fails")
@@ -28,8 +28,16 @@ void SplitFlags::add_to(CLI::App& command) {
 Result<pipeline::SplitOptions> SplitFlags::parse() const {
   pipeline::SplitOptions split;
   split.cut = cut;
-  PINION_TRY(split.codec, codec::parse_profile(codec));
-  if ((split.codec.mode == codec::Mode::kCalibrated) == calibration.empty()) {
+  if (codec == "auto") {
+    split.auto_codec = pipeline::SplitOptions::Auto::kAny;
+  } else if (codec == "auto:exact") {
+    split.auto_codec = pipeline::SplitOptions::Auto::kExact;
+  } else {
+    PINION_TRY(split.codec, codec::parse_profile(codec));
+  }
+  const bool is_calibrated = split.codec.mode == codec::Mode::kCalibrated;
+  const bool may_be_calibrated = is_calibrated || split.auto_codec == pipeline::SplitOptions::Auto::kAny;
+  if (calibration.empty() ? is_calibrated : !may_be_calibrated) {
     return Error{Errc::kInvalidArgument, "--codec calibrated:DB and --calibration FILE go together",
                  "make the file with `pinion calibrate`"};
   }

@@ -58,6 +58,10 @@ class Chain : public std::enable_shared_from_this<Chain> {
 
   const std::vector<RemoteJob::StageReport>& reports() const { return reports_; }
 
+  // How fast the first hop carries bytes to the first worker: by pings that carry bytes along
+  // (docs/protocol.md, section 4.9). Once the chain is open.
+  asio::awaitable<Result<codec::LinkSpeed>> measure_link();
+
   // Whether every worker has this capability; once the chain is open.
   bool all_can(std::string_view capability) const;
 
@@ -74,6 +78,7 @@ class Chain : public std::enable_shared_from_this<Chain> {
     std::vector<std::string> capabilities;
     std::uint32_t handle = 0;
     std::int64_t clock_offset_us = 0;  // the worker's clock minus ours
+    std::int64_t round_trip_us = 0;    // of a ping
   };
 
   asio::awaitable<Result<void>> open_link(std::size_t stage);

@@ -7,6 +7,7 @@
 #include "pinion/base/stopwatch.h"
 #include "pinion/base/user_folders.h"
 #include "pinion/client/chain.h"
+#include "pinion/client/codec_trials.h"
 #include "pinion/client/io_thread.h"
 #include "pinion/client/step_encoder.h"
 #include "pinion/transport/random_bytes.h"
@@ -75,6 +76,10 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> begin(const RemoteConstants& constants) override {
+    if (plan_.auto_codec != nullptr && plan_.stages.front().begin == 0 && !plan_.auto_codec->choice) {
+      plan_.auto_codec->choice = choice_without_state(plan_);
+    }
+    take_choice();
     if (plan_.state_profile.mode == codec::Mode::kCalibrated && !constants.references.empty()) {
       return Error{Errc::kUnsupported, "a job with reference pictures cannot be coded by a calibration yet",
                    "use --codec fidelity:20"};
@@ -86,14 +91,9 @@ class NetworkJob : public RemoteJob {
         PINION_TRY(constants_.reference_latents, encode_constant(constants.reference_latents));
       }
     }
-    if (plan_.state_profile.mode == codec::Mode::kFidelity) {
-      for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
-        constants_.velocity_bases.push_back(codec::basis_hash(basis));
-      }
-    }
     constants_.values.context = Tensor();
     constants_.values.reference_latents = Tensor();
-    return begin_attempt();
+    return is_codec_known() ? begin_attempt() : Result<void>();
   }
 
   Result<RemoteStep> step(const StepRequest& request) override {
@@ -127,7 +127,33 @@ class NetworkJob : public RemoteJob {
     return done;
   }
 
+  bool is_codec_known() const { return plan_.auto_codec == nullptr || plan_.auto_codec->choice; }
+
+  // No coroutine is under way that reads the plan.
+  void take_choice() {
+    if (plan_.auto_codec != nullptr && plan_.auto_codec->choice)
+      plan_.state_profile = plan_.auto_codec->choice->profile();
+  }
+
+  Result<void> choose_codec(const StepRequest& request) {
+    if (!is_codec_known()) {
+      const Stopwatch watch;
+      PINION_TRY(const codec::LinkSpeed link, on_network<codec::LinkSpeed>(chain_->measure_link()));
+      codec::CodecChoice choice = choose_by_trial(plan_, constants_.values, request, link, bases_);
+      choice.choosing_ms = watch.elapsed_ms();
+      plan_.auto_codec->choice = std::move(choice);
+    }
+    take_choice();
+    return {};
+  }
+
   Result<void> begin_attempt() {
+    constants_.velocity_bases.clear();
+    if (plan_.state_profile.mode == codec::Mode::kFidelity) {
+      for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
+        constants_.velocity_bases.push_back(codec::basis_hash(basis));
+      }
+    }
     PINION_TRY(std::vector<std::string> known,
                on_network<std::vector<std::string>>(chain_->begin(constants_)));
     encoder_ = std::make_unique<StepEncoder>(StepEncoderSetup{.job = job_,
@@ -148,11 +174,16 @@ class NetworkJob : public RemoteJob {
       chain->abandon(Error{Errc::kConnectionLost, "the job starts again", ""});
     });
     ++attempt_;
+    encoder_.reset();
     PINION_TRY_VOID(connect());
-    return begin_attempt();
+    return is_codec_known() ? begin_attempt() : Result<void>();
   }
 
   Result<RemoteStep> try_step(const StepRequest& request) {
+    if (encoder_ == nullptr) {
+      PINION_TRY_VOID(choose_codec(request));
+      PINION_TRY_VOID(begin_attempt());
+    }
     const bool may_be_drawn =
         request.noise && attempt_ == 0 &&
         chain_->all_can(std::string(transport::kNoiseCapability) + request.noise->generator);
@@ -201,7 +232,7 @@ class NetworkJob : public RemoteJob {
   }
 
   IoThread io_;
-  const RemotePlan plan_;
+  RemotePlan plan_;  // the chain refers to it; its profile may be chosen late
   const ConnectOptions options_;
   const transport::Identity identity_;
   const transport::PeerStore peers_{config_folder()};
@@ -209,7 +240,7 @@ class NetworkJob : public RemoteJob {
   const std::string job_;
   int attempt_ = 0;
   EncodedConstants constants_;
-  std::unique_ptr<StepEncoder> encoder_;  // of this attempt
+  std::unique_ptr<StepEncoder> encoder_;  // of this attempt; null until the workers know the job
   std::vector<StageReport> reports_;
   std::atomic<bool> is_cancelled_ = false;
   std::mutex mutex_;  // guards the pointer, which cancel() reads from any thread

@@ -12,6 +12,7 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/break_even.h"
 #include "pinion/codec/calibrated/calibration_set.h"
 
 namespace pinion::client {
@@ -31,13 +32,21 @@ struct RemoteStage {
   int end = 0;
 };
 
+// A codec that is chosen by measuring, once for all jobs of a plan: at the first step of the first of them,
+// which is when there is a state to measure with. One thread at a time.
+struct AutoCodec {
+  bool exact_only = false;                   // raw or lossless
+  std::optional<codec::CodecChoice> choice;  // written by the job that chose
+};
+
 struct RemotePlan {
-  std::string model_hash;              // content hash of the whole model
-  std::string model_label;             // for error messages: the client's file
-  std::string dtype;                   // compute dtype, as in pinion::name(DType)
-  std::vector<RemoteStage> stages;     // contiguous; the last ends the model
-  codec::Profile state_profile;        // for hidden states on every hop
-  codec::CalibrationSet calibrations;  // of all cuts, if that is calibrated
+  std::string model_hash;                 // content hash of the whole model
+  std::string model_label;                // for error messages: the client's file
+  std::string dtype;                      // compute dtype, as in pinion::name(DType)
+  std::vector<RemoteStage> stages;        // contiguous; the last ends the model
+  codec::Profile state_profile;           // for hidden states on every hop
+  codec::CalibrationSet calibrations;     // of all cuts, if that is calibrated or may become so
+  std::shared_ptr<AutoCodec> auto_codec;  // if not null, decides the state_profile
   // The stage whose begin is 0 receives latents, always exactly.
 };
 
@@ -105,6 +114,7 @@ class RemoteJob {
   static Result<std::unique_ptr<RemoteJob>> open(const RemotePlan& plan, const ConnectOptions& options);
   virtual ~RemoteJob() = default;
 
+  // With an auto_codec that has chosen nothing yet, workers hear of the job only at the first step.
   virtual Result<void> begin(const RemoteConstants& constants) = 0;
   virtual Result<RemoteStep> step(const StepRequest& request) = 0;
   virtual Result<void> end() = 0;

@@ -152,6 +152,8 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
   result.load_ms = watch.lap_ms();
 
   PINION_TRY(Denoised denoised, denoise(request, branches, inputs, "denoise", progress, cancellation));
+  result.codec_choice = placed.codec_choice();
+  if (result.codec_choice) request.split.codec = result.codec_choice->profile();
   watch.lap_ms();
 
   progress({"decode", 0, 0});

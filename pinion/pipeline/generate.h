@@ -53,6 +53,8 @@ struct GenerateResult {
   GenerateRequest request;  // with every default filled in
   Placement placement;
   std::vector<client::RemoteJob::StageReport> workers;
+  // With an auto_codec; request.split.codec is then what it chose.
+  std::optional<codec::CodecChoice> codec_choice;
   std::size_t local_weight_bytes = 0;  // transformer weights held by this process
   std::vector<StepReport> steps;
   double connect_ms = 0, text_ms = 0, load_ms = 0, decode_ms = 0, total_ms = 0;

@@ -33,8 +33,13 @@ Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions&
                                       .dtype = std::string(name(stage.dtype)),
                                       .stages = {},
                                       .state_profile = split.codec,
-                                      .calibrations = {}};
-  if (split.codec.mode == codec::Mode::kCalibrated) {
+                                      .calibrations = {},
+                                      .auto_codec = nullptr};
+  if (split.auto_codec != SplitOptions::Auto::kOff) {
+    placed.remote_->auto_codec = std::make_shared<client::AutoCodec>(client::AutoCodec{
+        .exact_only = split.auto_codec == SplitOptions::Auto::kExact, .choice = std::nullopt});
+  }
+  if (!split.calibration.empty()) {
     PINION_TRY(placed.remote_->calibrations,
                read_calibrations(split.calibration, placed.remote_->model_hash));
   }

@@ -15,7 +15,9 @@ struct SplitOptions {
   std::vector<client::WorkerAddress> workers;
   std::string cut = "auto";
   codec::Profile codec;
-  std::filesystem::path calibration;  // file with the calibrations of the cuts, if the codec is calibrated
+  enum class Auto { kOff, kAny, kExact };
+  Auto auto_codec = Auto::kOff;       // on: in place of `codec`, see client::AutoCodec
+  std::filesystem::path calibration;  // file with those of the cuts, if the codec is or may be calibrated
   client::ConnectOptions connect;
 };
 
@@ -32,6 +34,11 @@ class PlacedModel {
 
   const Placement& placement() const { return placement_; }
   std::size_t local_weight_bytes() const { return local_ == nullptr ? 0 : local_->weight_bytes(); }
+
+  // What the first step of the first job chose, with its reasons; empty before, and if nothing was to choose.
+  std::optional<codec::CodecChoice> codec_choice() const {
+    return remote_ && remote_->auto_codec ? remote_->auto_codec->choice : std::nullopt;
+  }
 
   // What the workers said about their stages.
   const std::vector<client::RemoteJob::StageReport>& workers() const { return workers_; }

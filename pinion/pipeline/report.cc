@@ -81,6 +81,32 @@ Json to_json(const Totals& totals) {
           {"denoise_ms", totals.denoise_ms}};
 }
 
+Json to_json(const codec::CodecChoice& choice) {
+  Json trials = Json::array();
+  for (const codec::CodecTrial& trial : choice.trials) {
+    Json entry{{"codec", codec::to_string(trial.profile)}};
+    if (!trial.why_not.empty()) {
+      entry["why_not"] = trial.why_not;
+    } else if (choice.link) {
+      entry["bytes"] = trial.bytes;
+      entry["encode_ms"] = trial.encode_ms;
+      entry["decode_ms"] = trial.decode_ms;
+      entry["expected_ms"] = expected_ms(trial, *choice.link);
+      entry["pays_below_bytes_per_s"] = finite(pays_below(trial, choice.trials.front()));
+    }
+    trials.push_back(std::move(entry));
+  }
+  Json json{{"codec", codec::to_string(choice.profile())}};
+  if (choice.link) {
+    json["bytes_per_s"] = choice.link->bytes_per_s;
+    json["round_trip_ms"] = choice.link->round_trip_ms;
+    json["choosing_ms"] = choice.choosing_ms;
+  }
+  json["note"] = choice.note;
+  json["trials"] = std::move(trials);
+  return json;
+}
+
 }  // namespace
 
 Totals sum_up(const GenerateResult& result) {
@@ -150,6 +176,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
                    {"total", result.total_ms}}},
                  {"per_step", std::move(steps)},
                  {"totals", to_json(sum_up(result))}};
+  if (result.codec_choice) report["codec_choice"] = to_json(*result.codec_choice);
   if (result.comparison) report["comparison"] = to_json(*result.comparison);
   return report;
 }

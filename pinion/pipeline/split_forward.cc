@@ -12,6 +12,7 @@ Result<SplitForward> forward_split(models::Model& model, const models::ForwardCa
   const DenoiseInput input{
       .step = 0, .sigma = call.input.sigma, .delta_sigma = 0, .latents = *latents, .noise = {}};
   PINION_TRY(result.velocity, denoiser->velocity(input, result.trace));
+  result.codec_choice = placed.codec_choice();
   PINION_TRY_VOID(denoiser->finish());
   return result;
 }

@@ -9,6 +9,7 @@ namespace pinion::pipeline {
 struct SplitForward {
   Tensor velocity;  // [batch, grid tokens, latent channels], float32 on the CPU
   DenoiseTrace trace;
+  std::optional<codec::CodecChoice> codec_choice;  // with an auto_codec
 };
 
 // References take part, but the velocity has the rows of the picture only.

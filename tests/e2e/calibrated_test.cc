@@ -112,6 +112,20 @@ TEST_F(Calibrated, SendsLessThanFidelityDoesAndReachesItsTarget) {
   EXPECT_GT(with("calibrated:36").psnr_db, calibrated.psnr_db);
 }
 
+// What loopback makes of it is the link's affair; that it was tried, and kept fewest bytes, is not.
+TEST_F(Calibrated, CodecAutoTriesIt) {
+  const auto there = worker("auto");
+  const ProcessResult result = run(
+      job({"--worker", there->address(), "--cut", "3", "--codec", "auto", "--calibration", calibration()}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  std::ifstream file(home_ + "/report.json");
+  const auto trials = nlohmann::json::parse(file).at("codec_choice").at("trials");
+  ASSERT_EQ(trials.size(), 5u);
+  EXPECT_EQ(trials.at(4).at("codec"), "calibrated:30");
+  ASSERT_FALSE(trials.at(4).contains("why_not")) << trials.at(4);
+  EXPECT_LT(trials.at(4).at("bytes").get<double>(), 0.2 * trials.at(2).at("bytes").get<double>());
+}
+
 TEST_F(Calibrated, WorksAcrossAChain) {
   const auto a = worker("a"), b = worker("b");
   const ProcessResult result = run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3",
@@ -130,6 +144,7 @@ TEST_F(Calibrated, SaysWhatIsMissing) {
   };
   fails({"--cut", "3", "--codec", "calibrated:30"}, "--calibration FILE", 2);
   fails({"--cut", "3", "--codec", "raw", "--calibration", calibration()}, "go together", 2);
+  fails({"--cut", "3", "--codec", "auto:exact", "--calibration", calibration()}, "go together", 2);
   fails({"--cut", "4", "--codec", "calibrated:30", "--calibration", calibration()}, "cut 4", 2);
   fails({"--cut", "3", "--codec", "calibrated:30", "--calibration", kPrompts}, "prompts.txt", 1);
   fails({"--cut", "3", "--codec", "calibrated:0", "--calibration", calibration()}, "out of range", 2);

@@ -112,6 +112,37 @@ TEST_F(GenerateProgram, GivenLatentsReplaceTheSeededNoise) {
   EXPECT_EQ(pipeline::read_png(home_ + "/picture.png")->rgb, seeded->rgb);
 }
 
+TEST_F(GenerateProgram, CodecAutoChoosesAndSaysWhy) {
+  test::WorkerProcess worker(
+      {.home = home_, .models = kModel, .device = test::test_device(), .more_arguments = {}});
+  worker.pair(home_ + "/client");
+  const ProcessResult result = run(generate(
+      {"--worker", worker.address(), "--cut", "2", "--codec", "auto", "--report", home_ + "/report.json"}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("codec auto: "));
+  const nlohmann::json report = read_json("report.json");
+  const nlohmann::json& choice = report.at("codec_choice");
+  EXPECT_EQ(choice.at("codec"), report.at("codec"));
+  EXPECT_GT(choice.at("bytes_per_s"), 1e6);
+  const nlohmann::json& trials = choice.at("trials");
+  ASSERT_EQ(trials.size(), 4u);
+  EXPECT_EQ(trials.at(0).at("codec"), "raw");
+  for (const nlohmann::json& trial : trials) {
+    if (trial.at("codec") != choice.at("codec")) continue;
+    EXPECT_LE(trial.at("expected_ms"), trials.at(0).at("expected_ms"));
+  }
+
+  // Both guidance branches are jobs of one plan; exact stays exact.
+  const ProcessResult exact = run(generate({"--worker", worker.address(), "--cut", "2", "--codec",
+                                            "auto:exact", "--guidance", "3", "--compare-local"}));
+  ASSERT_EQ(exact.exit_code, 0) << exact.err;
+  EXPECT_THAT(exact.out, HasSubstr("identical, bit for bit"));
+
+  const ProcessResult none = run(generate({"--worker", worker.address(), "--cut", "0", "--codec", "auto"}));
+  ASSERT_EQ(none.exit_code, 0) << none.err;
+  EXPECT_THAT(none.out, HasSubstr("codec auto: raw; only latents are sent"));
+}
+
 TEST_F(GenerateProgram, SplitReportsEveryHop) {
   test::WorkerProcess worker(
       {.home = home_, .models = kModel, .device = test::test_device(), .more_arguments = {}});
@@ -171,18 +202,22 @@ TEST_F(GenerateProgram, SplitForwardEqualsTheUnsplitOne) {
                   .ok());
   const std::vector<std::string> forward{
       "forward", "--model", kModel, "--inputs", home_ + "/in.safetensors", "--device", test::test_device()};
-  std::vector<std::string> whole = forward, split = forward;
+  std::vector<std::string> whole = forward;
   whole.insert(whole.end(), {"--out", home_ + "/whole.safetensors"});
-  split.insert(split.end(), {"--out", home_ + "/split.safetensors", "--worker", worker.address(), "--cut",
-                             "3", "--codec", "lossless"});
   ASSERT_EQ(run(whole).exit_code, 0);
-  const ProcessResult split_result = run(split);
-  ASSERT_EQ(split_result.exit_code, 0) << split_result.err;
   const auto a = SafetensorsFile::open(home_ + "/whole.safetensors");
-  const auto b = SafetensorsFile::open(home_ + "/split.safetensors");
   const ByteSpan expected = a->tensor("sample")->view().span();
-  const ByteSpan got = b->tensor("sample")->view().span();
-  EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin(), got.end()));
+  for (const std::string codec : {"lossless", "auto:exact"}) {
+    std::vector<std::string> split = forward;
+    split.insert(split.end(), {"--out", home_ + "/split.safetensors", "--worker", worker.address(), "--cut",
+                               "3", "--codec", codec});
+    const ProcessResult result = run(split);
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    if (codec != "lossless") EXPECT_THAT(result.out, HasSubstr("codec auto: "));
+    const auto b = SafetensorsFile::open(home_ + "/split.safetensors");
+    const ByteSpan got = b->tensor("sample")->view().span();
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin(), got.end())) << codec;
+  }
 }
 
 TEST_F(GenerateProgram, WrongUsageSaysWhatAndExitsWithTwo) {

@@ -42,6 +42,7 @@ Result<client::RemotePlan> toy_plan(const ToyJobOptions& options) {
   plan.model_label = options.model.string();
   plan.dtype = std::string(name(options.dtype));
   PINION_TRY(plan.state_profile, codec::parse_profile(options.codec));
+  plan.auto_codec = options.auto_codec;
   int begin = options.cut;
   for (const auto& [address, end] : options.stages) {
     PINION_TRY(const client::WorkerAddress worker, client::parse_worker_address(address));

@@ -12,6 +12,7 @@ struct ToyJobOptions {
   std::vector<std::pair<std::string, int>> stages{};  // worker address, and where its stage ends
   DType dtype = DType::kF32;
   std::string codec = "raw";
+  std::shared_ptr<client::AutoCodec> auto_codec{};  // if not null, instead of it
   int steps = 4;
   std::int64_t batch = 1;
   std::int64_t grid = 8;  // side, in tokens

@@ -1,0 +1,22 @@
+#pragma once
+// `--codec auto`: the codecs that come into question, each tried on the state of a job's first step, and the
+// one that gets it to the far end soonest (pinion/codec/break_even.h). One thread; blocks while it codes.
+
+#include "pinion/client/remote_job.h"
+#include "pinion/codec/basis_store.h"
+#include "pinion/codec/step_stream.h"
+
+namespace pinion::client {
+
+// Codes and decodes the request's states with each candidate and chooses. Decoding is timed here, so a worker
+// is taken to be as fast as this machine, and each further hop of a chain to be like `link`, the first. What
+// cannot code these states, or would be too slow by far, is in the choice with the reason. A basis that was
+// learned on the way stays in `bases`, for the job.
+codec::CodecChoice choose_by_trial(const RemotePlan& plan, const RemoteConstants& constants,
+                                   const StepRequest& request, const codec::LinkSpeed& link,
+                                   const codec::BasisStore& bases);
+
+// Where the client holds no block: latents are sent, exactly, and no state.
+codec::CodecChoice choice_without_state(const RemotePlan& plan);
+
+}  // namespace pinion::client
