@@ -213,7 +213,9 @@ TEST_F(GenerateProgram, SplitForwardEqualsTheUnsplitOne) {
                                "3", "--codec", codec});
     const ProcessResult result = run(split);
     ASSERT_EQ(result.exit_code, 0) << result.err;
-    if (codec != "lossless") EXPECT_THAT(result.out, HasSubstr("codec auto: "));
+    if (codec != "lossless") {
+      EXPECT_THAT(result.out, HasSubstr("codec auto: "));
+    }
     const auto b = SafetensorsFile::open(home_ + "/split.safetensors");
     const ByteSpan got = b->tensor("sample")->view().span();
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), got.begin(), got.end())) << codec;
