@@ -9,8 +9,8 @@
 namespace pinion::calibration {
 namespace {
 
-// How far below the error of the highest target, in dB, that must lie which no component can mend; it is found
-// to be up to ten times what it is predicted to be.
+// How far below the error of the highest target, in dB, that must lie which no component can mend; it is
+// found to be up to ten times what it is predicted to be.
 constexpr double kBeyondTargets = 10;
 
 using Progress = std::function<bool(const CalibrateProgress&)>;

@@ -158,8 +158,10 @@ void add_calibrate_command(CLI::App& app, Action& action) {
   command->add_option("--size", options->side, "Side of the pictures in pixels [the model's own]");
   command->add_option("--guidance", options->guidance, "Guidance strength [the model's own]");
   command->add_option("--seed", request.seed, "Of the first job's noise")->capture_default_str();
-  command->add_option("--components", request.image.components, "Components of the image rows [as many as the targets take, at most 1024]");
-  command->add_option("--text-components", request.other.components, "Components of the text rows [likewise]");
+  command->add_option("--components", request.image.components,
+                      "Components of the image rows [as many as the targets take, at most 1024]");
+  command->add_option("--text-components", request.other.components,
+                      "Components of the text rows [likewise]");
   command->add_option("--device", options->device, "cpu or cuda:N")
       ->envname("PINION_DEVICE")
       ->capture_default_str();
