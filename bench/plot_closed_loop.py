@@ -72,6 +72,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", help="files of closed_loop --json")
     parser.add_argument("--out", required=True, help="PNG to write")
+    parser.add_argument("--title", help="what was measured (default: the models' names)")
     parser.add_argument("--amortise", type=int, metavar="JOBS", help="add bases and assets, spread over so many jobs")
     options = parser.parse_args()
     try:
@@ -101,8 +102,9 @@ def main():
     handles = {label: handle for place in axes.flat for handle, label in zip(*place.get_legend_handles_labels())}
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncol=4, fontsize=9)
     prompts = len({(line["model"], line["prompt"]) for line in lines})
-    figure.suptitle(f"{', '.join(sorted({line['model'] for line in lines}))}: {prompts} prompts")
-    figure.tight_layout(rect=(0, 0.07, 1, 0.99))
+    figure.suptitle(f"{options.title or ', '.join(sorted({line['model'] for line in lines}))}: {prompts} prompts")
+    legend_share = 0.75 / (3.8 * rows)  # of the figure's height
+    figure.tight_layout(rect=(0, legend_share, 1, 0.99))
     figure.savefig(options.out, dpi=80)
 
 
