@@ -15,6 +15,7 @@
 #include "bench/loop/coder_list.h"
 #include "bench/loop/planes_coder.h"
 #include "bench/loop/run_loops.h"
+#include "pinion/models/stage_flags.h"
 
 namespace pinion::bench {
 namespace {
@@ -41,15 +42,7 @@ std::vector<std::string> usual_coders(const LoopRequest& request) {
 Result<LoopRequest> to_request(const Options& options) {
   LoopRequest request = options.request;
   const auto wrong = [](const std::string& text) { return Error{Errc::kInvalidArgument, text, ""}; };
-  const auto device = device_from_name(options.device);
-  if (!device) return wrong("--device '" + options.device + "' is neither cpu nor cuda:N");
-  request.stage.device = *device;
-  request.stage.dtype = device->is_cpu() ? DType::kF32 : DType::kBF16;
-  if (options.dtype != "auto") {
-    const auto dtype = dtype_from_user(options.dtype);
-    if (!dtype) return wrong("--dtype '" + options.dtype + "' is not one of auto, fp32, bf16, fp16");
-    request.stage.dtype = *dtype;
-  }
+  PINION_TRY(request.stage, models::parse_stage_flags(options.device, options.dtype));
   PINION_TRY(request.sampler, parse_sampler(options.sampler));
   if (options.scope == "image") request.scopes = {LoopScope::kImage};
   if (options.scope == "whole") request.scopes = {LoopScope::kWhole};

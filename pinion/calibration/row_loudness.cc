@@ -2,11 +2,14 @@
 
 #include <cmath>
 
+#include "pinion/codec/calibrated/calibration.h"
+
 namespace pinion::calibration {
 namespace {
 
-constexpr double kMaxLoudness = 20;  // that of docs/format.md §13.1
-constexpr double kRidge = 1e-3;      // times the mean variance of the inputs
+using codec::kMaxLoudness;
+
+constexpr double kRidge = 1e-3;  // times the mean variance of the inputs
 // Below this share of the loudest row's energy rows are as good as silent: how silent need not be learned.
 constexpr double kSilent = 0x1p-16;
 

@@ -13,6 +13,7 @@
 #include "pinion/cli/interrupt.h"
 #include "pinion/cli/progress_bar.h"
 #include "pinion/codec/container.h"
+#include "pinion/models/stage_flags.h"
 #include "pinion/pipeline/model_folder.h"
 
 namespace pinion::cli {
@@ -53,15 +54,7 @@ Result<calibration::CalibrateRequest> to_request(const Options& options) {
   if (side < kPixelsPerToken || side % kPixelsPerToken != 0)
     return wrong("--size " + std::to_string(side) + " is not a multiple of 16");
   request.grid = {side / kPixelsPerToken, side / kPixelsPerToken};
-  const auto device = device_from_name(options.device);
-  if (!device) return wrong("--device '" + options.device + "' is neither cpu nor cuda:N");
-  request.stage.device = *device;
-  request.stage.dtype = device->is_cpu() ? DType::kF32 : DType::kBF16;
-  if (options.dtype != "auto") {
-    const auto dtype = dtype_from_user(options.dtype);
-    if (!dtype) return wrong("--dtype '" + options.dtype + "' is not one of auto, fp32, bf16, fp16");
-    request.stage.dtype = *dtype;
-  }
+  PINION_TRY(request.stage, models::parse_stage_flags(options.device, options.dtype));
   request.prompts = calibration::built_in_prompts();
   if (!options.prompts.empty()) {
     PINION_TRY(request.prompts, read_prompts(options.prompts));

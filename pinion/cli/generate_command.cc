@@ -12,6 +12,7 @@
 #include "pinion/cli/interrupt.h"
 #include "pinion/cli/progress_bar.h"
 #include "pinion/cli/split_flags.h"
+#include "pinion/models/stage_flags.h"
 #include "pinion/pipeline/generate.h"
 #include "pinion/pipeline/report.h"
 #include "pinion/pipeline/trace.h"
@@ -48,13 +49,9 @@ Result<pipeline::GenerateRequest> to_request(const Options& options) {
   pipeline::GenerateRequest request = options.request;
   if (request.prompt.empty() && request.embeds.empty()) return wrong("give a --prompt, or --embeds");
   if (!options.size.empty()) PINION_TRY_VOID(parse_size(options.size, request));
-  const auto device = device_from_name(options.device);
-  if (!device) return wrong("--device '" + options.device + "' is neither cpu nor cuda:N");
-  request.device = *device;
-  if (options.dtype != "auto") {
-    request.dtype = dtype_from_user(options.dtype);
-    if (!request.dtype) return wrong("--dtype '" + options.dtype + "' is not one of auto, fp32, bf16, fp16");
-  }
+  PINION_TRY(const models::StageOptions stage, models::parse_stage_flags(options.device, options.dtype));
+  request.device = stage.device;
+  request.dtype = stage.dtype;
   PINION_TRY(request.split, options.split.parse());
   return request;
 }

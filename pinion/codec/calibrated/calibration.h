@@ -22,6 +22,7 @@ inline constexpr std::size_t kMaxStreamName = 64;
 inline constexpr std::uint64_t kMaxCalibrationValues = 1ull << 26;
 inline constexpr int kLevelZero = 128;  // the level of a deviation of 1
 inline constexpr int kLevelsPerOctave = 8;
+inline constexpr double kMaxLoudness = 20;  // octaves, either way, that a row's loudness is taken as
 
 // Whose statistics they are.
 struct CalibrationKey {

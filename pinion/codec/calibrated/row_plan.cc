@@ -7,9 +7,8 @@
 namespace pinion::codec {
 namespace {
 
-constexpr double kMaxLoudness = 20;  // octaves, either way
-// An octave of the step from a band to the next: two octaves of loudness.
-constexpr int kStepGrowth = 96;
+constexpr int kStepGrowth = 96;  // an octave and a half from a band to the next
+// An error costs its square: twice as many octaves of loudness.
 constexpr double kLoudnessPerBand = 2.0 * kStepGrowth / kStepsPerOctave;
 static_assert(kStepGrowth <= kMaxStepGrowth);
 
