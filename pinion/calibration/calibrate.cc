@@ -2,9 +2,11 @@
 
 #include "pinion/calibration/asset.h"
 #include "pinion/calibration/gather.h"
+#include "pinion/calibration/picture_metric.h"
 #include "pinion/calibration/try_out.h"
 #include "pinion/models/sampling.h"
 #include "pinion/models/text_encoder.h"
+#include "pinion/models/vae.h"
 
 namespace pinion::calibration {
 namespace {
@@ -12,6 +14,9 @@ namespace {
 // How far below the error of the highest target, in dB, that must lie which no component can mend; it is
 // found to be up to ten times what it is predicted to be.
 constexpr double kBeyondTargets = 10;
+
+// Pictures that tell how errors show: their pixels are many.
+constexpr int kMetricJobs = 8;
 
 using Progress = std::function<bool(const CalibrateProgress&)>;
 
@@ -26,6 +31,8 @@ Result<void> check(const CalibrateRequest& request) {
   if (request.prompts.empty()) return wrong("there are no prompts to calibrate on");
   if (request.jobs < 1) return wrong("calibration needs at least one job");
   if (request.trials < 0) return wrong("there cannot be fewer than no trials");
+  if (!(request.picture_weight >= 0 && request.picture_weight <= 1))
+    return wrong("the weight of the picture is 0 to 1");
   for (const double target : request.targets) {
     if (!(target > 0 && target <= 100)) return wrong("a target is more than 0 and at most 100 dB");
   }
@@ -66,8 +73,15 @@ Result<Digest> digest_of(const std::string& hash) {
   return digest;
 }
 
+// Null: the model has none.
+Result<std::unique_ptr<models::Vae>> open_vae(const CalibrateRequest& request) {
+  auto vae = models::open_vae(request.model, {.device = request.stage.device, .dtype = DType::kF32});
+  if (vae.ok() || vae.error().code != Errc::kNotFound) return vae;
+  return std::unique_ptr<models::Vae>();
+}
+
 Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& request, const Digest& model,
-                                 std::int64_t latent_channels, std::span<const double> sigmas) {
+                                 const at::Tensor& metric, std::span<const double> sigmas) {
   const auto output = std::find_if(sums.streams.begin(), sums.streams.end(),
                                    [](const StreamSums& stream) { return stream.schema.has_latent_rows; });
   if (output == sums.streams.end())
@@ -82,10 +96,10 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
     if (!request.targets.empty()) {
       settings.reach_db = *std::max_element(request.targets.begin(), request.targets.end()) + kBeyondTargets;
     }
-    PINION_TRY(const StreamModel solved_stream, solve_state(stream, *output, latent_channels, settings));
+    PINION_TRY(const StreamModel solved_stream, solve_state(stream, *output, metric, settings));
     add(solved_stream, stream.schema.name);
   }
-  PINION_TRY(const StreamModel velocity, solve_velocity(*output, latent_channels, request.image));
+  PINION_TRY(const StreamModel velocity, solve_velocity(*output, metric, request.image));
   add(velocity, "velocity");
   return solved;
 }
@@ -100,7 +114,6 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
   PINION_TRY(const auto model, models::open_model(request.model));
   PINION_TRY(const std::string hash, model->content_hash());
   PINION_TRY(const Digest digest, digest_of(hash));
-  const std::int64_t latent_channels = model->info().latent_channels;
   const std::vector<double> sigmas = models::flux2_sigmas(request.grid.tokens(), request.steps);
   PINION_TRY(Gatherer gatherer,
              Gatherer::create(
@@ -115,6 +128,19 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
     }
     return tell(progress, {phase, jobs, jobs});
   };
+  PINION_TRY(const auto vae, open_vae(request));
+  at::Tensor metric = at::eye(model->info().latent_channels, at::kDouble);
+  if (vae != nullptr && request.picture_weight > 0) {
+    PictureMetric seen(*vae);
+    std::uint64_t seed = request.seed;
+    const auto add = [&](const auto& constants, const auto& noise, const auto& step) -> Result<void> {
+      PINION_TRY(const Tensor latents, gatherer.run(constants, noise, step));
+      return seen.add(latents, request.grid, ++seed);
+    };
+    PINION_TRY_VOID(run_jobs("pictures", std::min(request.jobs, kMetricJobs), add));
+    metric = seen.mean(request.picture_weight);
+    gatherer.set_metric(metric);
+  }
   std::uint64_t probe_seed = request.seed;
   PINION_TRY_VOID(run_jobs("sensitivity", (request.jobs + 1) / 2,
                            [&](const auto& constants, const auto& noise, const auto& step) {
@@ -134,12 +160,11 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
   for (int cut = 0; cut < cuts; ++cut) {
     const auto at = static_cast<std::size_t>(cut);
     PINION_TRY_VOID(tell(progress, {"solve", 0, 0}));
-    PINION_TRY(CutCalibration solved,
-               solve_cut(gatherer.sums()[at], request, digest, latent_channels, steps));
+    PINION_TRY(CutCalibration solved, solve_cut(gatherer.sums()[at], request, digest, metric, steps));
     if (!trials.empty()) {
-      Trial trial(gatherer.chain(), at, sigmas);
+      Trial trial(gatherer.chain(), at, sigmas, metric);
       const auto after_step = [&](int) { return tell(progress, {"trials", cut, cuts}); };
-      PINION_TRY(solved.expected, try_out(trial, request, trials, after_step, solved.streams));
+      PINION_TRY(solved.expected, try_out(trial, vae.get(), request, trials, after_step, solved.streams));
     }
     calibrations.push_back(std::move(solved));
   }

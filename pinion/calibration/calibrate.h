@@ -22,6 +22,9 @@ struct CalibrateRequest {
   models::LatentGrid grid;  // of the pictures
   float guidance = 1;       // for models that take it
   std::uint64_t seed = 0;
+  // How much errors count as they show in the picture, from 0 (as errors of the velocity) to 1 (only so);
+  // where the model has a VAE.
+  double picture_weight = 0.9;
   int probes = 1;  // of the sensitivity, a step and job; half of the jobs are probed
   models::StageOptions stage;
   SolveSettings image;  // of the rows that carry the latents
@@ -33,7 +36,7 @@ struct ExpectedCost {
   double target_db = 0;
   std::vector<double> bits_per_element;  // of each stream
   double job_bytes = 0;                  // all frames of a job
-  double output_snr_db = 0;              // of the velocities that come back
+  double output_snr_db = 0;              // of the velocities that come back, as they show in the picture
   // Of the pictures to those of the uncoded run; none where the model has no VAE.
   std::optional<double> mean_psnr_db, worst_psnr_db;
 };
@@ -47,7 +50,7 @@ struct CutCalibration {
 
 // What it is doing. `done` of `total` jobs; 0 of 0 where it cannot be counted.
 struct CalibrateProgress {
-  std::string_view phase;  // "text", "load", "jobs", "sensitivity", "solve", "trials"
+  std::string_view phase;  // "text", "load", "pictures", "sensitivity", "jobs", "solve", "trials"
   int done = 0;
   int total = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "pinion/calibration/symmetric_root.h"
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::calibration {
@@ -43,10 +44,10 @@ Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::Mode
   }
 }
 
-Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tensor& noise, const Visit& visit,
-                               const AfterStep& after_step) {
+Result<Tensor> Gatherer::run_job(const models::JobConstants& constants, const Tensor& noise,
+                                 const Visit& visit, const AfterStep& after_step) {
   PINION_ASSERT(constants.batch == 1 && constants.references.empty());
-  return models::caught([&]() -> Result<void> {
+  return models::caught([&]() -> Result<Tensor> {
     const c10::NoGradGuard no_grad;
     PINION_TRY_VOID(chain_.begin_job(constants));
     at::Tensor latents = rows_of(noise);
@@ -61,9 +62,19 @@ Result<void> Gatherer::run_job(const models::JobConstants& constants, const Tens
       latents = latents + velocity * delta_sigma;
       PINION_TRY_VOID(after_step(static_cast<int>(step)));
     }
-    return {};
+    return from_torch(latents.unsqueeze(0));
   });
 }
+
+Result<Tensor> Gatherer::run(const models::JobConstants& constants, const Tensor& noise,
+                             const AfterStep& after_step) {
+  const Visit nothing = [](std::size_t, const ChainStep&, const at::Tensor&, const Before&) -> Result<void> {
+    return {};
+  };
+  return run_job(constants, noise, nothing, after_step);
+}
+
+void Gatherer::set_metric(const at::Tensor& metric) { metric_root_ = symmetric_root(metric).to(at::kFloat); }
 
 Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, const Tensor& noise,
                                        std::uint64_t seed, const AfterStep& after_step) {
@@ -73,8 +84,8 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
                           const Before&) -> Result<void> {
     TensorList probes;
     for (int i = 0; i < settings_.probes; ++i) {
-      const at::Tensor probe =
-          at::randn(to_torch(now.velocity).sizes(), generator, at::TensorOptions(at::kFloat));
+      at::Tensor probe = at::randn(to_torch(now.velocity).sizes(), generator, at::TensorOptions(at::kFloat));
+      if (metric_root_.defined()) probe = probe.matmul(metric_root_);
       probes.push_back({"probe", from_torch(probe)});
     }
     return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
@@ -87,7 +98,8 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
       return {};
     });
   };
-  return run_job(constants, noise, visit, after_step);
+  PINION_TRY_VOID(run_job(constants, noise, visit, after_step));
+  return {};
 }
 
 void Gatherer::solve_loudness() {
@@ -134,7 +146,8 @@ Result<void> Gatherer::add_moments(const models::JobConstants& constants, const 
     }
     return {};
   };
-  return run_job(constants, noise, visit, after_step);
+  PINION_TRY_VOID(run_job(constants, noise, visit, after_step));
+  return {};
 }
 
 }  // namespace pinion::calibration

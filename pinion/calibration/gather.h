@@ -1,6 +1,6 @@
 #pragma once
 // Runs jobs through a model and sums what a calibration is solved from, in two passes: first, on some of the
-// jobs, how the velocity changes with the rows (sensitivity); then the second moments of the rows per cut,
+// jobs, how the output changes with the rows (sensitivity); then the second moments of the rows per cut,
 // state tensor and step, in which rows count as they are heard.
 //
 // One object is used by one thread at a time.
@@ -20,9 +20,10 @@ struct StreamSums {
   // v_t. Rows without latents count by their loudness.
   std::vector<Moments> steps;
 
-  // Per step, g g^T over all rows and probes, where g is a row of J^T u, u standard normal, and J the
-  // derivative of the velocity with respect to the state: its mean S makes e^T S e the energy that an error e
-  // of a row adds to the velocity; of a row 2^l times as loud as the mean, 2^l e^T S e.
+  // Per step, g g^T over all rows and probes, where g is a row of J^T u, J the derivative of the velocity
+  // with respect to the state, and rows of u normal with the covariance of Gatherer::set_metric(): its mean S
+  // makes e^T S e the energy, in that metric, that an error e of a row adds to the velocity; of a row 2^l
+  // times as loud as the mean, 2^l e^T S e.
   std::vector<Gram> sensitivity;
 
   // Per step, of rows without latents; empty for the others.
@@ -47,9 +48,16 @@ class Gatherer {
  public:
   static Result<Gatherer> create(models::Model& model, GatherSettings settings);
 
+  // The latents after the last step of a job, [1, grid tokens, latent channels]. Nothing is summed.
+  using AfterStep = std::function<Result<void>(int step)>;
+  Result<Tensor> run(const models::JobConstants& constants, const Tensor& noise, const AfterStep& after_step);
+
+  // How errors of the velocity count: a row e as e M e^T, M [latent channels, latent channels], symmetric and
+  // not negative. Before any sensitivity; without it, M = 1.
+  void set_metric(const at::Tensor& metric);
+
   // One whole job with the Euler sampler. `noise` is float32 [1, grid tokens, latent channels] on the CPU;
   // `seed` draws the probes. `after_step` may end it early by an error.
-  using AfterStep = std::function<Result<void>(int step)>;
   Result<void> add_sensitivity(const models::JobConstants& constants, const Tensor& noise, std::uint64_t seed,
                                const AfterStep& after_step);
 
@@ -70,13 +78,14 @@ class Gatherer {
   struct Before;  // the step before
   using Visit = std::function<Result<void>(std::size_t step, const ChainStep& now, const at::Tensor& latents,
                                            const Before& before)>;
-  Result<void> run_job(const models::JobConstants& constants, const Tensor& noise, const Visit& visit,
-                       const AfterStep& after_step);
+  Result<Tensor> run_job(const models::JobConstants& constants, const Tensor& noise, const Visit& visit,
+                         const AfterStep& after_step);
 
   StageChain chain_;
   GatherSettings settings_;
   std::vector<CutSums> sums_;
   std::vector<std::vector<std::vector<LoudnessFit>>> fits_;  // by cut, stream and step; none with latents
+  at::Tensor metric_root_;                                   // undefined: 1
   double moment_jobs_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pinion/calibration/symmetric_root.h"
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::calibration {
@@ -113,11 +114,6 @@ Problem problem_of(const Joined& joined, std::vector<Input> inputs, const Input&
 Tensor principal_columns(const Tensor& covariance, std::int64_t count) {
   const auto [values, vectors] = at::linalg_eigh(covariance);
   return vectors.narrow(1, vectors.size(1) - count, count).flip(1).contiguous();
-}
-
-Tensor symmetric_root(const Tensor& matrix) {
-  const auto [values, vectors] = at::linalg_eigh(matrix);
-  return (vectors * values.clamp_min(0).sqrt()).matmul(vectors.t());
 }
 
 Result<void> check(const StreamSums& sums) {
@@ -258,10 +254,11 @@ void set_loudness(const StreamSums& sums, StreamModel& model) {
   }
 }
 
-void set_output_energy(const StreamSums& output, std::int64_t latent_channels, StreamModel& model) {
+void set_output_energy(const StreamSums& output, const Tensor& metric, StreamModel& model) {
   for (std::size_t t = 0; t < model.steps.size(); ++t) {
-    const Joined joined(output, t, latent_channels);
-    model.steps[t].output_energy = joined.covariance(joined.velocity, joined.velocity).trace().item<double>();
+    const Joined joined(output, t, metric.size(0));
+    model.steps[t].output_energy =
+        joined.covariance(joined.velocity, joined.velocity).mul(metric).sum().item<double>();
   }
 }
 
@@ -277,8 +274,8 @@ bool reaches(const StreamSums& sums, const StreamSums& output, const StreamModel
 
 }  // namespace
 
-Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output,
-                                std::int64_t latent_channels, const SolveSettings& settings) {
+Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output, const Tensor& metric,
+                                const SolveSettings& settings) {
   PINION_ASSERT(output.schema.has_latent_rows && sums.steps.size() == output.steps.size());
   PINION_TRY_VOID(check(sums));
   PINION_TRY_VOID(check(output));
@@ -289,7 +286,7 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     for (const Tensor& cost : costs) sensitivity += cost / static_cast<double>(costs.size());
     const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
                                             at::eye(sensitivity.size(0), sensitivity.options());
-    const StreamSolver solver(sums, latent_channels, settings, false, std::move(costs));
+    const StreamSolver solver(sums, metric.size(0), settings, false, std::move(costs));
     const Tensor root = symmetric_root(lifted), inverse_scale = at::linalg_inv(lifted).diagonal();
     const std::int64_t channels = sums.schema.channels;
     const std::int64_t most =
@@ -297,7 +294,7 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     std::int64_t count = settings.components > 0 ? most : std::min(kFirstComponents, most);
     while (true) {
       StreamModel model = solver.solve(root, inverse_scale, count);
-      set_output_energy(output, latent_channels, model);
+      set_output_energy(output, metric, model);
       if (count == most || reaches(sums, output, model, settings.reach_db)) {
         set_loudness(sums, model);
         return model;
@@ -307,16 +304,18 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
   });
 }
 
-Result<StreamModel> solve_velocity(const StreamSums& output, std::int64_t latent_channels,
+Result<StreamModel> solve_velocity(const StreamSums& output, const Tensor& metric,
                                    const SolveSettings& settings) {
   PINION_ASSERT(output.schema.has_latent_rows);
   PINION_TRY_VOID(check(output));
   return models::caught([&]() -> Result<StreamModel> {
-    const Tensor identity = at::eye(latent_channels, at::kDouble);
-    const StreamSolver solver(output, latent_channels, settings, true,
-                              std::vector<Tensor>(output.steps.size(), identity));
-    StreamModel model = solver.solve(identity, identity.diagonal(), latent_channels);
-    set_output_energy(output, latent_channels, model);
+    const Tensor lifted = metric + settings.regularisation * metric.diagonal().mean() *
+                                       at::eye(metric.size(0), metric.options());
+    const StreamSolver solver(output, metric.size(0), settings, true,
+                              std::vector<Tensor>(output.steps.size(), metric));
+    StreamModel model =
+        solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), metric.size(0));
+    set_output_energy(output, metric, model);
     return model;
   });
 }

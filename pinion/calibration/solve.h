@@ -26,14 +26,15 @@ struct Prediction {
 
 // One step of the schedule. L is the latent channels, or 0 for rows without latents.
 struct StepModel {
-  at::Tensor mean;           // [d]
-  at::Tensor latent_mean;    // [L]
-  at::Tensor change_mean;    // [L]; zeros at the first step
-  Prediction alone;          // from u
-  Prediction history;        // from [y_{t-1} | u | w], without y where the stream has no history; at the
-                             // first step that of the second
-  at::Tensor gain;           // [K] velocity energy per squared error of y
-  double floor = 0;          // velocity energy of a row's error that stays when y is exact
+  at::Tensor mean;         // [d]
+  at::Tensor latent_mean;  // [L]
+  at::Tensor change_mean;  // [L]; zeros at the first step
+  Prediction alone;        // from u
+  Prediction history;      // from [y_{t-1} | u | w], without y where the stream has no history; at the
+                           // first step that of the second
+  // Energies of the velocity, in the metric that was given:
+  at::Tensor gain;           // [K] per squared error of y
+  double floor = 0;          // of a row's error that stays when y is exact
   double output_energy = 0;  // of a row of the velocity about its mean
   at::Tensor loudness;       // [d], where rows have it: a row counts 2^(bias + (row - mean) . loudness) times
   double loudness_bias = 0;
@@ -47,12 +48,14 @@ struct StreamModel {
 };
 
 // The model of a state tensor. `output` is of the tensor whose rows carry the latents (and the velocity);
-// `sums` and `output` may be the same. kInvalidArgument if there were fewer rows than they are wide.
-Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output,
-                                std::int64_t latent_channels, const SolveSettings& settings);
+// `sums` and `output` may be the same. `metric` [latent channels, latent channels] is the one that the
+// sensitivity was gathered in (Gatherer::set_metric). kInvalidArgument if there were fewer rows than they are
+// wide.
+Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output, const at::Tensor& metric,
+                                const SolveSettings& settings);
 
-// The model of the velocity, whose own error is what counts: P is a rotation.
-Result<StreamModel> solve_velocity(const StreamSums& output, std::int64_t latent_channels,
+// The model of the velocity, whose own error is what counts.
+Result<StreamModel> solve_velocity(const StreamSums& output, const at::Tensor& metric,
                                    const SolveSettings& settings);
 
 }  // namespace pinion::calibration

@@ -47,10 +47,16 @@ struct Coder {
   }
 };
 
-double energy_of(const at::Tensor& tensor) { return tensor.to(at::kDouble).pow(2).sum().item<double>(); }
+// Of rows [.., latent channels].
+double energy_of(const at::Tensor& rows, const at::Tensor& metric) {
+  const at::Tensor exact = rows.to(at::kDouble);
+  return exact.matmul(metric).mul(exact).sum().item<double>();
+}
 
 // Of the rows about their mean.
-double centred_energy(const at::Tensor& velocity) { return energy_of(velocity - velocity.mean(1, true)); }
+double centred_energy(const at::Tensor& velocity, const at::Tensor& metric) {
+  return energy_of(velocity - velocity.mean(1, true), metric);
+}
 
 at::Tensor on_cpu(const Tensor& tensor) { return to_torch(tensor).to(at::kFloat).cpu(); }
 
@@ -106,7 +112,7 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
         stream.frame_bytes += coded.frame_bytes;
         stream.elements += static_cast<double>(host.elements());
         stream.predicted[step] += coded.output_error;
-        stream.measured[step] += energy_of(on_cpu(answer) - on_cpu(exact));
+        stream.measured[step] += energy_of(on_cpu(answer) - on_cpu(exact), metric_);
       }
       PINION_TRY(const Tensor velocity, chain_.velocity_from(cut_, {sigma}, std::move(arrived)));
       // Returned as workers return it.
@@ -116,9 +122,9 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       stream.frame_bytes += returned.frame_bytes;
       stream.elements += static_cast<double>(half.elements());
       stream.predicted[step] += returned.output_error;
-      stream.measured[step] += energy_of(on_cpu(returned.tensor) - on_cpu(velocity));
-      signal += centred_energy(on_cpu(exact));
-      error += energy_of(on_cpu(returned.tensor) - on_cpu(exact));
+      stream.measured[step] += energy_of(on_cpu(returned.tensor) - on_cpu(velocity), metric_);
+      signal += centred_energy(on_cpu(exact), metric_);
+      error += energy_of(on_cpu(returned.tensor) - on_cpu(exact), metric_);
 
       before = latents;
       sigma_before = sigma;

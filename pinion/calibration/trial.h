@@ -19,24 +19,24 @@ struct StreamTrial {
   std::string stream;
   double frame_bytes = 0;
   double elements = 0;
-  // Energy of the velocity's error that comes from this stream alone, by step: as the frames predicted it,
-  // and as the rest of the model answered.
+  // Energy, in the metric, of the velocity's error that comes from this stream alone, by step: as the frames
+  // predicted it, and as the rest of the model answered.
   std::vector<double> predicted, measured;
 };
 
 struct TrialResult {
   double target_db = 0;
   std::vector<StreamTrial> streams;  // in the order of the calibrations
-  double output_snr_db = 0;          // of the velocities that came back, all streams coded
+  double output_snr_db = 0;          // in the metric, of the velocities that came back, all streams coded
   std::vector<Tensor> latents;       // float32, after the last step of each job
 };
 
 class Trial {
  public:
   // `chain` is cut at its cut number `cut` and outlives this; `sigmas` are steps + 1 noise levels, those of
-  // the calibrations' records.
-  Trial(StageChain& chain, std::size_t cut, std::vector<double> sigmas)
-      : chain_(chain), cut_(cut), sigmas_(std::move(sigmas)) {}
+  // the calibrations' records, and `metric` is theirs (solve.h).
+  Trial(StageChain& chain, std::size_t cut, std::vector<double> sigmas, at::Tensor metric)
+      : chain_(chain), cut_(cut), sigmas_(std::move(sigmas)), metric_(std::move(metric)) {}
 
   // Each stream coded for `target_db`. `calibrations` are those of the cut: the state tensors in the model's
   // order, then the velocity. `after_step` may end it early by an error.
@@ -51,6 +51,7 @@ class Trial {
   StageChain& chain_;
   std::size_t cut_;
   std::vector<double> sigmas_;
+  at::Tensor metric_;
 };
 
 // Makes the calibrations of states tell what was measured: scales the gain and the floor of each record by

@@ -70,6 +70,7 @@ TEST(Trial, CorrectedCalibrationsPredictTheOutput) {
                      "two shapes"};
   request.jobs = 18;
   request.trials = 2;
+  request.picture_weight = 0;  // then the metric is known here
   request.grid = kGrid;
   request.targets = {24, 36};
   std::vector<std::string> phases;
@@ -98,7 +99,7 @@ TEST(Trial, CorrectedCalibrationsPredictTheOutput) {
     constants.text_tokens = constants.context.shape()[1];
     jobs.push_back({constants, models::initial_noise(seed, 1, model->info().latent_channels, kGrid)});
   }
-  Trial trial(chain, 0, sigmas);
+  Trial trial(chain, 0, sigmas, at::eye(model->info().latent_channels, at::kDouble));
   const TrialResult result = must(trial.run(solved.streams, 30, jobs, go_on));
   ASSERT_EQ(result.streams.size(), 3u);
   for (const StreamTrial& stream : result.streams) {

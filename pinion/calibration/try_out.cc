@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "pinion/models/torch_bridge.h"
-#include "pinion/models/vae.h"
 
 namespace pinion::calibration {
 namespace {
@@ -23,13 +22,6 @@ double psnr_db(const Tensor& a, const Tensor& b) {
   return 10 * std::log10(4 / std::max(mean_square, 1e-12));
 }
 
-// Null: the model has none.
-Result<std::unique_ptr<models::Vae>> open_vae(const CalibrateRequest& request) {
-  auto vae = models::open_vae(request.model, {.device = request.stage.device, .dtype = DType::kF32});
-  if (vae.ok() || vae.error().code != Errc::kNotFound) return vae;
-  return std::unique_ptr<models::Vae>();
-}
-
 ExpectedCost cost_of(const TrialResult& result) {
   ExpectedCost cost;
   cost.target_db = result.target_db;
@@ -43,7 +35,7 @@ ExpectedCost cost_of(const TrialResult& result) {
 
 }  // namespace
 
-Result<std::vector<ExpectedCost>> try_out(Trial& trial, const CalibrateRequest& request,
+Result<std::vector<ExpectedCost>> try_out(Trial& trial, models::Vae* vae, const CalibrateRequest& request,
                                           const std::vector<TrialJob>& jobs,
                                           const Trial::AfterStep& after_step,
                                           std::vector<codec::Calibration>& streams) {
@@ -51,7 +43,6 @@ Result<std::vector<ExpectedCost>> try_out(Trial& trial, const CalibrateRequest& 
     PINION_TRY(const TrialResult result, trial.run(streams, kCorrectionDb, jobs, after_step));
     correct(streams, result);
   }
-  PINION_TRY(const std::unique_ptr<models::Vae> vae, open_vae(request));
   std::vector<Tensor> pictures;
   for (const TrialJob& job : jobs) {
     if (vae == nullptr) break;

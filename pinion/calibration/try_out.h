@@ -4,11 +4,13 @@
 
 #include "pinion/calibration/calibrate.h"
 #include "pinion/calibration/trial.h"
+#include "pinion/models/vae.h"
 
 namespace pinion::calibration {
 
-// Corrects `streams` by `jobs`, of which there is at least one. The costs of the request's targets.
-Result<std::vector<ExpectedCost>> try_out(Trial& trial, const CalibrateRequest& request,
+// Corrects `streams` by `jobs`, of which there is at least one. The costs of the request's targets; without
+// pictures if `vae` is null.
+Result<std::vector<ExpectedCost>> try_out(Trial& trial, models::Vae* vae, const CalibrateRequest& request,
                                           const std::vector<TrialJob>& jobs,
                                           const Trial::AfterStep& after_step,
                                           std::vector<codec::Calibration>& streams);

@@ -66,6 +66,7 @@ Result<calibration::CalibrateRequest> to_request(const Options& options) {
 std::string_view phase_label(std::string_view phase) {
   if (phase == "text") return "reading the prompts";
   if (phase == "load") return "loading blocks";
+  if (phase == "pictures") return "asking what is seen";
   if (phase == "jobs") return "running jobs";
   if (phase == "sensitivity") return "asking what is heard";
   if (phase == "trials") return "trying it on other jobs";
@@ -151,6 +152,10 @@ void add_calibrate_command(CLI::App& app, Action& action) {
   command->add_option("--size", options->side, "Side of the pictures in pixels [the model's own]");
   command->add_option("--guidance", options->guidance, "Guidance strength [the model's own]");
   command->add_option("--seed", request.seed, "Of the first job's noise")->capture_default_str();
+  command
+      ->add_option("--picture-weight", request.picture_weight,
+                   "How much errors count as they show in the picture, 0 (as errors of the velocity) to 1")
+      ->capture_default_str();
   command->add_option("--components", request.image.components,
                       "Components of the image rows [as many as the targets take, at most 1024]");
   command->add_option("--text-components", request.other.components,

@@ -19,6 +19,10 @@ class Vae {
   // nominally in [-1, 1], not clamped.
   virtual Result<Tensor> decode(const Tensor& latents, LatentGrid grid) = 0;
 
+  // J^T c, where J is the derivative of decode() at `latents` and `cotangent` is shaped as its pictures:
+  // [batch, grid tokens, 128], float32 on the CPU. Holds the decoder's activations meanwhile.
+  virtual Result<Tensor> pull_back(const Tensor& latents, LatentGrid grid, const Tensor& cotangent) = 0;
+
   // Pictures [batch, 3, height, width] in [-1, 1], sides multiples of 16 -> normalised latents
   // [batch, tokens, 128], float32 on the CPU (the mode of the posterior, not a sample). kUnsupported without
   // an encoder.

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "pinion/models/flux2_vae/flux2_vae_model.h"
 #include "pinion/models/torch_bridge.h"
@@ -15,19 +16,29 @@ class Flux2Vae final : public Vae {
   std::int64_t pixels_per_token() const override { return model_.pixels_per_token(); }
 
   Result<Tensor> decode(const Tensor& latents, LatentGrid grid) override {
-    const Shape& shape = latents.shape();
-    if (shape.rank() != 3 || shape[1] != grid.tokens() || shape[2] != model_.packed_channels() ||
-        !is_float(latents.dtype())) {
-      return Error{
-          Errc::kInvalidArgument,
-          fmt::format("the VAE was given latents {} for a grid of {} by {}, it takes [batch, {}, {}]",
-                      to_string(shape), grid.height, grid.width, grid.tokens(), model_.packed_channels()),
-          ""};
-    }
+    PINION_TRY_VOID(check_latents(latents, grid));
     return caught([&]() -> Result<Tensor> {
       const c10::InferenceMode inference;
-      const at::Tensor by_channel = to_torch(latents).transpose(1, 2).unflatten(2, {grid.height, grid.width});
-      return from_torch(model_.decode(model_.raw(by_channel)));
+      return from_torch(model_.decode(model_.raw(by_channel(to_torch(latents), grid))));
+    });
+  }
+
+  Result<Tensor> pull_back(const Tensor& latents, LatentGrid grid, const Tensor& cotangent) override {
+    PINION_TRY_VOID(check_latents(latents, grid));
+    const std::int64_t side = model_.pixels_per_token();
+    const Shape pictures{latents.shape()[0], 3, grid.height * side, grid.width * side};
+    if (cotangent.shape() != pictures || !is_float(cotangent.dtype())) {
+      return Error{Errc::kInvalidArgument,
+                   fmt::format("the cotangent of pictures {} is {}", to_string(pictures),
+                               to_string(cotangent.shape())),
+                   ""};
+    }
+    return caught([&]() -> Result<Tensor> {
+      const at::AutoGradMode recorded(true);
+      const at::Tensor leaf = to_torch(latents).to(at::kFloat).cpu().clone().requires_grad_(true);
+      const at::Tensor decoded = model_.decode(model_.raw(by_channel(leaf, grid)));
+      const at::Tensor seed = to_torch(cotangent).to(at::kFloat).cpu();
+      return from_torch(torch::autograd::grad({decoded}, {leaf}, {seed}).at(0).contiguous());
     });
   }
 
@@ -55,6 +66,22 @@ class Flux2Vae final : public Vae {
   }
 
  private:
+  Result<void> check_latents(const Tensor& latents, LatentGrid grid) const {
+    const Shape& shape = latents.shape();
+    if (shape.rank() == 3 && shape[1] == grid.tokens() && shape[2] == model_.packed_channels() &&
+        is_float(latents.dtype()))
+      return {};
+    return Error{
+        Errc::kInvalidArgument,
+        fmt::format("the VAE was given latents {} for a grid of {} by {}, it takes [batch, {}, {}]",
+                    to_string(shape), grid.height, grid.width, grid.tokens(), model_.packed_channels()),
+        ""};
+  }
+
+  static at::Tensor by_channel(const at::Tensor& latents, LatentGrid grid) {
+    return latents.transpose(1, 2).unflatten(2, {grid.height, grid.width});
+  }
+
   flux2_vae::VaeModel model_;
   std::filesystem::path path_;
 };

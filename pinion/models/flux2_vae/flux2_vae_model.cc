@@ -93,7 +93,7 @@ Result<VaeModel> VaeModel::load(const Source& source, const StageOptions& option
   PINION_TRY_VOID(check_device(options.device));
   PINION_TRY(VaeWeights weights, load_weights(source, options));
   return caught([&]() -> Result<VaeModel> {
-    const c10::InferenceMode inference;
+    const c10::NoGradGuard no_grad;  // not inference mode: pull_back() needs weights that autograd takes
     // Unless told not to, cuDNN rounds the inputs of float32 convolutions to TF32, three decimal digits. The
     // switch is one for the whole process; nothing here wants it on.
     at::globalContext().setAllowTF32CuDNN(false);
