@@ -10,6 +10,7 @@
 #include <cstring>
 #include <random>
 
+#include "bench/made_calibration.h"
 #include "bench/state_streams.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/codec.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr int kTilesDown = 4;
 constexpr int kTilesAcross = 4;
+constexpr double kCalibratedDb = 24;  // some 0.3 bits an element of the made streams
 
 struct Case {
   std::string name;
@@ -117,6 +119,54 @@ void decode(benchmark::State& state, const Case& input, const Setting& setting) 
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * total_bytes(input)));
 }
 
+struct CalibratedCase {
+  MadeStream stream;
+  codec::CalibratedTarget target;
+
+  std::size_t bytes() const { return stream.steps.size() * stream.steps.front().tensor.bytes(); }
+};
+
+Result<Frames> encode_all(const CalibratedCase& input, codec::CalibratedEncoder& encoder) {
+  encoder.restart();
+  Frames frames;
+  for (const MadeStep& step : input.stream.steps) {
+    PINION_TRY(codec::CalibratedFrame frame, encoder.encode(step.tensor, step.context()));
+    frames.push_back({.frame = std::move(frame.frame), .basis = {}, .stats = {}});
+  }
+  return frames;
+}
+
+void encode_calibrated(benchmark::State& state, const CalibratedCase& input) {
+  Result<codec::CalibratedEncoder> encoder =
+      codec::CalibratedEncoder::create(input.stream.calibration, input.target);
+  std::size_t frame_bytes = 0;
+  for (auto _ : state) {
+    const Result<Frames> frames = encode_all(input, *encoder);
+    if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
+    frame_bytes = 0;
+    for (const codec::EncodedFrame& frame : *frames) frame_bytes += frame.frame.size();
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
+  state.counters["ratio"] = static_cast<double>(input.bytes()) / static_cast<double>(frame_bytes);
+}
+
+void decode_calibrated(benchmark::State& state, const CalibratedCase& input) {
+  Result<codec::CalibratedEncoder> encoder =
+      codec::CalibratedEncoder::create(input.stream.calibration, input.target);
+  const Result<Frames> frames = encode_all(input, *encoder);
+  if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
+  codec::CalibratedDecoder decoder(input.stream.calibration);
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < frames->size(); ++i) {
+      const MadeStep& step = input.stream.steps[i];
+      const Result<Tensor> tensor = decoder.decode((*frames)[i].frame, step.context(),
+                                                   {.max_tensor_bytes = step.tensor.bytes()});
+      if (!tensor.ok()) return state.SkipWithError(tensor.error().message().c_str());
+    }
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
+}
+
 // Normal values, every channel of its own size, as large as the state of a large model.
 Tensor made_state() {
   constexpr std::int64_t kRows = 4608, kChannels = 4096;
@@ -169,6 +219,18 @@ Result<void> register_all(const std::vector<Case>& cases) {
   return {};
 }
 
+void register_calibrated() {
+  for (const std::size_t components : {256, 512}) {
+    const CalibratedCase input{make_stream({.components = components}), {.output_snr_db = kCalibratedDb}};
+    const std::string title = fmt::format("/calibrated:{}/K={}{}", kCalibratedDb, components,
+                                          to_string(input.stream.steps.front().tensor.shape()));
+    for (auto* run : {benchmark::RegisterBenchmark(("encode" + title).c_str(), encode_calibrated, input),
+                      benchmark::RegisterBenchmark(("decode" + title).c_str(), decode_calibrated, input)}) {
+      run->Unit(benchmark::kMillisecond);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pinion::bench
 
@@ -184,6 +246,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "error: {}\n", registered.error().message());
     return 2;
   }
+  pinion::bench::register_calibrated();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

@@ -6,6 +6,7 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/math/matrix.h"
 
 namespace pinion::codec {
@@ -18,7 +19,7 @@ struct CentredTensor {
 };
 
 // kInvalidArgument if a value is NaN or infinite. The tensor is on the CPU, of
-// a type that mode 2 allows.
-Result<CentredTensor> centre(const TensorView& tensor);
+// a type that mode 2 allows. Threads of the pool share the rows.
+Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool);
 
 }  // namespace pinion::codec

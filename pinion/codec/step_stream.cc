@@ -64,8 +64,9 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
   PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
   PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
   EncodedFrame encoded;
-  PINION_TRY(const CentredTensor original, centre(tensor.view()));
-  encoded.stats = measure(original, decoded_.view());
+  ChunkPool alone;
+  PINION_TRY(const CentredTensor original, centre(tensor.view(), alone));
+  encoded.stats = measure(original, decoded_.view(), alone);
   encoded.stats.frame_bytes = coded.frame.size();
   encoded.stats.tensor_bytes = tensor.bytes();
   encoded.stats.elements = tensor.elements();

@@ -43,9 +43,10 @@ struct QuantisedComponents {
 };
 
 // Quantises residuals [components, rows in coded order] at params.step_log2, in the bands of `plan`, and
-// chooses the tables. Nothing if an index is out of range.
-std::optional<QuantisedComponents> quantise_components(const Matrix& residual, const RecordAt& record,
-                                                       const RowPlan& plan, const CalibratedParams& params,
-                                                       IndexTables& tables);
+// chooses the tables. False if an index is out of range. Memory of `result` is used again; threads of the
+// pool share the components.
+bool quantise_components(const Matrix& residual, const RecordAt& record, const RowPlan& plan,
+                         const CalibratedParams& params, IndexTables& tables, ChunkPool& pool,
+                         QuantisedComponents& result);
 
 }  // namespace pinion::codec

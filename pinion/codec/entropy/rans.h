@@ -71,6 +71,28 @@ class ChunkEncoder {
  public:
   explicit ChunkEncoder(int lanes) : lanes_(lanes) { states_.fill(kRansLow); }
 
+  // One symbol after the other, from the last to the first; the lane is the place in the run modulo the number
+  // of lanes. entry_of(i) is that of place i, below `count`.
+  template <class EntryOf>
+  void put_run(std::size_t count, const EntryOf& entry_of) {
+    const std::size_t begin = words_.size(), mask = static_cast<std::size_t>(lanes_) - 1;
+    words_.resize(begin + count);
+    std::uint16_t* word = words_.data() + begin;
+    std::array<std::uint32_t, kMaxLanes> states = states_;
+    for (std::size_t i = count; i-- > 0;) {
+      const EncodeEntry& entry = entry_of(i);
+      std::uint32_t x = states[i & mask];
+      *word = static_cast<std::uint16_t>(x);
+      const bool full = x >= static_cast<std::uint64_t>(entry.frequency) << (32 - kProbabilityBits);
+      word += full ? 1 : 0;
+      x >>= full ? 16 : 0;
+      const auto quotient = static_cast<std::uint32_t>((x * entry.reciprocal) >> kReciprocalBits);
+      states[i & mask] = x + entry.bias + quotient * entry.complement;
+    }
+    states_ = states;
+    words_.resize(static_cast<std::size_t>(word - words_.data()));
+  }
+
   void put(int lane, const EncodeEntry& entry) {
     std::uint32_t x = states_[static_cast<std::size_t>(lane)];
     const std::uint64_t limit = static_cast<std::uint64_t>(entry.frequency) << (32 - kProbabilityBits);

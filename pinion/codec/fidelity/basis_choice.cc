@@ -127,7 +127,7 @@ BasisChooser::Candidate BasisChooser::evaluate(std::shared_ptr<const BasisFit> f
   }
   candidate.fit = std::move(fit);
   const double outside = candidate.projection.outside;
-  candidate.sample = sample_components(candidate.projection, candidate.prediction);
+  candidate.sample = sample_components(candidate.projection, candidate.prediction, pool_);
   candidate.plan = plan_rate({.variances = predicted_variances(candidate.sample),
                               .groups = candidate.sample.row_groups,
                               .outside = outside,
@@ -207,7 +207,7 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
                                 .fit = best->fit.get(),
                                 .prediction = best->prediction,
                                 .target_error = target},
-                               tables_);
+                               tables_, pool_);
   if (!coded) return std::nullopt;
   ChosenFrame chosen;
   chosen.coded = std::move(*coded);

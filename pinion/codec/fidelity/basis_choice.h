@@ -19,6 +19,9 @@ struct ChosenFrame {
 
 class BasisChooser {
  public:
+  // The pool outlives it.
+  explicit BasisChooser(ChunkPool& pool) : pool_(pool) {}
+
   // Nothing if the target is out of reach. The stream's state changes only with
   // commit().
   std::optional<ChosenFrame> encode(const TensorView& tensor, const CentredTensor& centred,
@@ -45,6 +48,7 @@ class BasisChooser {
                                          const Candidate* current);
   bool should_try_new(const Candidate* current) const;
 
+  ChunkPool& pool_;
   std::shared_ptr<const BasisFit> fit_;
   bool fit_is_tested_ = false;  // a frame has used it
   std::optional<StreamState> state_;

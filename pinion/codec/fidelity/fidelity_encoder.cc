@@ -20,7 +20,8 @@ constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth
 constexpr int kMaxPasses = 10;            // two are usual
 constexpr double kLowered = 0.9;
 
-Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables) {
+Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables,
+            ChunkPool& pool) {
   const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
   const ComponentParams& components = frame.params.components;
   const std::size_t band_count = components.band_scales.size();
@@ -42,7 +43,7 @@ Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTa
                       .values = coded,
                       .lead_class = frame.params.mean_class,
                       .lead = means},
-                     tables);
+                     tables, pool);
   FrameHeader header{Mode::kFidelity, request.tensor.dtype, request.tensor.shape, std::nullopt, std::nullopt};
   if (request.fit != nullptr) header.basis = request.fit->basis->id;
   if (frame.params.references > 0) header.previous = request.prediction.previous->checksum;
@@ -80,14 +81,14 @@ struct Attempt {
   double badness() const { return error_ratio > 1 ? 1.5 * (error_ratio - 1) : 1 - error_ratio; }
 };
 
-Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame) {
+Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame, ChunkPool& pool) {
   const CentredTensor& centred = request.centred;
   const Basis* basis = request.fit != nullptr ? request.fit->basis.get() : nullptr;
   Attempt attempt;
   const Tensor decoded = reconstruct(
       {.state = frame.state, .rows = centred.values.rows, .step = frame.params.step, .basis = basis},
-      request.tensor.dtype, request.tensor.shape);
-  attempt.stats = measure(centred, decoded);
+      request.tensor.dtype, request.tensor.shape, pool);
+  attempt.stats = measure(centred, decoded, pool);
   attempt.error = centred.energy * std::pow(10, -attempt.stats.snr_db / 10);
   attempt.error_ratio = attempt.error / request.target_error;
   attempt.frame = std::move(frame);
@@ -114,10 +115,11 @@ std::vector<double> shifted_means(const FidelityRequest& request, std::span<cons
 class StepSearch {
  public:
   StepSearch(const FidelityRequest& request, const ComponentParams& predictors, double planned_step,
-             IndexTables& tables)
+             IndexTables& tables, ChunkPool& pool)
       : request_(request),
+        pool_(pool),
         mean_error_(mean_share() * request.target_error),
-        model_(request.sample, request.projection.weights, predictors),
+        model_(request.sample, request.projection.weights, predictors, pool),
         centre_(shifted_means(request, model_.shifts())),
         quantiser_({.projection = request.projection,
                     .centre = centre_,
@@ -125,7 +127,7 @@ class StepSearch {
                     .prediction = request.prediction,
                     .predictors = predictors,
                     .mean_error = mean_error_},
-                   tables),
+                   tables, pool),
         step_(planned_step) {}
 
   int passes() const { return passes_; }
@@ -176,10 +178,11 @@ class StepSearch {
     std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, near);
     ++passes_;
     if (!frame) return std::nullopt;
-    return complete(request_, std::move(*frame));
+    return complete(request_, std::move(*frame), pool_);
   }
 
   const FidelityRequest& request_;
+  ChunkPool& pool_;
   double mean_error_;
   StepModel model_;
   std::vector<double> centre_;
@@ -190,7 +193,8 @@ class StepSearch {
 
 }  // namespace
 
-std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables) {
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables,
+                                             ChunkPool& pool) {
   const std::size_t rows = request.centred.values.rows;
   const std::vector<double> left = predicted_variances(request.sample);
   const double planned = plan_rate({.variances = left,
@@ -204,12 +208,12 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Ind
   if (request.prediction.previous != nullptr) {
     choose_predictors(request.sample.correlations, planned, rows, predictors);
   }
-  StepSearch search(request, predictors, planned, tables);
+  StepSearch search(request, predictors, planned, tables, pool);
   std::optional<Attempt> found = search.run();
   if (!found) return std::nullopt;
   QuantisedFrame& frame = found->frame;
   trim(frame, rows);
-  CodedFidelity coded{.frame = write(request, frame, tables),
+  CodedFidelity coded{.frame = write(request, frame, tables, pool),
                       .state = {},
                       .step = frame.params.step,
                       .stats = found->stats,

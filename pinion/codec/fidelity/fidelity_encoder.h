@@ -27,7 +27,8 @@ struct CodedFidelity {
   int passes = 0;    // quantisations of the whole tensor that it took
 };
 
-// Nothing if the target cannot be met this way.
-std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables);
+// Nothing if the target cannot be met this way. Threads of the pool share the components and rows.
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables,
+                                             ChunkPool& pool);
 
 }  // namespace pinion::codec

@@ -1,6 +1,7 @@
 #include "pinion/codec/fidelity/frame_quantiser.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -14,12 +15,15 @@ namespace {
 constexpr float kQuietVariance = 0.05f;       // squared steps: components below hold no news of the rows
 constexpr std::size_t kOffsetSample = 65536;  // residuals from which offsets are taken, about
 constexpr std::size_t kFewRows = 16;          // that one band suits
+constexpr std::size_t kTogether = 16;         // components that are one piece of work,
+constexpr std::size_t kRowsTogether = 256;    // and rows
 
 }  // namespace
 
-FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables)
+FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables, ChunkPool& pool)
     : input_(input),
       tables_(tables),
+      pool_(pool),
       rows_(input.projection.components->columns),
       components_(input.projection.components->rows),
       predictions_(std::make_unique_for_overwrite<std::int32_t[]>(components_ * rows_)),
@@ -98,8 +102,9 @@ bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame
   if (!predictor.stays_in_range(largest_reference_)) return false;
   frame.residuals.resize(components_ * rows_);
   frame.coded.resize(components_);
-  row_sizes_.assign(rows_, 0);
-  for (std::size_t k = 0; k < components_; ++k) {
+  std::vector<float> variances(components_);
+  std::atomic<bool> in_range = true;
+  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
     const std::span<std::int32_t> before(predictions_.get() + k * rows_, rows_);
     predictor.component(k, before);
     float* const residuals = exact_.get() + k * rows_;
@@ -110,14 +115,21 @@ bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame
                                       .inverse_step = 1 / params.step,
                                       .count = rows_},
                                      residuals, indices);
-    if (!(bins.largest < static_cast<float>(kMaxIndex))) return false;
+    if (!(bins.largest < static_cast<float>(kMaxIndex))) in_range = false;
     frame.coded[k] = near != nullptr ? near->coded[k] : worth_coding(bins, rows_, weight_of(k));
     if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);
-    const float variance = bins.square / static_cast<float>(rows_);
-    if (near == nullptr && variance >= kQuietVariance) {
-      loops.add_squares(residuals, 0, 1 / variance, rows_, row_sizes_.data());
+    variances[k] = bins.square / static_cast<float>(rows_);
+  });
+  if (!in_range) return false;
+  if (near != nullptr) return true;
+  row_sizes_.assign(rows_, 0);
+  pool_.run((rows_ + kRowsTogether - 1) / kRowsTogether, [&](std::size_t i, std::size_t) {
+    const std::size_t begin = i * kRowsTogether, count = std::min(kRowsTogether, rows_ - begin);
+    for (std::size_t k = 0; k < components_; ++k) {
+      if (variances[k] < kQuietVariance) continue;
+      loops.add_squares(exact(k).data() + begin, 0, 1 / variances[k], count, row_sizes_.data() + begin);
     }
-  }
+  });
   return true;
 }
 
@@ -129,19 +141,20 @@ void FrameQuantiser::choose_classes(const QuantisedFrame* near, QuantisedFrame& 
     frame.band_of_row = near->band_of_row;
     frame.band_map = near->band_map;
     frame.params.band_class = near->params.band_class;
-    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size());
-    frame.bits += choose_index_classes(runs, request, tables_, frame.params.components);
+    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size(),
+                   pool_);
+    frame.bits += choose_index_classes(runs, request, tables_, pool_, frame.params.components);
     return;
   }
   const BandChoice choice = rows_ < kFewRows ? BandChoice{} : choose_bands(row_sizes_);
-  RunPrices runs(frame.residuals, rows_, choice.band_of_row, choice.bands);
-  double bits = choose_index_classes(runs, request, tables_, frame.params.components);
+  RunPrices runs(frame.residuals, rows_, choice.band_of_row, choice.bands, pool_);
+  double bits = choose_index_classes(runs, request, tables_, pool_, frame.params.components);
   if (choice.bands > 1) {
     Bytes map = encode_band_map(choice.band_of_row, frame.params, tables_);
     bits += 8 * static_cast<double>(map.size());
     RunPrices merged = runs.merged();
     ComponentParams params = frame.params.components;
-    if (const double merged_bits = choose_index_classes(merged, request, tables_, params);
+    if (const double merged_bits = choose_index_classes(merged, request, tables_, pool_, params);
         merged_bits < bits) {
       frame.params.components = std::move(params);
       bits = merged_bits;
@@ -196,20 +209,23 @@ void FrameQuantiser::set_offsets(QuantisedFrame& frame) const {
 
 bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
   frame.state.components.resize(components_ * rows_);
-  RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
-  double error = 0;
-  std::int32_t largest = 0;
-  for (std::size_t k = 0; k < components_; ++k) {
+  const RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
+  std::vector<Advanced> advanced(components_);
+  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
     const std::int32_t* of_row = offsets.of(k);
-    const Advanced advanced = vector_loops().advance({.exact = exact(k).data(),
+    advanced[k] = vector_loops().advance({.exact = exact(k).data(),
                                                       .prediction = prediction(k).data(),
                                                       .residuals = frame.residuals.data() + k * rows_,
                                                       .ones_offset = of_row,
                                                       .more_offset = of_row + rows_,
                                                       .count = rows_},
                                                      frame.state.components.data() + k * rows_);
-    error += weight_of(k) * static_cast<double>(advanced.error);
-    largest = std::max(largest, advanced.largest);
+  });
+  double error = 0;
+  std::int32_t largest = 0;
+  for (std::size_t k = 0; k < components_; ++k) {
+    error += weight_of(k) * static_cast<double>(advanced[k].error);
+    largest = std::max(largest, advanced[k].largest);
   }
   frame.error = error * frame.params.step * frame.params.step / static_cast<double>(rows_);
   frame.state.largest = largest;

@@ -2,7 +2,8 @@
 // Components to integers at one step: prediction, rounding, row bands, table
 // classes, the state that results.
 //
-// A FrameQuantiser borrows its inputs and is used by one thread at a time.
+// A FrameQuantiser borrows its inputs and is used by one thread at a time; threads of a pool share the
+// components.
 
 #include <memory>
 #include <optional>
@@ -36,7 +37,7 @@ struct QuantiserInput {
 
 class FrameQuantiser {
  public:
-  FrameQuantiser(const QuantiserInput& input, IndexTables& tables);
+  FrameQuantiser(const QuantiserInput& input, IndexTables& tables, ChunkPool& pool);
 
   // Nothing if a number leaves its range. `near` is the result of a similar
   // step, to start from, or null.
@@ -61,6 +62,7 @@ class FrameQuantiser {
 
   QuantiserInput input_;
   IndexTables& tables_;
+  ChunkPool& pool_;
   std::size_t rows_;
   std::size_t components_;
   std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|

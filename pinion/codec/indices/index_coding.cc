@@ -137,10 +137,9 @@ void encode_indices(ChunkEncoder& chunk, int lanes, ClassCode code, std::span<co
     most = std::max(most, value);
   }
   if (code.shift == 0 && least >= -table.half && most <= table.half) {
-    for (std::size_t i = values.size(); i-- > 0;) {
-      const auto symbol = static_cast<std::size_t>(values[i] + table.half);
-      chunk.put(static_cast<int>(i & (group - 1)), table.encode[symbol]);
-    }
+    chunk.put_run(values.size(), [&](std::size_t i) -> const EncodeEntry& {
+      return table.encode[static_cast<std::size_t>(values[i] + table.half)];
+    });
     return;
   }
   std::size_t end = values.size();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <mutex>
 
 #include "pinion/base/assert.h"
 
@@ -123,14 +125,34 @@ IndexTable::IndexTable(const Frequencies& frequencies)
   }
 }
 
+// A table that is there is read without the lock.
+struct IndexTables::Tables {
+  static constexpr std::size_t kMostScales = 32;
+  std::array<std::array<std::atomic<const IndexTable*>, kMostScales>, kShapes> by_class{};  // shape, base scale
+  std::mutex mutex;
+  std::vector<std::unique_ptr<const IndexTable>> owned;  // guarded by mutex
+};
+
+IndexTables::IndexTables() : tables_(std::make_unique<Tables>()) {}
+IndexTables::IndexTables(IndexTables&&) noexcept = default;
+IndexTables& IndexTables::operator=(IndexTables&&) noexcept = default;
+IndexTables::~IndexTables() = default;
+
 ClassCode IndexTables::get(IndexClass index_class) {
   PINION_ASSERT(index_class.scale >= 1);
   const SplitClass split = split_class(index_class);
-  auto& of_shape = tables_[split.base.shape];
-  if (of_shape.empty()) of_shape.resize(static_cast<std::size_t>(base_scales(split.base.shape)) + 1);
-  std::unique_ptr<IndexTable>& table = of_shape[split.base.scale];
-  if (!table) table = std::make_unique<IndexTable>(index_frequencies(split.base));
-  return {table.get(), split.shift};
+  PINION_ASSERT(split.base.scale < Tables::kMostScales);
+  std::atomic<const IndexTable*>& place = tables_->by_class[split.base.shape][split.base.scale];
+  const IndexTable* table = place.load(std::memory_order_acquire);
+  if (table == nullptr) {
+    const std::lock_guard lock(tables_->mutex);
+    table = place.load(std::memory_order_relaxed);
+    if (table == nullptr) {
+      table = tables_->owned.emplace_back(std::make_unique<const IndexTable>(index_frequencies(split.base))).get();
+      place.store(table, std::memory_order_release);
+    }
+  }
+  return {table, split.shift};
 }
 
 }  // namespace pinion::codec

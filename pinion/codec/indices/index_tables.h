@@ -3,8 +3,8 @@
 // (docs/format.md §6.2).
 //
 // A table class is a shape (how heavy the tails are) and a scale. Scale 0 means
-// "all zero" and has no table. Tables are built when first asked for and kept;
-// one IndexTables is used by one thread at a time.
+// "all zero" and has no table. Tables are built when first asked for and kept.
+// Thread-safe, but for moves.
 
 #include <array>
 #include <cstdint>
@@ -83,11 +83,17 @@ struct ClassCode {
 
 class IndexTables {
  public:
+  IndexTables();
+  IndexTables(IndexTables&&) noexcept;
+  IndexTables& operator=(IndexTables&&) noexcept;
+  ~IndexTables();
+
   // For a class of scale ≥ 1.
   ClassCode get(IndexClass index_class);
 
  private:
-  std::array<std::vector<std::unique_ptr<IndexTable>>, kShapes> tables_;  // by shape and base scale
+  struct Tables;
+  std::unique_ptr<Tables> tables_;
 };
 
 // Frequencies of a base class (1 ≤ scale ≤ base_scales(shape)), symbol order as
