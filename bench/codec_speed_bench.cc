@@ -159,8 +159,8 @@ void decode_calibrated(benchmark::State& state, const CalibratedCase& input) {
   for (auto _ : state) {
     for (std::size_t i = 0; i < frames->size(); ++i) {
       const MadeStep& step = input.stream.steps[i];
-      const Result<Tensor> tensor = decoder.decode((*frames)[i].frame, step.context(),
-                                                   {.max_tensor_bytes = step.tensor.bytes()});
+      const Result<Tensor> tensor =
+          decoder.decode((*frames)[i].frame, step.context(), {.max_tensor_bytes = step.tensor.bytes()});
       if (!tensor.ok()) return state.SkipWithError(tensor.error().message().c_str());
     }
   }

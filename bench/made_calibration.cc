@@ -15,9 +15,7 @@ constexpr float kOfLatents = 0.04f;   // of each latent in each component, over 
 constexpr float kNoise = 0.05f;       // of each channel, outside of the components or not
 constexpr float kOutputEnergy = 128;  // of a row
 
-float deviation_of(std::size_t component) {
-  return std::pow(1 + static_cast<float>(component) / 16, -1.5f);
-}
+float deviation_of(std::size_t component) { return std::pow(1 + static_cast<float>(component) / 16, -1.5f); }
 
 Matrix normal_matrix(std::size_t rows, std::size_t columns, std::mt19937& dice) {
   std::normal_distribution<float> normal;
@@ -116,8 +114,8 @@ MadeStream make_stream(const MadeForm& form) {
     for (std::size_t r = 0; r < form.rows; ++r) {
       for (std::size_t c = 0; c < form.channels; ++c) values.row(r)[c] += means[c] + kNoise * normal(dice);
     }
-    made.tensor = Tensor::empty(DType::kBF16, {static_cast<std::int64_t>(form.rows),
-                                               static_cast<std::int64_t>(form.channels)});
+    made.tensor = Tensor::empty(
+        DType::kBF16, {static_cast<std::int64_t>(form.rows), static_cast<std::int64_t>(form.channels)});
     from_float(values.values.data(), made.tensor.elements(), DType::kBF16, made.tensor.mutable_data());
     stream.steps.push_back(std::move(made));
     for (std::size_t i = 0; i < form.components; ++i) {

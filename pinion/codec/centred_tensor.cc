@@ -49,8 +49,8 @@ Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
   centred.values = Matrix(rows, channels);
   std::vector<double> sums(blocks * channels);  // [block, channel]
   for_blocks([&](std::size_t block, std::size_t begin, std::size_t end) {
-    to_float(tensor.data + begin * row_bytes, tensor.dtype, static_cast<std::int64_t>((end - begin) * channels),
-             centred.values.row(begin).data());
+    to_float(tensor.data + begin * row_bytes, tensor.dtype,
+             static_cast<std::int64_t>((end - begin) * channels), centred.values.row(begin).data());
     double* const sum = sums.data() + block * channels;
     for (std::size_t r = begin; r < end; ++r) {
       const float* const row = centred.values.row(r).data();

@@ -108,9 +108,7 @@ PINION_BUILD_FOR_AVX2(PINION_BOUNDED_SET, Avx2, Portable);
 
 }  // namespace
 
-const BoundedLoops& bounded_loops(CpuPath path) {
-  return built_for(path, Portable::kLoops, Avx2::kLoops);
-}
+const BoundedLoops& bounded_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const BoundedLoops& bounded_loops() { return bounded_loops(best_cpu_path()); }
 

@@ -43,8 +43,8 @@ struct CalibratedStats {
   std::size_t frame_bytes = 0;
   std::size_t tensor_bytes = 0;
   std::int64_t elements = 0;
-  double coded_bits = 0;        // of the indices under their tables
-  double ideal_index_bits = 0;  // their entropy, each table class under its own histogram
+  double coded_bits = 0;               // of the indices under their tables
+  double ideal_index_bits = 0;         // their entropy, each table class under its own histogram
   double predicted_output_snr_db = 0;  // reached, from the real quantisation error
   double step = 0;
   bool key_frame = true;  // predicted from the latents alone

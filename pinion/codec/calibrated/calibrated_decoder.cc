@@ -92,7 +92,8 @@ Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepConte
                                                 state == nullptr ? nullptr : &state->band_of_row, tables_));
   indices_.resize(calibration_->components() * rows);
   PINION_TRY_VOID(decode_index_chunks(
-      body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices_}, tables_, pool_));
+      body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices_}, tables_,
+      pool_));
 
   record_at(*calibration_, body.params.position, body.params.predictor, record_);
   products_.predict(record_, body.params, context, state, rows, next_.components);

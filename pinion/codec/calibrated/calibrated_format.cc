@@ -215,8 +215,7 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   if (params.bands.count > 1) {
     PINION_TRY(body.band_map, read_bands(in, frame.header.previous.has_value(), params.bands));
   }
-  body.components =
-      component_classes(levels_at(calibration, params.position, params.predictor), params);
+  body.components = component_classes(levels_at(calibration, params.position, params.predictor), params);
   if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
   PINION_TRY(body.chunks,
              parse_index_chunks(in, body.components, static_cast<std::size_t>(rows_of(frame.header.shape))));

@@ -19,7 +19,7 @@ constexpr int kMaxOffsetTried = 12;  // quarters of an octave by which a frame m
 constexpr double kBitsPerSquaredStep = 60;
 constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving away from the calibrated one
 constexpr int kPatience = 3;               // scales that may be worse before a search ends
-constexpr std::size_t kTogether = 16;        // components that are one piece of work
+constexpr std::size_t kTogether = 16;      // components that are one piece of work
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
 
 // All components in all bands, as the choice of tables sees them.
@@ -80,10 +80,9 @@ std::optional<Spreads> spreads_of(const Matrix& residual, const RowPlan& plan, c
     std::size_t begin = 0;
     for (std::size_t band = 0; band < bands; ++band) {
       const std::size_t end = plan.bands.ends()[band];
-      sums[k * bands + band] =
-          vector_loops().quantise(residual.row(k).data() + begin,
-                                  plan.weights.empty() ? nullptr : plan.weights.data() + begin,
-                                  1 / params.step(band), end - begin, indices.data() + k * rows + begin);
+      sums[k * bands + band] = vector_loops().quantise(
+          residual.row(k).data() + begin, plan.weights.empty() ? nullptr : plan.weights.data() + begin,
+          1 / params.step(band), end - begin, indices.data() + k * rows + begin);
       begin = end;
     }
   });
@@ -193,9 +192,9 @@ StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain, co
   for (std::size_t band = 0; band < plan.bands.count(); ++band) {
     const std::size_t size = plan.bands.ends()[band] - begin;
     const auto first = plan.weights.begin() + static_cast<std::ptrdiff_t>(plan.weights.empty() ? 0 : begin);
-    const double weight =
-        plan.weights.empty() ? static_cast<double>(size)
-                             : std::accumulate(first, first + static_cast<std::ptrdiff_t>(size), 0.0);
+    const double weight = plan.weights.empty()
+                              ? static_cast<double>(size)
+                              : std::accumulate(first, first + static_cast<std::ptrdiff_t>(size), 0.0);
     for (std::size_t k = 0; k < residual.rows && size > 0; ++k) {
       const double square = energy(residual.row(k).subspan(begin, size)) / static_cast<double>(size);
       parts_.push_back({std::sqrt(square), static_cast<double>(size), weight * gain[k],
@@ -316,12 +315,14 @@ bool quantise_components(const Matrix& residual, const RecordAt& record, const R
       const IndexClass index_class = result.classes.index_class(k, band);
       if (index_class.scale == 0) {
         const auto row = std::span(result.indices).subspan(k * residual.columns, residual.columns);
-        std::fill(row.begin() + static_cast<std::ptrdiff_t>(begin), row.begin() + static_cast<std::ptrdiff_t>(end), 0);
+        std::fill(row.begin() + static_cast<std::ptrdiff_t>(begin),
+                  row.begin() + static_cast<std::ptrdiff_t>(end), 0);
       } else {
         result.bits += spreads->cost(k, band, index_class);
       }
       const double step = result.params.step(band);
-      const auto error = static_cast<double>(index_class.scale == 0 ? part.weighed_square : part.weighed_error);
+      const auto error =
+          static_cast<double>(index_class.scale == 0 ? part.weighed_square : part.weighed_error);
       result.error += static_cast<double>(record.gain[k]) * error * step * step;
       begin = end;
     }

@@ -11,7 +11,7 @@ namespace pinion::codec {
 
 struct RowPlan {
   RowBands bands;
-  int step_growth = 0;          // from each band to the next, as CalibratedBands has it
+  int step_growth = 0;  // from each band to the next, as CalibratedBands has it
   // [rows] in coded order: output error energy per gain and squared error. Empty: all are 1.
   std::vector<float> weights;
   double weight_sum = 0;

@@ -184,7 +184,8 @@ Tensor RowProducts::rebuild(const RecordAt& record, const StepContext& context, 
                             DType dtype, const Shape& shape) {
   const std::size_t channels = calibration_.channels(), latents = calibration_.latents();
   const std::size_t depth = calibration_.components() + latents, rows = components.columns;
-  const std::size_t right_strips = product_.right_strips(channels), stride = right_strips * product_.right_width;
+  const std::size_t right_strips = product_.right_strips(channels),
+                    stride = right_strips * product_.right_width;
   const std::size_t width = product_.left_width;
   if (reconstruction_.empty()) {
     reconstruction_.resize(stride * depth);

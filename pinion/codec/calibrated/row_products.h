@@ -49,10 +49,10 @@ class RowProducts {
   const Calibration& calibration_;
   ChunkPool& pool_;
   const ProductPath& product_;
-  Panel projection_;      // packed as a left side; made when first needed
-  Panel reconstruction_;  // packed as a right side; made when first needed
-  Panel prediction_;      // packed as a left side, of the last record
-  std::vector<Scratch> scratch_;       // of each worker
+  Panel projection_;              // packed as a left side; made when first needed
+  Panel reconstruction_;          // packed as a right side; made when first needed
+  Panel prediction_;              // packed as a left side, of the last record
+  std::vector<Scratch> scratch_;  // of each worker
 };
 
 }  // namespace pinion::codec

@@ -71,8 +71,8 @@ class ChunkEncoder {
  public:
   explicit ChunkEncoder(int lanes) : lanes_(lanes) { states_.fill(kRansLow); }
 
-  // One symbol after the other, from the last to the first; the lane is the place in the run modulo the number
-  // of lanes. entry_of(i) is that of place i, below `count`.
+  // One symbol after the other, from the last to the first; the lane is the place in the run modulo the
+  // number of lanes. entry_of(i) is that of place i, below `count`.
   template <class EntryOf>
   void put_run(std::size_t count, const EntryOf& entry_of) {
     const std::size_t begin = words_.size(), mask = static_cast<std::size_t>(lanes_) - 1;

@@ -10,7 +10,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kTogether = 16;  // components that are one piece of work
-constexpr double kRidge = 1e-6;  // against references that say the same
+constexpr double kRidge = 1e-6;        // against references that say the same
 
 // Rows that lie beside each other are read together.
 struct Block {
@@ -195,10 +195,10 @@ ComponentSample sample_components(const Projection& projection, const Prediction
     const std::array<double, 2> means = {sums.sums[1] / n, sums.sums[2] / n};
     sample.correlations[k] = {
         .own = std::max(0.0, sums.own / n - mean * mean),
-         .cross = {sums.cross[0] / n - mean * means[0], sums.cross[1] / n - mean * means[1]},
-         .square = {std::max(0.0, sums.square[0] / n - means[0] * means[0]),
-                    std::max(0.0, sums.square[1] / n - means[1] * means[1])},
-         .between = sums.between / n - means[0] * means[1]};
+        .cross = {sums.cross[0] / n - mean * means[0], sums.cross[1] / n - mean * means[1]},
+        .square = {std::max(0.0, sums.square[0] / n - means[0] * means[0]),
+                   std::max(0.0, sums.square[1] / n - means[1] * means[1])},
+        .between = sums.between / n - means[0] * means[1]};
   });
   const RowSizes sizes(best_residuals(sample, pool), pool);
   sample.row_groups = {RowGroup{}};

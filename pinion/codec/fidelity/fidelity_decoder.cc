@@ -76,8 +76,7 @@ Result<void> check_previous(const FrameHeader& header, const StreamState* previo
 }
 
 Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& body,
-                                 const StreamState* previous, IndexTables& tables,
-                                 ChunkPool& pool) {
+                                 const StreamState* previous, IndexTables& tables, ChunkPool& pool) {
   const FidelityParams& params = body.params;
   StreamState state;
   state.checksum = frame.checksum;

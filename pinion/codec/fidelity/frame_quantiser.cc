@@ -141,8 +141,7 @@ void FrameQuantiser::choose_classes(const QuantisedFrame* near, QuantisedFrame& 
     frame.band_of_row = near->band_of_row;
     frame.band_map = near->band_map;
     frame.params.band_class = near->params.band_class;
-    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size(),
-                   pool_);
+    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size(), pool_);
     frame.bits += choose_index_classes(runs, request, tables_, pool_, frame.params.components);
     return;
   }
@@ -214,12 +213,12 @@ bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
   pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
     const std::int32_t* of_row = offsets.of(k);
     advanced[k] = vector_loops().advance({.exact = exact(k).data(),
-                                                      .prediction = prediction(k).data(),
-                                                      .residuals = frame.residuals.data() + k * rows_,
-                                                      .ones_offset = of_row,
-                                                      .more_offset = of_row + rows_,
-                                                      .count = rows_},
-                                                     frame.state.components.data() + k * rows_);
+                                          .prediction = prediction(k).data(),
+                                          .residuals = frame.residuals.data() + k * rows_,
+                                          .ones_offset = of_row,
+                                          .more_offset = of_row + rows_,
+                                          .count = rows_},
+                                         frame.state.components.data() + k * rows_);
   });
   double error = 0;
   std::int32_t largest = 0;

@@ -14,8 +14,8 @@ bool worth_coding(const BinSums& bins, std::size_t count, double weight);
 class StepModel {
  public:
   // `weights` is of the projection; `predictors` has those of the components.
-  StepModel(const ComponentSample& sample, std::span<const double> weights,
-            const ComponentParams& predictors, ChunkPool& pool);
+  StepModel(const ComponentSample& sample, std::span<const double> weights, const ComponentParams& predictors,
+            ChunkPool& pool);
 
   // What lies at the centre of each component's residuals: better sent with the means than with every row.
   const std::vector<double>& shifts() const { return shifts_; }

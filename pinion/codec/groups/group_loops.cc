@@ -107,9 +107,7 @@ PINION_BUILD_FOR_AVX2(PINION_GROUP_SET, Avx2, Portable);
 
 }  // namespace
 
-const GroupLoops& group_loops(CpuPath path) {
-  return built_for(path, Portable::kLoops, Avx2::kLoops);
-}
+const GroupLoops& group_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const GroupLoops& group_loops() { return group_loops(best_cpu_path()); }
 

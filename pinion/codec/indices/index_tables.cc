@@ -128,7 +128,8 @@ IndexTable::IndexTable(const Frequencies& frequencies)
 // A table that is there is read without the lock.
 struct IndexTables::Tables {
   static constexpr std::size_t kMostScales = 32;
-  std::array<std::array<std::atomic<const IndexTable*>, kMostScales>, kShapes> by_class{};  // shape, base scale
+  std::array<std::array<std::atomic<const IndexTable*>, kMostScales>, kShapes>
+      by_class{};  // shape, base scale
   std::mutex mutex;
   std::vector<std::unique_ptr<const IndexTable>> owned;  // guarded by mutex
 };
@@ -148,7 +149,8 @@ ClassCode IndexTables::get(IndexClass index_class) {
     const std::lock_guard lock(tables_->mutex);
     table = place.load(std::memory_order_relaxed);
     if (table == nullptr) {
-      table = tables_->owned.emplace_back(std::make_unique<const IndexTable>(index_frequencies(split.base))).get();
+      table = tables_->owned.emplace_back(std::make_unique<const IndexTable>(index_frequencies(split.base)))
+                  .get();
       place.store(table, std::memory_order_release);
     }
   }

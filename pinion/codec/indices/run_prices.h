@@ -1,6 +1,7 @@
 #pragma once
 // What the runs of a matrix of integers would take in any table class, without coding them: a run is one
-// component's values in one band of rows. Prices of different components may be asked for by different threads.
+// component's values in one band of rows. Prices of different components may be asked for by different
+// threads.
 
 #include <map>
 #include <span>
@@ -32,8 +33,8 @@ class RunPrices {
  public:
   static constexpr float kImpossible = 1e12f;  // bits of values where the class is "all zero"
 
-  // `values` is [components, rows]; `band_of_row` is empty if there is one band. Threads of the pool share the
-  // counting.
+  // `values` is [components, rows]; `band_of_row` is empty if there is one band. Threads of the pool share
+  // the counting.
   RunPrices(std::span<const std::int32_t> values, std::size_t rows, std::span<const std::uint8_t> band_of_row,
             std::size_t bands, ChunkPool& pool);
 

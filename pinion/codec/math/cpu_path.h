@@ -25,7 +25,8 @@ inline CpuPath best_cpu_path() {
   return CpuPath::kPortable;
 }
 
-// What was built for a path, of loops that gain nothing from more than AVX2. Only where the CPU has that path.
+// What was built for a path, of loops that gain nothing from more than AVX2. Only where the CPU has that
+// path.
 template <class Loops>
 const Loops& built_for(CpuPath path, const Loops& portable, const Loops& avx2) {
   PINION_ASSERT(has_cpu_path(path));

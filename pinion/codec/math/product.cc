@@ -34,34 +34,34 @@ inline void store4(float* to, const Four& v) { std::copy_n(v.lanes, 4, to); }
 
 // A function of one CPU path: a tile of kLeft rows and two vectors is kept in registers while it runs down
 // kProductDepth rows of both operands. The strip of `right` stays in the first-level cache.
-#define PINION_PRODUCT(function, attributes, Vector, kLanes, kLeft, zero, load, spread, fma, sum, store)     \
-  attributes void function(const PackedProduct& product) {                                                  \
-    constexpr std::size_t kRight = 2 * kLanes;                                                              \
-    for (std::size_t k = 0; k < product.depth; k += kProductDepth) {                                        \
-      const std::size_t depth = std::min(kProductDepth, product.depth - k);                                 \
-      for (std::size_t j = 0; j < product.right_strips; ++j) {                                              \
-        for (std::size_t i = 0; i < product.left_strips; ++i) {                                             \
-          const float* a = product.left + (i * product.depth + k) * kLeft;                                  \
-          const float* b = product.right + (j * product.depth + k) * kRight;                                \
-          Vector low[kLeft], high[kLeft];                                                                   \
-          for (std::size_t r = 0; r < kLeft; ++r) low[r] = high[r] = zero();                                \
-          for (std::size_t d = 0; d < depth; ++d, a += kLeft, b += kRight) {                                \
-            const Vector first = load(b), second = load(b + kLanes);                                        \
-            for (std::size_t r = 0; r < kLeft; ++r) {                                                       \
-              const Vector value = spread(a[r]);                                                            \
-              low[r] = fma(value, first, low[r]);                                                           \
-              high[r] = fma(value, second, high[r]);                                                        \
-            }                                                                                               \
-          }                                                                                                 \
-          float* to = product.out + i * kLeft * product.stride + j * kRight;                                \
-          for (std::size_t r = 0; r < kLeft; ++r, to += product.stride) {                                   \
-            store(to, sum(load(to), low[r]));                                                               \
-            store(to + kLanes, sum(load(to + kLanes), high[r]));                                            \
-          }                                                                                                 \
-        }                                                                                                   \
-      }                                                                                                     \
-    }                                                                                                       \
-  }                                                                                                         \
+#define PINION_PRODUCT(function, attributes, Vector, kLanes, kLeft, zero, load, spread, fma, sum, store) \
+  attributes void function(const PackedProduct& product) {                                               \
+    constexpr std::size_t kRight = 2 * kLanes;                                                           \
+    for (std::size_t k = 0; k < product.depth; k += kProductDepth) {                                     \
+      const std::size_t depth = std::min(kProductDepth, product.depth - k);                              \
+      for (std::size_t j = 0; j < product.right_strips; ++j) {                                           \
+        for (std::size_t i = 0; i < product.left_strips; ++i) {                                          \
+          const float* a = product.left + (i * product.depth + k) * kLeft;                               \
+          const float* b = product.right + (j * product.depth + k) * kRight;                             \
+          Vector low[kLeft], high[kLeft];                                                                \
+          for (std::size_t r = 0; r < kLeft; ++r) low[r] = high[r] = zero();                             \
+          for (std::size_t d = 0; d < depth; ++d, a += kLeft, b += kRight) {                             \
+            const Vector first = load(b), second = load(b + kLanes);                                     \
+            for (std::size_t r = 0; r < kLeft; ++r) {                                                    \
+              const Vector value = spread(a[r]);                                                         \
+              low[r] = fma(value, first, low[r]);                                                        \
+              high[r] = fma(value, second, high[r]);                                                     \
+            }                                                                                            \
+          }                                                                                              \
+          float* to = product.out + i * kLeft * product.stride + j * kRight;                             \
+          for (std::size_t r = 0; r < kLeft; ++r, to += product.stride) {                                \
+            store(to, sum(load(to), low[r]));                                                            \
+            store(to + kLanes, sum(load(to + kLanes), high[r]));                                         \
+          }                                                                                              \
+        }                                                                                                \
+      }                                                                                                  \
+    }                                                                                                    \
+  }                                                                                                      \
   static_assert(true)
 
 PINION_PRODUCT(add_portable, , Four, 4, 4, zero4, load4, spread4, fma4, add4, store4);

@@ -58,7 +58,7 @@ const ProductPath& product_path(CpuPath path = best_cpu_path());
 struct StripSource {
   const float* from;
   std::size_t stride;
-  std::size_t depth;       // rows
+  std::size_t depth;  // rows
   std::size_t columns;
   std::size_t width;       // of a strip
   std::size_t strip_size;  // from a strip's begin to the next one's: at least depth * width

@@ -410,9 +410,9 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
                                    std::size_t count, RowSums& sums, double* other_sums) {                  \
       measure_body(original, other, means, count, sums, other_sums);                                        \
     }                                                                                                       \
-    static constexpr VectorLoops kLoops = {                                                                 \
-        predict, round,        quantise,    bins,        add_squares, advance, products,                                 \
-        priced,  turn_centred, turn_scaled, bound, distance,    measure};                                          \
+    static constexpr VectorLoops kLoops = {predict, round,    quantise, bins,         add_squares,          \
+                                           advance, products, priced,   turn_centred, turn_scaled,          \
+                                           bound,   distance, measure};                                     \
   }
 
 PINION_LOOP_SET(Portable, );
@@ -420,9 +420,7 @@ PINION_BUILD_FOR_AVX2(PINION_LOOP_SET, Avx2, Portable);
 
 }  // namespace
 
-const VectorLoops& vector_loops(CpuPath path) {
-  return built_for(path, Portable::kLoops, Avx2::kLoops);
-}
+const VectorLoops& vector_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const VectorLoops& vector_loops() { return vector_loops(best_cpu_path()); }
 

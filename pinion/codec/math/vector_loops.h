@@ -1,6 +1,6 @@
 #pragma once
-// The inner loops of modes 2 and 6 over the rows of a component or the channels of a row. Each is built once per CPU
-// path from one body with fixed lanes and no fused operations, so that all paths give the same bits.
+// The inner loops of modes 2 and 6 over the rows of a component or the channels of a row. Each is built once
+// per CPU path from one body with fixed lanes and no fused operations, so that all paths give the same bits.
 // Thread-safe, no state; nothing is allocated. Pointers are to `count` values each.
 
 #include <array>
@@ -74,8 +74,8 @@ struct VectorLoops {
   void (*predict)(const PredictionTerms& terms, std::size_t count, std::int32_t* out);
   // exact = (values - shift) / step - prediction; rounded = its nearest integers. Sizes below 2^31.
   BinSums (*round)(const RoundInput& input, float* exact, std::int32_t* rounded);
-  // Nearest integers of values * inverse_step, of which those above 2^26 in size become that. `weights` may be
-  // null: all are 1.
+  // Nearest integers of values * inverse_step, of which those above 2^26 in size become that. `weights` may
+  // be null: all are 1.
   WeighedSums (*quantise)(const float* values, const float* weights, float inverse_step, std::size_t count,
                           std::int32_t* rounded);
   BinSums (*bins)(const float* values, float inverse_step, std::size_t count);
