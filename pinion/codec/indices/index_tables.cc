@@ -108,7 +108,11 @@ Frequencies index_frequencies(IndexClass base) {
 }
 
 IndexTable::IndexTable(const Frequencies& frequencies)
-    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies), decode(frequencies) {
+    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies) {
+  Frequencies of_bytes = frequencies;
+  of_bytes.resize(kMaxAlphabet);
+  run_encode.build({&of_bytes, 1});
+  decode.build({&of_bytes, 1});
   for (const std::uint16_t frequency : frequencies) {
     cost_bits.push_back(static_cast<float>(symbol_cost_bits(frequency)));
   }

@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "pinion/codec/entropy/rans.h"
+#include "pinion/codec/entropy/byte_tables.h"
 
 namespace pinion::codec {
 
@@ -59,7 +59,8 @@ struct IndexTable {
 
   int half = 0;
   EncodeTable encode;
-  DecodeTable decode;
+  ByteEncodeTables run_encode;  // the same for whole runs
+  ByteDecodeTables decode;
   std::vector<float> cost_bits;  // of each symbol
   // Of values of each magnitude, with the escape and what follows it where they need that.
   std::array<float, kMagnitudes> size_cost_bits{};

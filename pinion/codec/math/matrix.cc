@@ -1,7 +1,6 @@
 #include "pinion/codec/math/matrix.h"
 
 #include <algorithm>
-#include <array>
 
 #include "pinion/codec/math/product.h"
 
@@ -77,8 +76,12 @@ Matrix multiply_transposed(const Matrix& a, const Matrix& b, CpuPath path) {
 }
 
 float dot(std::span<const float> a, std::span<const float> b) {
-  std::array<double, 4> sums{};
-  for (std::size_t i = 0; i < a.size(); ++i) sums[i % 4] += static_cast<double>(a[i]) * b[i];
+  double sums[4] = {};
+  std::size_t i = 0;
+  for (; i + 4 <= a.size(); i += 4) {
+    for (std::size_t j = 0; j < 4; ++j) sums[j] += static_cast<double>(a[i + j]) * b[i + j];
+  }
+  for (; i < a.size(); ++i) sums[i % 4] += static_cast<double>(a[i]) * b[i];
   return static_cast<float>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
