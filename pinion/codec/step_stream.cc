@@ -70,7 +70,7 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
   encoded.stats.frame_bytes = coded.frame.size();
   encoded.stats.tensor_bytes = tensor.bytes();
   encoded.stats.elements = tensor.elements();
-  encoded.stats.ideal_index_bits = coded.stats.coded_bits;
+  encoded.stats.ideal_index_bits = coded.stats.ideal_index_bits;
   encoded.stats.output_snr_db = coded.stats.predicted_output_snr_db;
   encoded.stats.key_frame = coded.stats.key_frame;
   encoded.frame = std::move(coded.frame);

@@ -64,17 +64,6 @@ CalibratedParams choose_predictor(const Calibration& calibration, const StepCont
   return params;
 }
 
-// Columns into the coded order of `bands`.
-void put_in_coded_order(const RowBands& bands, Matrix& by_row) {
-  if (bands.count() == 1) return;
-  std::vector<float> coded(by_row.columns);
-  for (std::size_t k = 0; k < by_row.rows; ++k) {
-    const auto row = by_row.row(k);
-    bands.sort(std::span<const float>(row), std::span(coded));
-    std::ranges::copy(coded, row.begin());
-  }
-}
-
 // The target in the units of the quantiser: output error energy of its components, or bits.
 struct Goal {
   bool is_bits = false;
@@ -181,7 +170,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   }
 
   const RowPlan plan = plan_rows(record_, loudness_);
-  put_in_coded_order(plan.bands, residual_);
+  plan.bands.sort_runs(std::span(residual_.values));
   const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
   if (!meet(plan, goal, params)) return misfit("the tensor is out of the range of the calibration");
 
@@ -210,6 +199,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   std::swap(*state_, next_);
   result.stats.frame_bytes = result.frame.size();
   result.stats.coded_bits = quantised_.bits;
+  result.stats.ideal_index_bits = quantised_.ideal_bits;
   result.stats.step = static_cast<double>(params.step(0));
   result.stats.key_frame = !params.uses_history();
   return result;

@@ -51,6 +51,11 @@ class Spreads {
     for (std::size_t k = 0; k < components(); ++k) bits += cost(k, band, classes.index_class(k, band));
     return bits;
   }
+  double ideal_bits(const ComponentParams& classes) const {
+    IndexHistograms histograms;
+    runs_.count_in(classes, histograms);
+    return histograms.bits();
+  }
   double cost(const ComponentParams& classes) {
     double bits = 0;
     for (std::size_t band = 0; band < bands(); ++band) bits += cost_of_band(band, classes);
@@ -327,6 +332,7 @@ bool quantise_components(const Matrix& residual, const RecordAt& record, const R
       begin = end;
     }
   }
+  result.ideal_bits = spreads->ideal_bits(result.classes);
   return true;
 }
 

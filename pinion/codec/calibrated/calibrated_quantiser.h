@@ -39,6 +39,7 @@ struct QuantisedComponents {
   std::vector<std::int32_t> indices;  // [components, rows in coded order]; 0 where there is no class
   double error = 0;                   // output error energy of all components and rows, exact
   double bits = 0;                    // of the indices under their tables
+  double ideal_bits = 0;              // and under histograms of their own: see IndexHistograms
   double scale_bits = 0;              // of the scales, if they are written
 };
 

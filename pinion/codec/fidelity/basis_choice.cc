@@ -206,7 +206,8 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
                                 .sample = best->sample,
                                 .fit = best->fit.get(),
                                 .prediction = best->prediction,
-                                .target_error = target},
+                                .target_error = target,
+                                .aim = best->prediction.previous == nullptr ? 1 : aim_},
                                tables_, pool_);
   if (!coded) return std::nullopt;
   ChosenFrame chosen;
@@ -226,6 +227,7 @@ void BasisChooser::commit(ChosenFrame&& chosen) {
     next_try_ = kTryFactor * (frames_ + 1);
   }
   state_ = std::move(chosen.coded.state);
+  aim_ = chosen.key_frame ? 1 : chosen.coded.aim;
   steps_ = {chosen.coded.step, steps_[0]};
   ++frames_;
 }

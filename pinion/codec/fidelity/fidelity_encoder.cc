@@ -6,7 +6,6 @@
 
 #include "pinion/codec/entropy/bit_stream.h"
 #include "pinion/codec/fidelity/frame_quantiser.h"
-#include "pinion/codec/fidelity/ideal_bits.h"
 #include "pinion/codec/fidelity/predictor_choice.h"
 #include "pinion/codec/fidelity/rate_model.h"
 #include "pinion/codec/fidelity/reconstruct.h"
@@ -15,21 +14,18 @@
 namespace pinion::codec {
 namespace {
 
-constexpr double kGoodEnough = 0.008;     // see Attempt::badness
+constexpr double kGoodEnough = 0.015;     // see Attempt::badness
 constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth of a decibel
-constexpr int kMaxPasses = 10;            // two are usual
+constexpr int kMaxPasses = 10;            // one is usual
 constexpr double kLowered = 0.9;
 
-Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables,
-            ChunkPool& pool) {
+// Puts the residuals into coded order.
+Bytes write(const FidelityRequest& request, QuantisedFrame& frame, IndexTables& tables, ChunkPool& pool) {
   const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
   const ComponentParams& components = frame.params.components;
   const std::size_t band_count = components.band_scales.size();
   const RowBands bands = band_count > 1 ? RowBands(frame.band_of_row, band_count) : RowBands(rows);
-  std::vector<std::int32_t> coded(components.scales.size() * rows);
-  for (std::size_t begin = 0; begin < coded.size(); begin += rows) {
-    bands.sort(std::span(frame.residuals).subspan(begin, rows), std::span(coded).subspan(begin, rows));
-  }
+  bands.sort_runs(std::span(frame.residuals));
   std::vector<std::int32_t> means = frame.mean_residuals;
   ByteWriter body;
   write_fidelity_params(body, frame.params, request.prediction.previous);
@@ -40,7 +36,7 @@ Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTa
   write_index_chunks(body, choose_grid(components, rows, frame.bits),
                      {.params = components,
                       .band_ends = bands.ends(),
-                      .values = coded,
+                      .values = frame.residuals,
                       .lead_class = frame.params.mean_class,
                       .lead = means},
                      tables, pool);
@@ -131,16 +127,25 @@ class StepSearch {
         step_(planned_step) {}
 
   int passes() const { return passes_; }
+  double better_aim() const { return better_aim_; }
 
   std::optional<Attempt> run() {
     double aim = request_.target_error - request_.projection.outside - mean_error_ / 2;
     if (!(aim > 0)) aim = request_.target_error / 4;
+    aim *= request_.aim;
+    // The model has seen some of the rows; a look at all of them corrects it before anything is coded.
+    step_ = model_.step_for(aim, step_);
+    std::optional<FrameQuantiser::Look> look = quantiser_.look(step_);
+    if (!look) return std::nullopt;
+    std::vector<std::uint8_t> coded = std::move(look->coded);  // that the first attempts keep to
+    model_.decide(coded);
+    const double seen = aim * model_.error(step_) / look->error;
+    if (std::isfinite(seen)) aim = std::clamp(seen, aim / 4, aim * 4);
     std::optional<Attempt> best;
-    std::vector<std::uint8_t> coded;  // the components that attempts after the first keep to
     for (int i = 0; i < kMaxPasses; ++i) {
-      std::optional<Attempt> next = attempt(aim, coded.empty() ? nullptr : &best->frame);
+      std::optional<Attempt> next = attempt(aim, coded, i == 1 ? &best->frame : nullptr);
       if (!next) return best;
-      if (i == 0) coded = next->frame.coded;
+      if (i == 0) note_aim(*next);
       const double corrected = corrected_aim(*next);
       if (!best || next->is_better_than(*best)) best = std::move(next);
       if (best->badness() < kGoodEnough || (i > 0 && best->error_ratio < kAcceptedRatio)) break;
@@ -173,9 +178,15 @@ class StepSearch {
     return (request_.target_error - (last.error - last.frame.error)) * model_.error(step_) / last.frame.error;
   }
 
-  std::optional<Attempt> attempt(double aim, const QuantisedFrame* near) {
+  void note_aim(const Attempt& first) {
+    const double outside = request_.projection.outside;
+    const double ratio = (request_.target_error - outside) / (first.error - outside);
+    if (ratio > 0) better_aim_ = std::clamp(request_.aim * ratio, 0.8, 1.25);
+  }
+
+  std::optional<Attempt> attempt(double aim, std::span<const std::uint8_t> coded, const QuantisedFrame* near) {
     step_ = model_.step_for(aim, step_);
-    std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, near);
+    std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, coded, near);
     ++passes_;
     if (!frame) return std::nullopt;
     return complete(request_, std::move(*frame), pool_);
@@ -189,6 +200,7 @@ class StepSearch {
   FrameQuantiser quantiser_;
   double step_;
   int passes_ = 0;
+  double better_aim_ = 1;
 };
 
 }  // namespace
@@ -217,9 +229,10 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Ind
                       .state = {},
                       .step = frame.params.step,
                       .stats = found->stats,
-                      .passes = search.passes()};
+                      .passes = search.passes(),
+                      .aim = search.better_aim()};
   coded.stats.frame_bytes = coded.frame.size();
-  coded.stats.ideal_index_bits = ideal_bits(frame);
+  coded.stats.ideal_index_bits = frame.ideal_bits;
   StreamState& state = coded.state;
   std::memcpy(&state.checksum, coded.frame.data() + coded.frame.size() - kChecksumBytes, kChecksumBytes);
   if (request.fit != nullptr) state.basis = request.fit->basis->id;

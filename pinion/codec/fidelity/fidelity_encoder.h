@@ -17,6 +17,7 @@ struct FidelityRequest {
   const BasisFit* fit = nullptr;  // null: components are channels
   Prediction prediction;
   double target_error = 0;  // mean squared error of a row that is allowed
+  double aim = 1;           // over the target: what a frame much like this one should have aimed at
 };
 
 struct CodedFidelity {
@@ -25,6 +26,7 @@ struct CodedFidelity {
   double step = 0;
   FrameStats stats;  // but for what depends on the stream: bytes of a basis, key frame
   int passes = 0;    // quantisations of the whole tensor that it took
+  double aim = 1;    // FidelityRequest::aim for frames much like this one
 };
 
 // Nothing if the target cannot be met this way. Threads of the pool share the components and rows.

@@ -23,6 +23,7 @@ struct QuantisedFrame {
   std::vector<std::int32_t> mean_residuals;  // [channels]
   std::vector<std::uint8_t> coded;           // of each component: whether its residuals are worth coding
   double bits = 0;                           // of the indices, about
+  double ideal_bits = 0;                     // see IndexHistograms, means included
   double error = 0;                          // mean squared error of a row, as the components tell it
 };
 
@@ -39,15 +40,26 @@ class FrameQuantiser {
  public:
   FrameQuantiser(const QuantiserInput& input, IndexTables& tables, ChunkPool& pool);
 
-  // Nothing if a number leaves its range. `near` is the result of a similar
-  // step, to start from, or null.
-  std::optional<QuantisedFrame> quantise(double step, const QuantisedFrame* near);
+  // What a step does to all rows, before tables are chosen.
+  struct Look {
+    std::vector<std::uint8_t> coded;  // of each component: whether its residuals are worth coding
+    double error = 0;                 // mean squared error of a row, if each component had offsets of its own
+  };
+  // Nothing if a number leaves its range.
+  std::optional<Look> look(double step);
+
+  // Nothing if a number leaves its range. Codes exactly the components that `coded` says, or judges them anew
+  // if it is empty. `near` is the result of a similar step, to start from, or null.
+  std::optional<QuantisedFrame> quantise(double step, std::span<const std::uint8_t> coded,
+                                         const QuantisedFrame* near);
 
  private:
+  bool prepare(double step, QuantisedFrame& frame) const;
   bool set_ratios(FidelityParams& params) const;
   bool quantise_means(QuantisedFrame& frame) const;
-  // False if a prediction or a residual leaves its range.
-  bool round_components(const QuantisedFrame* near, QuantisedFrame& frame);
+  // Fills bins_ too. False if a prediction or a residual leaves its range.
+  bool round_components(std::span<const std::uint8_t> coded, QuantisedFrame& frame);
+  void measure_rows();
   void choose_classes(const QuantisedFrame* near, QuantisedFrame& frame);
   void set_offsets(QuantisedFrame& frame) const;
   bool set_state(QuantisedFrame& frame) const;
@@ -69,6 +81,7 @@ class FrameQuantiser {
   // Of the last step:
   std::unique_ptr<std::int32_t[]> predictions_;  // [components, rows], in state units
   std::unique_ptr<float[]> exact_;               // [components, rows], residuals before rounding, in steps
+  std::vector<BinSums> bins_;                    // of each component
   std::vector<float> row_sizes_;                 // see choose_bands()
 };
 

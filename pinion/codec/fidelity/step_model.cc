@@ -20,14 +20,16 @@ double squared_over(double sum, double count) { return count >= 4 ? sum * sum / 
 
 }  // namespace
 
+double error_at_centroids(const BinSums& bins) {
+  return bins.error - squared_over(bins.ones_excess, bins.ones) - squared_over(bins.more_excess, bins.more);
+}
+
 bool worth_coding(const BinSums& bins, std::size_t count, double weight) {
   const double ones = bins.ones, more = bins.more;
   const auto total = static_cast<double>(count);
   if (ones + more == 0) return false;
   if (more > kSureShare * total) return true;
-  // Values are rebuilt at the centroids of their bins.
-  const double left =
-      bins.error - squared_over(bins.ones_excess, ones) - squared_over(bins.more_excess, more);
+  const double left = error_at_centroids(bins);
   const auto cost = [total](double n) { return n > 0 ? n * std::log2(total / n) : 0; };
   const double bits = cost(total - ones - more) + cost(ones) + cost(more) + ones + 3 * more;
   return weight * (bins.square - left) > kErrorPerBit * bits;
@@ -68,9 +70,7 @@ double StepModel::error(double step) const {
   pool_.run_in_groups(residuals_.rows, kTogether, [&](std::size_t k, std::size_t) {
     const BinSums bins = vector_loops().bins(residuals_.row(k).data(), inverse, residuals_.columns);
     const bool coded = coded_.empty() ? worth_coding(bins, residuals_.columns, weights_[k]) : coded_[k] != 0;
-    errors[k] = weights_[k] * (coded ? bins.error - squared_over(bins.ones_excess, bins.ones) -
-                                           squared_over(bins.more_excess, bins.more)
-                                     : bins.square);
+    errors[k] = weights_[k] * (coded ? error_at_centroids(bins) : bins.square);
   });
   const double rounding = predicted_ * static_cast<double>(residuals_.columns) * kStateRounding;
   const double sum = std::accumulate(errors.begin(), errors.end(), rounding);

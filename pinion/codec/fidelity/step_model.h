@@ -11,6 +11,9 @@ namespace pinion::codec {
 // how many values there were, `weight` what a squared error of theirs counts.
 bool worth_coding(const BinSums& bins, std::size_t count, double weight);
 
+// Sum of squared errors of values that fall into these bins and are rebuilt at the bins' centroids.
+double error_at_centroids(const BinSums& bins);
+
 class StepModel {
  public:
   // `weights` is of the projection; `predictors` has those of the components.

@@ -158,6 +158,27 @@ float RunPrices::band_bits(std::size_t component, std::size_t band, IndexClass i
   return static_cast<float>(class_cost(spread->second, *tables.get(index_class).table));
 }
 
+void RunPrices::count_in(const ComponentParams& params, IndexHistograms& histograms) const {
+  for (std::size_t k = 0; k < params.scales.size(); ++k) {
+    const auto wide = wide_.find(k);
+    for (std::size_t band = 0; band < bands(); ++band) {
+      const IndexClass index_class = params.index_class(k, band);
+      if (index_class.scale == 0 || band_rows_[band] == 0) continue;
+      if (wide != wide_.end()) {
+        for (const std::int32_t value : wide->second.runs[band]) {
+          histograms.add(index_class, static_cast<std::uint32_t>(std::abs(value)), 1);
+        }
+        continue;
+      }
+      const std::int32_t* const counts = counts_of(k, band);
+      for (std::size_t size = 0; size < stride_; ++size) {
+        if (counts[size] == 0) continue;
+        histograms.add(index_class, static_cast<std::uint32_t>(size), static_cast<std::uint64_t>(counts[size]));
+      }
+    }
+  }
+}
+
 float RunPrices::bits(std::size_t component, Shapes shapes, int scale,
                       std::span<const std::int8_t> band_scales, IndexTables& tables) {
   float sum = 0;

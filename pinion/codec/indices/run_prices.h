@@ -9,6 +9,7 @@
 
 #include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/indices/component_params.h"
+#include "pinion/codec/indices/index_histograms.h"
 
 namespace pinion::codec {
 
@@ -51,6 +52,9 @@ class RunPrices {
   float band_bits(std::size_t component, std::size_t band, IndexClass index_class, IndexTables& tables);
   float bits(std::size_t component, Shapes shapes, int scale, std::span<const std::int8_t> band_scales,
              IndexTables& tables);
+
+  // Adds all runs that have a class to `histograms`.
+  void count_in(const ComponentParams& params, IndexHistograms& histograms) const;
 
  private:
   // A component with values beyond the counts; its runs are spread anew for every shift.
