@@ -35,7 +35,7 @@ void turn_centred(const Matrix& values, std::span<const float> offsets, std::siz
 
 }  // namespace
 
-Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
+Result<void> centre(const TensorView& tensor, ChunkPool& pool, CentredTensor& centred) {
   const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
   const auto channels = static_cast<std::size_t>(channels_of(tensor.shape));
   const std::size_t row_bytes = channels * size_bytes(tensor.dtype);
@@ -45,8 +45,7 @@ Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
       work(i, i * kBlockRows, std::min(rows, (i + 1) * kBlockRows));
     });
   };
-  CentredTensor centred;
-  centred.values = Matrix(rows, channels);
+  centred.values.resize(rows, channels);
   std::vector<double> sums(blocks * channels);  // [block, channel]
   for_blocks([&](std::size_t block, std::size_t begin, std::size_t end) {
     to_float(tensor.data + begin * row_bytes, tensor.dtype,
@@ -57,7 +56,7 @@ Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
       for (std::size_t c = 0; c < channels; ++c) sum[c] += static_cast<double>(row[c]);
     }
   });
-  centred.means.resize(channels);
+  centred.means.assign(channels, 0);
   for (std::size_t block = 0; block < blocks; ++block) {
     for (std::size_t c = 0; c < channels; ++c) centred.means[c] += sums[block * channels + c];
   }
@@ -71,7 +70,11 @@ Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
     mean /= static_cast<double>(rows);
   }
   const std::vector<float> offsets(centred.means.begin(), centred.means.end());
-  Matrix transposed(channels, rows);
+  if (centred.transposed == nullptr || centred.transposed.use_count() > 1) {
+    centred.transposed = std::make_shared<Matrix>();
+  }
+  Matrix& transposed = *centred.transposed;
+  transposed.resize(channels, rows);
   std::vector<double> lengths(rows);
   for_blocks([&](std::size_t, std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
@@ -79,9 +82,9 @@ Result<CentredTensor> centre(const TensorView& tensor, ChunkPool& pool) {
     }
     turn_centred(centred.values, offsets, begin, end, transposed);
   });
+  centred.energy = 0;
   for (const double length : lengths) centred.energy += length / static_cast<double>(rows);
-  centred.transposed = std::make_shared<const Matrix>(std::move(transposed));
-  return centred;
+  return {};
 }
 
 }  // namespace pinion::codec

@@ -65,7 +65,8 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
   PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
   EncodedFrame encoded;
   ChunkPool alone;
-  PINION_TRY(const CentredTensor original, centre(tensor.view(), alone));
+  CentredTensor original;
+  PINION_TRY_VOID(centre(tensor.view(), alone, original));
   encoded.stats = measure(original, decoded_.view(), alone);
   encoded.stats.frame_bytes = coded.frame.size();
   encoded.stats.tensor_bytes = tensor.bytes();

@@ -208,7 +208,7 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
                                 .prediction = best->prediction,
                                 .target_error = target,
                                 .aim = best->prediction.previous == nullptr ? 1 : aim_},
-                               tables_, pool_);
+                               workspace_, pool_);
   if (!coded) return std::nullopt;
   ChosenFrame chosen;
   chosen.coded = std::move(*coded);

@@ -57,7 +57,7 @@ class BasisChooser {
   double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
   std::size_t frames_ = 0;     // committed so far
   std::size_t next_try_ = 0;   // frames before which no other basis is computed
-  IndexTables tables_;
+  FidelityWorkspace workspace_;
 };
 
 }  // namespace pinion::codec

@@ -23,9 +23,10 @@ std::vector<Tensor> wide_states() {
 
 // What a tensor takes as a key frame without any basis.
 std::size_t plain_bytes(const Tensor& tensor) {
-  IndexTables tables;
+  FidelityWorkspace workspace;
   ChunkPool alone;
-  const CentredTensor centred = centre(tensor, alone).value();
+  CentredTensor centred;
+  centre(tensor, alone, centred).value();
   const Projection channels{centred.transposed, {}, 0};
   const ComponentSample sample = sample_components(channels, {}, alone);
   const TensorView view = tensor;
@@ -35,7 +36,7 @@ std::size_t plain_bytes(const Tensor& tensor) {
                           .sample = sample,
                           .prediction = {},
                           .target_error = centred.energy * std::pow(10, -kTarget / 10)},
-                         tables, alone)
+                         workspace, alone)
       ->frame.size();
 }
 

@@ -111,7 +111,7 @@ std::vector<double> shifted_means(const FidelityRequest& request, std::span<cons
 class StepSearch {
  public:
   StepSearch(const FidelityRequest& request, const ComponentParams& predictors, double planned_step,
-             IndexTables& tables, ChunkPool& pool)
+             FidelityWorkspace& workspace, ChunkPool& pool)
       : request_(request),
         pool_(pool),
         mean_error_(mean_share() * request.target_error),
@@ -123,7 +123,7 @@ class StepSearch {
                     .prediction = request.prediction,
                     .predictors = predictors,
                     .mean_error = mean_error_},
-                   tables, pool),
+                   workspace, pool),
         step_(planned_step) {}
 
   int passes() const { return passes_; }
@@ -205,7 +205,7 @@ class StepSearch {
 
 }  // namespace
 
-std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables,
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, FidelityWorkspace& workspace,
                                              ChunkPool& pool) {
   const std::size_t rows = request.centred.values.rows;
   const std::vector<double> left = predicted_variances(request.sample);
@@ -220,17 +220,18 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Ind
   if (request.prediction.previous != nullptr) {
     choose_predictors(request.sample.correlations, planned, rows, predictors);
   }
-  StepSearch search(request, predictors, planned, tables, pool);
+  StepSearch search(request, predictors, planned, workspace, pool);
   std::optional<Attempt> found = search.run();
   if (!found) return std::nullopt;
   QuantisedFrame& frame = found->frame;
   trim(frame, rows);
-  CodedFidelity coded{.frame = write(request, frame, tables, pool),
+  CodedFidelity coded{.frame = write(request, frame, workspace.tables, pool),
                       .state = {},
                       .step = frame.params.step,
                       .stats = found->stats,
                       .passes = search.passes(),
                       .aim = search.better_aim()};
+  workspace.residuals = std::move(frame.residuals);
   coded.stats.frame_bytes = coded.frame.size();
   coded.stats.ideal_index_bits = frame.ideal_bits;
   StreamState& state = coded.state;

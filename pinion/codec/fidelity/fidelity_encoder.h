@@ -2,10 +2,11 @@
 // One tensor to one frame of mode 2 at a target, in a given basis and from a
 // given previous state.
 //
-// Pure functions but for the tables they fill.
+// Pure functions but for the workspace they use.
 
 #include "pinion/codec/centred_tensor.h"
 #include "pinion/codec/fidelity/correlation.h"
+#include "pinion/codec/fidelity/frame_quantiser.h"
 
 namespace pinion::codec {
 
@@ -30,7 +31,7 @@ struct CodedFidelity {
 };
 
 // Nothing if the target cannot be met this way. Threads of the pool share the components and rows.
-std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables,
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, FidelityWorkspace& workspace,
                                              ChunkPool& pool);
 
 }  // namespace pinion::codec

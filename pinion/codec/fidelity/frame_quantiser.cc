@@ -20,14 +20,15 @@ constexpr std::size_t kRowsTogether = 256;    // and rows
 
 }  // namespace
 
-FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables, ChunkPool& pool)
+FrameQuantiser::FrameQuantiser(const QuantiserInput& input, FidelityWorkspace& workspace, ChunkPool& pool)
     : input_(input),
-      tables_(tables),
+      workspace_(workspace),
+      tables_(workspace.tables),
       pool_(pool),
       rows_(input.projection.components->columns),
-      components_(input.projection.components->rows),
-      predictions_(std::make_unique_for_overwrite<std::int32_t[]>(components_ * rows_)),
-      exact_(std::make_unique_for_overwrite<float[]>(components_ * rows_)) {
+      components_(input.projection.components->rows) {
+  workspace.predictions.resize(components_ * rows_);
+  workspace.exact.resize(components_ * rows_);
   for (std::size_t i = 0; i < input.prediction.references(); ++i) {
     largest_reference_[i] = input.prediction.previous->largest(i);
   }
@@ -47,6 +48,7 @@ bool FrameQuantiser::prepare(double step, QuantisedFrame& frame) const {
 std::optional<FrameQuantiser::Look> FrameQuantiser::look(double step) {
   QuantisedFrame frame;
   if (!prepare(step, frame) || !round_components({}, frame)) return std::nullopt;
+  workspace_.residuals = std::move(frame.residuals);
   Look look{std::move(frame.coded), 0};
   for (std::size_t k = 0; k < components_; ++k) {
     look.error += weight_of(k) * (look.coded[k] != 0 ? error_at_centroids(bins_[k]) : bins_[k].square);
@@ -125,12 +127,13 @@ bool FrameQuantiser::round_components(std::span<const std::uint8_t> coded, Quant
   const FidelityParams& params = frame.params;
   const Predictor predictor(params, input_.prediction.previous);
   if (!predictor.stays_in_range(largest_reference_)) return false;
+  frame.residuals = std::move(workspace_.residuals);
   frame.residuals.resize(components_ * rows_);
   frame.coded.resize(components_);
   bins_.resize(components_);
   std::atomic<bool> in_range = true;
   pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
-    const std::span<std::int32_t> before(predictions_.get() + k * rows_, rows_);
+    const std::span<std::int32_t> before(workspace_.predictions.data() + k * rows_, rows_);
     predictor.component(k, before);
     std::int32_t* const indices = frame.residuals.data() + k * rows_;
     const BinSums bins = vector_loops().round({.values = input_.projection.components->row(k).data(),
@@ -138,7 +141,7 @@ bool FrameQuantiser::round_components(std::span<const std::uint8_t> coded, Quant
                                                .shift = static_cast<float>(input_.shifts[k]),
                                                .inverse_step = 1 / params.step,
                                                .count = rows_},
-                                              exact_.get() + k * rows_, indices);
+                                              workspace_.exact.data() + k * rows_, indices);
     if (!(bins.largest < static_cast<float>(kMaxIndex))) in_range = false;
     frame.coded[k] = coded.empty() ? worth_coding(bins, rows_, weight_of(k)) : coded[k];
     if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);

@@ -5,7 +5,6 @@
 // A FrameQuantiser borrows its inputs and is used by one thread at a time; threads of a pool share the
 // components.
 
-#include <memory>
 #include <optional>
 
 #include "pinion/codec/fidelity/correlation.h"
@@ -27,6 +26,14 @@ struct QuantisedFrame {
   double error = 0;                          // mean squared error of a row, as the components tell it
 };
 
+// What a stream's frames share: tables, and memory that the next frame uses again. Used by one frame at a time.
+struct FidelityWorkspace {
+  IndexTables tables;
+  std::vector<std::int32_t> predictions;  // [components, rows], in state units
+  std::vector<float> exact;               // [components, rows], residuals before rounding, in steps
+  std::vector<std::int32_t> residuals;    // of frames that were given up or written
+};
+
 struct QuantiserInput {
   const Projection& projection;
   std::span<const double> centre;  // [channels], sent as the means
@@ -38,7 +45,7 @@ struct QuantiserInput {
 
 class FrameQuantiser {
  public:
-  FrameQuantiser(const QuantiserInput& input, IndexTables& tables, ChunkPool& pool);
+  FrameQuantiser(const QuantiserInput& input, FidelityWorkspace& workspace, ChunkPool& pool);
 
   // What a step does to all rows, before tables are chosen.
   struct Look {
@@ -65,24 +72,22 @@ class FrameQuantiser {
   bool set_state(QuantisedFrame& frame) const;
 
   std::span<const std::int32_t> prediction(std::size_t k) const {
-    return {predictions_.get() + k * rows_, rows_};
+    return {workspace_.predictions.data() + k * rows_, rows_};
   }
   double weight_of(std::size_t k) const {
     return input_.projection.weights.empty() ? 1 : input_.projection.weights[k];
   }
-  std::span<const float> exact(std::size_t k) const { return {exact_.get() + k * rows_, rows_}; }
+  std::span<const float> exact(std::size_t k) const { return {workspace_.exact.data() + k * rows_, rows_}; }
 
   QuantiserInput input_;
+  FidelityWorkspace& workspace_;  // predictions and exact residuals are of the last step
   IndexTables& tables_;
   ChunkPool& pool_;
   std::size_t rows_;
   std::size_t components_;
   std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|
-  // Of the last step:
-  std::unique_ptr<std::int32_t[]> predictions_;  // [components, rows], in state units
-  std::unique_ptr<float[]> exact_;               // [components, rows], residuals before rounding, in steps
-  std::vector<BinSums> bins_;                    // of each component
-  std::vector<float> row_sizes_;                 // see choose_bands()
+  std::vector<BinSums> bins_;     // of each component, at the last step
+  std::vector<float> row_sizes_;  // see choose_bands()
 };
 
 }  // namespace pinion::codec

@@ -23,7 +23,8 @@ float largest_finite(DType dtype) {
   }
 }
 
-// Rows [begin, end) of the components times `unit`, one row after the other, `columns` apart.
+// Rows [begin, end) of the components times `unit`, one row after the other, `columns` apart;
+// 0 where there are fewer components.
 void turn_components(const Reconstruction& from, float unit, std::size_t begin, std::size_t end,
                      std::size_t columns, float* out) {
   const std::size_t rows = from.rows;
@@ -38,6 +39,7 @@ void turn_components(const Reconstruction& from, float unit, std::size_t begin, 
     }
   }
   for (std::size_t r = begin; r < end; ++r) {
+    std::fill(out + (r - begin) * columns + components, out + (r - begin + 1) * columns, 0.0f);
     for (std::size_t k = r < whole_end ? whole_components : 0; k < components; ++k) {
       out[(r - begin) * columns + k] = static_cast<float>(state[k * rows + r]) * unit;
     }
@@ -70,8 +72,9 @@ Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape, 
   std::byte* const out = tensor.mutable_data();
   pool.run((from.rows + kBlockRows - 1) / kBlockRows, [&](std::size_t i, std::size_t) {
     const std::size_t begin = i * kBlockRows, end = std::min(from.rows, begin + kBlockRows);
-    std::vector<float> block(from.basis == nullptr ? (end - begin) * channels : 0);
-    float* values = block.data();
+    const auto block =
+        std::make_unique_for_overwrite<float[]>(from.basis == nullptr ? (end - begin) * channels : 0);
+    float* values = block.get();
     if (from.basis != nullptr) {
       values = product.row(begin).data();
     } else {
