@@ -60,25 +60,6 @@ std::uint64_t weight(IndexClass base, std::uint64_t n) {
 
 }  // namespace
 
-int base_scales(int shape) {
-  constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
-  return kBaseScales[static_cast<std::size_t>(shape)];
-}
-
-int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
-
-SplitClass split_class(IndexClass index_class) {
-  const int over = index_class.scale - base_scales(index_class.shape);
-  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
-  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
-          shift};
-}
-
-IndexClass Shapes::at(int scale) const {
-  const int clamped = std::clamp(scale, 0, max_scale(wide));
-  return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
-}
-
 Frequencies index_frequencies(IndexClass base) {
   PINION_ASSERT(base.scale >= 1 && base.scale <= base_scales(base.shape));
   std::array<std::uint64_t, kMaxHalfAlphabet + 2> weights{};

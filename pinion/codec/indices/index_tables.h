@@ -6,6 +6,7 @@
 // "all zero" and has no table. Tables are built when first asked for and kept.
 // Thread-safe, but for moves.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -37,8 +38,9 @@ struct IndexClass {
 inline constexpr int kRareScales = 11;
 
 // The largest scale without and with shift.
-int base_scales(int shape);
-int max_scale(int shape);
+inline constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
+inline int base_scales(int shape) { return kBaseScales[static_cast<std::size_t>(shape)]; }
+inline int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
 
 // Rare and wide classes of a frame differ in shape.
 struct Shapes {
@@ -47,7 +49,10 @@ struct Shapes {
   bool operator==(const Shapes&) const = default;
 
   // The class of a scale, which is clamped to what there is.
-  IndexClass at(int scale) const;
+  IndexClass at(int scale) const {
+    const int clamped = std::clamp(scale, 0, max_scale(wide));
+    return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
+  }
 };
 
 // An index v is coded as a high part h = (v + 2^(shift-1)) >> shift through the
@@ -74,7 +79,12 @@ struct SplitClass {
   IndexClass base;
   int shift;
 };
-SplitClass split_class(IndexClass index_class);
+inline SplitClass split_class(IndexClass index_class) {
+  const int over = index_class.scale - base_scales(index_class.shape);
+  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
+  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
+          shift};
+}
 
 // What codes a class: a table, and a number of plain bits.
 struct ClassCode {

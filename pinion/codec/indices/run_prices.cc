@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "pinion/codec/indices/index_coding.h"
-#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
@@ -132,16 +131,14 @@ float RunPrices::band_bits(std::size_t component, std::size_t band, IndexClass i
     const std::int32_t* counts = counts_of(component, band);
     const auto size = static_cast<std::int32_t>(band_rows_[band]);
     if (index_class.scale == 0) return counts[0] == size ? 0 : kImpossible;
-    const SplitClass split = split_class(index_class);
-    if (split.shift == 0) {
-      return vector_loops().priced(counts, tables.get(index_class).table->size_cost_bits.data(), stride_);
-    }
+    const auto [index_table, shift] = tables.get(index_class);
+    const IndexTable& table = *index_table;
+    if (shift == 0) return loops_->priced(counts, table.size_cost_bits.data(), stride_);
     // Small values in a class for large ones: their high parts are few.
-    const IndexTable& table = *tables.get(index_class).table;
-    float bits = static_cast<float>(split.shift * size);
+    float bits = static_cast<float>(shift * size);
     for (std::size_t n = 0; n < stride_; ++n) {
       if (counts[n] == 0) continue;
-      const auto high = static_cast<std::size_t>(high_part(static_cast<std::int32_t>(n), split.shift));
+      const auto high = static_cast<std::size_t>(high_part(static_cast<std::int32_t>(n), shift));
       bits += static_cast<float>(counts[n]) * table.size_cost_bits[high];
     }
     return bits;

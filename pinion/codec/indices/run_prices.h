@@ -10,6 +10,7 @@
 #include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/indices/component_params.h"
 #include "pinion/codec/indices/index_histograms.h"
+#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 
@@ -68,6 +69,7 @@ class RunPrices {
     return counts_.data() + (component * bands() + band) * stride_;
   }
 
+  const VectorLoops* loops_ = &vector_loops();
   std::size_t rows_ = 0;
   std::size_t stride_ = 0;  // magnitudes counted, a multiple of 8
   std::vector<std::size_t> band_rows_;
