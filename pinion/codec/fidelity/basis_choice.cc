@@ -226,6 +226,7 @@ void BasisChooser::commit(ChosenFrame&& chosen) {
     bits_at_choice_ = chosen.planned_bits;
     next_try_ = kTryFactor * (frames_ + 1);
   }
+  if (state_) workspace_.components = std::move(state_->older);
   state_ = std::move(chosen.coded.state);
   aim_ = chosen.key_frame ? 1 : chosen.coded.aim;
   steps_ = {chosen.coded.step, steps_[0]};

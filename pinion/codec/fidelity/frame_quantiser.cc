@@ -242,7 +242,8 @@ void FrameQuantiser::set_offsets(QuantisedFrame& frame) const {
   }
 }
 
-bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
+bool FrameQuantiser::set_state(QuantisedFrame& frame) {
+  frame.state.components = std::move(workspace_.components);
   frame.state.components.resize(components_ * rows_);
   const RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
   std::vector<Advanced> advanced(components_);

@@ -32,6 +32,7 @@ struct FidelityWorkspace {
   std::vector<std::int32_t> predictions;  // [components, rows], in state units
   std::vector<float> exact;               // [components, rows], residuals before rounding, in steps
   std::vector<std::int32_t> residuals;    // of frames that were given up or written
+  std::vector<std::int32_t> components;   // of a state that no frame refers to any more
 };
 
 struct QuantiserInput {
@@ -69,7 +70,7 @@ class FrameQuantiser {
   void measure_rows();
   void choose_classes(const QuantisedFrame* near, QuantisedFrame& frame);
   void set_offsets(QuantisedFrame& frame) const;
-  bool set_state(QuantisedFrame& frame) const;
+  bool set_state(QuantisedFrame& frame);
 
   std::span<const std::int32_t> prediction(std::size_t k) const {
     return {workspace_.predictions.data() + k * rows_, rows_};
