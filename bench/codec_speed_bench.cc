@@ -135,7 +135,8 @@ const CalibratedCase& calibrated_case(std::size_t components) {
 }
 
 Result<codec::CalibratedEncoder> calibrated_encoder(const CalibratedCase& input, int threads) {
-  return codec::CalibratedEncoder::create(input.stream.calibration, {.output_snr_db = kCalibratedDb}, threads);
+  return codec::CalibratedEncoder::create(input.stream.calibration, {.output_snr_db = kCalibratedDb},
+                                          threads);
 }
 
 Result<Frames> encode_all(const CalibratedCase& input, codec::CalibratedEncoder& encoder) {

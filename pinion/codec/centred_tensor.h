@@ -12,14 +12,14 @@
 namespace pinion::codec {
 
 struct CentredTensor {
-  Matrix values;                             // [rows, channels] as they are
-  std::shared_ptr<Matrix> transposed;        // [channels, rows], without the means
-  std::vector<double> means;                 // [channels]
-  double energy = 0;                         // mean squared length of a row about the means
+  Matrix values;                       // [rows, channels] as they are
+  std::shared_ptr<Matrix> transposed;  // [channels, rows], without the means
+  std::vector<double> means;           // [channels]
+  double energy = 0;                   // mean squared length of a row about the means
 };
 
-// kInvalidArgument if a value is NaN or infinite; `centred` then means nothing. The tensor is on the CPU, of a
-// type that mode 2 allows. Threads of the pool share the rows; memory of `centred` is used again.
+// kInvalidArgument if a value is NaN or infinite; `centred` then means nothing. The tensor is on the CPU, of
+// a type that mode 2 allows. Threads of the pool share the rows; memory of `centred` is used again.
 Result<void> centre(const TensorView& tensor, ChunkPool& pool, CentredTensor& centred);
 
 }  // namespace pinion::codec

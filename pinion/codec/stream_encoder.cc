@@ -173,7 +173,7 @@ class StreamEncoder final : public Encoder {
   LosslessEncoder lossless_;  // for the lossless profile, and where another one has to be exact
   BoundedEncoder bounded_;
   BasisChooser chooser_;
-  CentredTensor centred_;     // the last one, for its memory
+  CentredTensor centred_;                     // the last one, for its memory
   std::set<std::string, std::less<>> known_;  // bases that the other side holds from elsewhere,
   std::set<std::string, std::less<>> sent_;   // and those it got from here since the last restart
 };

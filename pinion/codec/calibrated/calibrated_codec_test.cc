@@ -358,5 +358,31 @@ TEST(LaplaceModel, AgreesWithIntegration) {
   }
 }
 
+TEST(CalibratedCodec, ThreadsChangeNothing) {
+  for (const bool has_loudness : {false, true}) {
+    // More rows than a block has, and not a multiple of anything.
+    const SyntheticForm form = {.rows = 397, .components = 24, .has_loudness = has_loudness, .seed = 41};
+    const auto run = [&](int threads) {
+      SyntheticStream stream(form);
+      const auto calibration = testing::through_bytes(stream.calibration());
+      auto encoder = CalibratedEncoder::create(calibration, {.output_snr_db = 30}, threads).value();
+      CalibratedDecoder decoder(calibration, threads);
+      Bytes all;
+      for (std::size_t t = 0; t < testing::kSyntheticSteps; ++t) {
+        const auto step = stream.next(DType::kBF16);
+        const Bytes frame = encoder.encode(step.tensor, step.context()).value().frame;
+        const Tensor decoded = decoder.decode(frame, step.context(), kGenerous).value();
+        all.insert(all.end(), frame.begin(), frame.end());
+        const ByteSpan bytes = decoded.view().span();
+        all.insert(all.end(), bytes.begin(), bytes.end());
+      }
+      return all;
+    };
+    const Bytes alone = run(1);
+    EXPECT_EQ(run(2), alone);
+    EXPECT_EQ(run(5), alone);
+  }
+}
+
 }  // namespace
 }  // namespace pinion::codec

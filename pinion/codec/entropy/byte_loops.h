@@ -1,6 +1,6 @@
 #pragma once
-// The inner loops of chunks of byte symbols over whole groups of 32 lanes, one set for each CPU path. Only the
-// coders of this folder include this.
+// The inner loops of chunks of byte symbols over whole groups of 32 lanes, one set for each CPU path. Only
+// the coders of this folder include this.
 
 #include <array>
 #include <cstddef>

@@ -99,7 +99,8 @@ Result<ChunkDecoder> ChunkDecoder::open(ByteSpan chunk, int lanes) {
 void ChunkDecoder::get_group(const std::uint32_t* slots, std::size_t count, std::uint8_t* symbols) {
   if (count == kMaxLanes && word_count_ - next_word_ >= count) {
     const std::byte* words = words_ + 2 * next_word_;
-    byte_loops(best_cpu_path()).decode({slots, nullptr, symbols}, 1, states_, words, words_ + 2 * word_count_);
+    byte_loops(best_cpu_path())
+        .decode({slots, nullptr, symbols}, 1, states_, words, words_ + 2 * word_count_);
     next_word_ = static_cast<std::size_t>(words - words_) / 2;
     return;
   }

@@ -53,7 +53,7 @@ class BasisChooser {
   bool fit_is_tested_ = false;  // a frame has used it
   std::optional<StreamState> state_;
   std::array<double, kMaxReferences> steps_{};  // of the last frames, newest first
-  double aim_ = 1;             // see FidelityRequest
+  double aim_ = 1;                              // see FidelityRequest
   double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
   std::size_t frames_ = 0;     // committed so far
   std::size_t next_try_ = 0;   // frames before which no other basis is computed

@@ -184,7 +184,8 @@ class StepSearch {
     if (ratio > 0) better_aim_ = std::clamp(request_.aim * ratio, 0.8, 1.25);
   }
 
-  std::optional<Attempt> attempt(double aim, std::span<const std::uint8_t> coded, const QuantisedFrame* near) {
+  std::optional<Attempt> attempt(double aim, std::span<const std::uint8_t> coded,
+                                 const QuantisedFrame* near) {
     step_ = model_.step_for(aim, step_);
     std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, coded, near);
     ++passes_;

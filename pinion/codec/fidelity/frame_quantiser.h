@@ -26,7 +26,8 @@ struct QuantisedFrame {
   double error = 0;                          // mean squared error of a row, as the components tell it
 };
 
-// What a stream's frames share: tables, and memory that the next frame uses again. Used by one frame at a time.
+// What a stream's frames share: tables, and memory that the next frame uses again. Used by one frame at a
+// time.
 struct FidelityWorkspace {
   IndexTables tables;
   std::vector<std::int32_t> predictions;  // [components, rows], in state units
@@ -87,8 +88,8 @@ class FrameQuantiser {
   std::size_t rows_;
   std::size_t components_;
   std::array<std::int64_t, kMaxReferences> largest_reference_{};  // |state|
-  std::vector<BinSums> bins_;     // of each component, at the last step
-  std::vector<float> row_sizes_;  // see choose_bands()
+  std::vector<BinSums> bins_;                                     // of each component, at the last step
+  std::vector<float> row_sizes_;                                  // see choose_bands()
 };
 
 }  // namespace pinion::codec

@@ -170,7 +170,8 @@ void RunPrices::count_in(const ComponentParams& params, IndexHistograms& histogr
       const std::int32_t* const counts = counts_of(k, band);
       for (std::size_t size = 0; size < stride_; ++size) {
         if (counts[size] == 0) continue;
-        histograms.add(index_class, static_cast<std::uint32_t>(size), static_cast<std::uint64_t>(counts[size]));
+        histograms.add(index_class, static_cast<std::uint32_t>(size),
+                       static_cast<std::uint64_t>(counts[size]));
       }
     }
   }
