@@ -67,6 +67,22 @@ struct Setting {
 
 using Frames = std::vector<codec::EncodedFrame>;
 
+// Sizes of the last round: raw bytes over frame bytes (bases included), and frames over the ideal entropy of
+// their indices, in percent, in modes that have it.
+void count_sizes(benchmark::State& state, std::size_t raw_bytes, const Frames& frames) {
+  std::size_t frame_bytes = 0, basis_bytes = 0;
+  double ideal_bits = 0;
+  for (const codec::EncodedFrame& frame : frames) {
+    frame_bytes += frame.frame.size();
+    basis_bytes += frame.basis.size();
+    ideal_bits += frame.stats.ideal_index_bits;
+  }
+  state.counters["ratio"] = static_cast<double>(raw_bytes) / static_cast<double>(frame_bytes + basis_bytes);
+  if (ideal_bits > 0) {
+    state.counters["over_ideal"] = 100 * (8 * static_cast<double>(frame_bytes) / ideal_bits - 1);
+  }
+}
+
 Result<Frames> encode_all(const Case& input, codec::Encoder& encoder) {
   encoder.restart();
   Frames frames;
@@ -85,17 +101,16 @@ std::size_t total_bytes(const Case& input) {
 
 void encode(benchmark::State& state, const Case& input, const Setting& setting) {
   Result<std::unique_ptr<codec::Encoder>> encoder = setting.encoder();
-  std::size_t frame_bytes = 0;
+  Frames last;
   for (auto _ : state) {
     // A fidelity encoder remembers its basis, and finding one is part of a stream's cost.
     if (setting.profile.mode == codec::Mode::kFidelity) encoder = setting.encoder();
-    const Result<Frames> frames = encode_all(input, **encoder);
+    Result<Frames> frames = encode_all(input, **encoder);
     if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
-    frame_bytes = 0;
-    for (const codec::EncodedFrame& frame : *frames) frame_bytes += frame.frame.size() + frame.basis.size();
+    last = std::move(*frames);
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * total_bytes(input)));
-  state.counters["ratio"] = static_cast<double>(total_bytes(input)) / static_cast<double>(frame_bytes);
+  count_sizes(state, total_bytes(input), last);
 }
 
 void decode(benchmark::State& state, const Case& input, const Setting& setting) {
@@ -144,7 +159,9 @@ Result<Frames> encode_all(const CalibratedCase& input, codec::CalibratedEncoder&
   Frames frames;
   for (const MadeStep& step : input.stream.steps) {
     PINION_TRY(codec::CalibratedFrame frame, encoder.encode(step.tensor, step.context()));
-    frames.push_back({.frame = std::move(frame.frame), .basis = {}, .stats = {}});
+    codec::FrameStats stats;
+    stats.ideal_index_bits = frame.stats.ideal_index_bits;
+    frames.push_back({.frame = std::move(frame.frame), .basis = {}, .stats = stats});
   }
   return frames;
 }
@@ -152,15 +169,14 @@ Result<Frames> encode_all(const CalibratedCase& input, codec::CalibratedEncoder&
 void encode_calibrated(benchmark::State& state, std::size_t components, int threads) {
   const CalibratedCase& input = calibrated_case(components);
   Result<codec::CalibratedEncoder> encoder = calibrated_encoder(input, threads);
-  std::size_t frame_bytes = 0;
+  Frames last;
   for (auto _ : state) {
-    const Result<Frames> frames = encode_all(input, *encoder);
+    Result<Frames> frames = encode_all(input, *encoder);
     if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
-    frame_bytes = 0;
-    for (const codec::EncodedFrame& frame : *frames) frame_bytes += frame.frame.size();
+    last = std::move(*frames);
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
-  state.counters["ratio"] = static_cast<double>(input.bytes()) / static_cast<double>(frame_bytes);
+  count_sizes(state, input.bytes(), last);
 }
 
 void decode_calibrated(benchmark::State& state, std::size_t components, int threads) {
