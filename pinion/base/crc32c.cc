@@ -36,7 +36,7 @@ constexpr std::size_t kStretch = 4096;
 // What so many zero bytes do to a state, which is linear: column i is what becomes of bit i.
 using Columns = std::array<std::uint32_t, 32>;
 
-constexpr std::uint32_t apply(const Columns& columns, std::uint32_t state) {
+constexpr std::uint32_t image_of(const Columns& columns, std::uint32_t state) {
   std::uint32_t result = 0;
   for (std::size_t i = 0; i < columns.size(); ++i) result ^= (state >> i & 1) != 0 ? columns[i] : 0;
   return result;
@@ -50,13 +50,13 @@ constexpr std::array<std::array<std::uint32_t, 256>, 4> make_stretch_tables() {
   }
   for (std::size_t bytes = 1; bytes < kStretch; bytes *= 2) {
     Columns twice{};
-    for (std::size_t i = 0; i < columns.size(); ++i) twice[i] = apply(columns, columns[i]);
+    for (std::size_t i = 0; i < columns.size(); ++i) twice[i] = image_of(columns, columns[i]);
     columns = twice;
   }
   std::array<std::array<std::uint32_t, 256>, 4> tables{};
   for (std::uint32_t byte = 0; byte < 4; ++byte) {
     for (std::uint32_t value = 0; value < 256; ++value) {
-      tables[byte][value] = apply(columns, value << (8 * byte));
+      tables[byte][value] = image_of(columns, value << (8 * byte));
     }
   }
   return tables;
