@@ -214,6 +214,30 @@ TEST(CalibratedCodec, LatentsOfTheStepBeforeMayBeMissing) {
   EXPECT_TRUE(decoder.decode(coded.frame, step.context(), kGenerous).ok());
 }
 
+// As where a sampler adds noise at each step: (x - x') / delta_sigma tells nothing of the state.
+TEST(CalibratedCodec, PredictsFromTheLatentsAloneWhereHistoryMisleads) {
+  for (const std::size_t budget : {std::size_t{0}, std::size_t{1000}}) {
+    SyntheticStream stream({.seed = 31});
+    const auto calibration = testing::through_bytes(stream.calibration());
+    auto encoder = encoder_for(calibration, 25, budget), fresh = encoder_for(calibration, 25, budget);
+    CalibratedDecoder decoder(calibration);
+    testing::Dice dice(32);
+    for (std::size_t t = 0; t < testing::kSyntheticSteps; ++t) {
+      SCOPED_TRACE(t);
+      const auto step = stream.next();
+      StepContext context = step.context();
+      std::vector<float> unrelated(context.previous_latents.size());
+      for (float& value : unrelated) value = static_cast<float>(dice.normal());
+      context.previous_latents = unrelated;
+      const CalibratedFrame coded = encoder.encode(step.tensor, context).value();
+      EXPECT_TRUE(coded.stats.key_frame);
+      fresh.restart();
+      EXPECT_EQ(coded.frame, fresh.encode(step.tensor, context).value().frame);
+      EXPECT_TRUE(decoder.decode(coded.frame, context, kGenerous).ok());
+    }
+  }
+}
+
 TEST(CalibratedCodec, StreamsWithoutLatentsPredictFromTheirState) {
   SyntheticStream stream({.latents = 0, .seed = 18});
   const auto calibration = testing::through_bytes(stream.calibration());

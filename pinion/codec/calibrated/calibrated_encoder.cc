@@ -16,6 +16,9 @@ constexpr std::size_t kFrameOverhead = 64;  // header, parameters and chunk size
 // Where even exact components would miss the target, they get this share of what is left anyway: more bits
 // would change the output by less than half a decibel.
 constexpr double kLeastShareOfFloor = 0.1;
+// Of the calibrated energy of what history leaves: above it, the latents alone may predict better. Samplers
+// that add noise are such a case: what changed from step to step is then no velocity.
+constexpr double kHistoryMisses = 4;
 
 Error misfit(std::string_view what) {
   return Error{Errc::kInvalidArgument, "calibrated coding: " + std::string(what), ""};
@@ -85,6 +88,17 @@ Goal goal_of(const CalibratedTarget& target, const RecordAt& record, const RowPl
   return {false, std::max(allowed - outside, kLeastShareOfFloor * std::min(allowed, outside))};
 }
 
+// Whether what prediction left is far from what the calibration says.
+bool misses(const Matrix& residual, const RecordAt& record) {
+  double found = 0, expected = 0;
+  for (std::size_t k = 0; k < residual.rows; ++k) {
+    found += static_cast<double>(record.gain[k]) * energy(residual.row(k));
+    expected +=
+        static_cast<double>(record.gain[k] * residual.columns) * std::exp2((record.levels[k] - 128) / 4.0);
+  }
+  return found > kHistoryMisses * expected;
+}
+
 double snr_db(double signal, double error) {
   if (signal <= error * std::pow(10, -kMaxSnrDb / 10)) return -kMaxSnrDb;
   return error <= signal * std::pow(10, -kMaxSnrDb / 10) ? kMaxSnrDb : 10 * std::log10(signal / error);
@@ -104,6 +118,8 @@ class CalibratedEncoder::Stream {
   void restart() { state_.reset(); }
 
  private:
+  bool predict(const TensorView& tensor, const StepContext& context, const CalibratedParams& params);
+  double expected_cost(const StepContext& context) const;
   bool meet(const RowPlan& plan, const Goal& goal, const CalibratedParams& params);
 
   std::shared_ptr<const Calibration> calibration_;
@@ -119,6 +135,26 @@ class CalibratedEncoder::Stream {
   std::vector<double> loudness_;
   QuantisedComponents quantised_, other_;
 };
+
+// Fills record_, next_.components with the prediction of y, and residual_. False if a value is out of range.
+bool CalibratedEncoder::Stream::predict(const TensorView& tensor, const StepContext& context,
+                                        const CalibratedParams& params) {
+  const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
+  const bool carried = params.uses_history() && calibration_->has_history;
+  record_at(*calibration_, params.position, params.predictor, record_);
+  products_.predict(record_, params, context, carried ? &*state_ : nullptr, rows, next_.components);
+  return products_.project(tensor, record_, next_.components, residual_, loudness_);
+}
+
+// What the residual will cost, rows taken to be alike: bits at the target, or errors at the budget.
+double CalibratedEncoder::Stream::expected_cost(const StepContext& context) const {
+  const std::size_t rows = residual_.columns;
+  const RowPlan alike{RowBands(rows), 0, {}, static_cast<double>(rows)};
+  const Goal goal = goal_of(target_, record_, alike, static_cast<double>(context.output_rows));
+  const StepPlanner planner(residual_, record_.gain, alike);
+  return goal.is_bits ? planner.error(planner.step_for_bits(goal.value))
+                      : planner.bits(planner.step_for_error(goal.value));
+}
 
 // Fills quantised_: planned by the deviations of the components, and corrected at most once by how far the
 // indices are from that plan. False if no index of any step is in range.
@@ -162,12 +198,21 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   }
   const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
   CalibratedParams params = choose_predictor(calibration, context, state_ ? &*state_ : nullptr, rows);
-  const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
-  record_at(calibration, params.position, params.predictor, record_);
-  products_.predict(record_, params, context, state, rows, next_.components);
-  if (!products_.project(tensor, record_, next_.components, residual_, loudness_)) {
+  bool in_range = predict(tensor, context, params);
+  if (in_range && params.uses_history() && calibration.latents() > 0 && misses(residual_, record_)) {
+    const CalibratedParams by_history = params;
+    const double cost = expected_cost(context);
+    params = CalibratedParams{.position = params.position};
+    in_range = predict(tensor, context, params);
+    if (!in_range || expected_cost(context) >= cost) {
+      params = by_history;
+      in_range = predict(tensor, context, params);
+    }
+  }
+  if (!in_range) {
     return misfit("the tensor holds NaN or infinity, or is out of the range of the calibration");
   }
+  const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
 
   const RowPlan plan = plan_rows(record_, loudness_);
   plan.bands.sort_runs(std::span(residual_.values));
