@@ -50,7 +50,7 @@ struct ProductForm {
 
 // Columns of y that one thread ends up with lie side by side: in a group of 16 rows of shared memory, row
 // 8 j + 2 t + e holds column 4 t + 2 j + e.
-constexpr std::uint32_t product_column(std::uint32_t row) {
+__host__ __device__ constexpr std::uint32_t product_column(std::uint32_t row) {
   return (row & ~15u) + (row >> 1 & 3) * 4 + (row >> 3 & 1) * 2 + (row & 1);
 }
 
