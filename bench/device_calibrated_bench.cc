@@ -10,8 +10,8 @@ namespace pinion::bench {
 namespace {
 
 constexpr std::size_t kComponents = 512, kLatents = 128;
-constexpr double kKept = 0.95;       // of a component from one step to the next
-constexpr double kFall = 96;         // components over which deviations fall by half
+constexpr double kKept = 0.95;  // of a component from one step to the next
+constexpr double kFall = 96;    // components over which deviations fall by half
 constexpr float kSigmaChange = -.05f;
 
 double deviation(std::size_t component) { return std::exp2(-static_cast<double>(component) / kFall); }
@@ -38,7 +38,8 @@ codec::Calibration made_calibration(std::size_t channels) {
       record.latents_alone.row(k % kLatents)[k] = part;
       record.history.row(k)[k] = static_cast<float>(kKept);
       record.history.row(kComponents + k % kLatents)[k] = static_cast<float>(1 - kKept) * part;
-      record.history.row(kComponents + kLatents + k % kLatents)[k] = static_cast<float>(kKept) * part * kSigmaChange;
+      record.history.row(kComponents + kLatents + k % kLatents)[k] =
+          static_cast<float>(kKept) * part * kSigmaChange;
       record.levels.push_back(codec::level_of(deviation(k)));
       record.history_levels.push_back(codec::level_of(std::sqrt(1 - kKept * kKept) * deviation(k)));
       record.gain.push_back(1);
@@ -70,8 +71,7 @@ MadeStream::MadeStream(std::int64_t channels) {
       for (std::size_t k = 0; k < kComponents; ++k) {
         float& value = own[r * kComponents + k];
         value = static_cast<float>(kKept) * value + static_cast<float>(std::sqrt(1 - kKept * kKept)) * draw();
-        const float y =
-            (value + latents_[t][r * kLatents + k % kLatents]) * static_cast<float>(deviation(k));
+        const float y = (value + latents_[t][r * kLatents + k % kLatents]) * static_cast<float>(deviation(k));
         for (std::size_t c = k; c < width; c += kComponents) values[r * width + c] = .25f + y * share;
       }
     }
@@ -149,21 +149,22 @@ bool run_calibrated(std::int64_t channels, const Setting& setting, cudaStream_t 
     auto decoder = codec::DeviceCalibratedDecoder::create(*calibration, rows);
     if (!is_fine(decoder)) return false;
     scratch = (*decoder)->scratch_bytes();
-    fine = fine && timer.measure((from_host ? "decode from host " : "decode ") + title, bytes, setting, [&](int run) {
-      const auto t = static_cast<std::size_t>(run);
-      return is_fine((*decoder)->decode(ByteSpan(pinned + most * t, frames[t].size()), there.context(t),
-                                        {out, bytes}, {.max_tensor_bytes = bytes}, stream,
-                                        from_host ? nullptr : copies + most * t));
-    });
+    fine = fine &&
+           timer.measure((from_host ? "decode from host " : "decode ") + title, bytes, setting, [&](int run) {
+             const auto t = static_cast<std::size_t>(run);
+             return is_fine((*decoder)->decode(ByteSpan(pinned + most * t, frames[t].size()),
+                                               there.context(t), {out, bytes}, {.max_tensor_bytes = bytes},
+                                               stream, from_host ? nullptr : copies + most * t));
+           });
   }
   const double size = static_cast<double>(frames.back().size());
-  fmt::print("{:38} {:.4f} of the tensor's bytes, {:.2f} bits an index, {:.1f} % more than the indices, {:.2f} dB; "
-             "scratch {:.2f} encoding, {:.2f} decoding\n",
-             "  frame", size / static_cast<double>(bytes),
-             last.coded_bits / static_cast<double>(kComponents * rows), 100 * (8 * size / last.coded_bits - 1),
-             last.predicted_output_snr_db,
-             static_cast<double>((*encoder)->scratch_bytes()) / static_cast<double>(bytes),
-             static_cast<double>(scratch) / static_cast<double>(bytes));
+  fmt::print(
+      "{:38} {:.4f} of the tensor's bytes, {:.2f} bits an index, {:.1f} % more than the indices, {:.2f} dB; "
+      "scratch {:.2f} encoding, {:.2f} decoding\n",
+      "  frame", size / static_cast<double>(bytes), last.coded_bits / static_cast<double>(kComponents * rows),
+      100 * (8 * size / last.coded_bits - 1), last.predicted_output_snr_db,
+      static_cast<double>((*encoder)->scratch_bytes()) / static_cast<double>(bytes),
+      static_cast<double>(scratch) / static_cast<double>(bytes));
   cudaFreeHost(pinned);
   cudaFree(copies);
   cudaFree(out);

@@ -1,8 +1,9 @@
 // Speed of the codec on a CUDA device: median and 99th percentile over RUNS calls, by the clock of the host
 // (a call returns when the size, or the verdict, has been read back) and by the device's. Values are made:
 // normal, every channel of its own size, and for `next` a step that differs a little from the one before. The
-// frame stays in device memory; `to host` copies it. Bytes per second count the raw tensor. Then the codec beside
-// products of matrices on another stream: what each takes from the other. Usage: device_codec_bench [RUNS]
+// frame stays in device memory; `to host` copies it. Bytes per second count the raw tensor. Then the codec
+// beside products of matrices on another stream: what each takes from the other. Usage: device_codec_bench
+// [RUNS]
 
 #include <cmath>
 #include <cstdlib>

@@ -78,10 +78,11 @@ bool measure_beside(const std::string& what, const Load& load, const std::functi
   const double busy = load.run();
   stop = true;
   beside.join();
-  fmt::print("{:38} products {:.3f} ms alone, {:.3f} beside it ({:+.0f} %); it {:.3f} ms alone, {:.3f} beside them, "
-             "{} calls in {:.1f} ms\n",
-             what, alone, busy, 100 * (busy / alone - 1), call_alone, at_fraction(times, 0.5), times.size(),
-             busy * kProducts);
+  fmt::print(
+      "{:38} products {:.3f} ms alone, {:.3f} beside it ({:+.0f} %); it {:.3f} ms alone, {:.3f} beside them, "
+      "{} calls in {:.1f} ms\n",
+      what, alone, busy, 100 * (busy / alone - 1), call_alone, at_fraction(times, 0.5), times.size(),
+      busy * kProducts);
   return fine;
 }
 

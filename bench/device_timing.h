@@ -1,5 +1,6 @@
 #pragma once
-// What the measurements on a CUDA device share: tensors there, and times by the host's clock and the device's.
+// What the measurements on a CUDA device share: tensors there, and times by the host's clock and the
+// device's.
 
 #include <cuda_runtime.h>
 #include <fmt/format.h>

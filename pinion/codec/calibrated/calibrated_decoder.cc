@@ -31,9 +31,9 @@ Result<Tensor> CalibratedDecoder::decode(ByteSpan bytes, const StepContext& cont
     return Tensor::empty(frame.header.dtype, frame.header.shape);
   }
   const CalibratedState* state = frame.header.previous && state_ ? &*state_ : nullptr;
-  PINION_TRY_VOID(check_calibrated_previous(
-      frame.header, state == nullptr ? std::nullopt : std::optional(state->checksum),
-      state == nullptr ? 0 : state->components.columns));
+  PINION_TRY_VOID(check_calibrated_previous(frame.header,
+                                            state == nullptr ? std::nullopt : std::optional(state->checksum),
+                                            state == nullptr ? 0 : state->components.columns));
   PINION_TRY(const CalibratedBody body, parse_calibrated(frame, calibration));
   const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
   PINION_TRY_VOID(check_latents(body.params, rows * calibration.latents(), context.latents.size(),

@@ -151,9 +151,9 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
     return result;
   }
   const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
-  CalibratedParams params = first_params(
-      calibration, {context.sigma, context.previous_sigma, !context.previous_latents.empty(),
-                    state_.has_value() && state_->components.columns == rows});
+  CalibratedParams params =
+      first_params(calibration, {context.sigma, context.previous_sigma, !context.previous_latents.empty(),
+                                 state_.has_value() && state_->components.columns == rows});
   const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
   const RecordAt record = record_at(calibration, params.position, params.predictor);
 

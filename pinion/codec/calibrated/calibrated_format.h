@@ -73,8 +73,8 @@ struct KnownOfStep {
   bool has_state = false;  // of as many rows
 };
 
-// An encoder's parameters as far as they are known before anything is quantised: predictor, position, change of
-// sigma.
+// An encoder's parameters as far as they are known before anything is quantised: predictor, position, change
+// of sigma.
 CalibratedParams first_params(const Calibration& calibration, const KnownOfStep& known);
 
 // Whether a frame's header is one for this calibration: kInvalidArgument for another mode, kNotFound for

@@ -189,7 +189,7 @@ __global__ void move_data(EncodeJob job) {
     if (plane != 0) return;
     const std::uint64_t at = begin * sizeof(Word);
     move_bytes(job.frame + job.places[0] + at, count * static_cast<std::uint32_t>(sizeof(Word)), lane,
-         TensorBytes{elements.now + at});
+               TensorBytes{elements.now + at});
     return;
   }
   const PlanePlan plan = job.plans[plane];
@@ -197,11 +197,11 @@ __global__ void move_data(EncodeJob job) {
     const std::size_t slot = std::size_t{plane} * job.chunks + chunk;
     const std::uint32_t bytes = job.sizes[slot];
     move_bytes(job.frame + job.places[slot], bytes, lane,
-         SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
+               SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
   } else if (plan.treatment == PlaneTreatment::kRaw) {
     const NumberForm form = job.outcome->is_predicted != 0 ? NumberForm::kPredicted : elements.key_form;
     move_bytes(job.frame + job.places[std::size_t{plane} * job.chunks] + begin, count, lane,
-         RawPlane<Word>{elements, form, plane, begin});
+               RawPlane<Word>{elements, form, plane, begin});
   }
 }
 

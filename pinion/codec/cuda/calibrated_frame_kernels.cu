@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(kWarps * 32) move_chunks(CalibratedEncodeJob j
   if (!is_map) room = room_of_chunk(grid, job.predict.rows, chunk);
   const std::uint32_t bytes = job.coding.sizes[chunk];
   const std::byte* const slot = is_map ? job.coding.lead_slot : job.coding.slots;
-  move_bytes(job.frame + job.places[chunk], bytes, lane, SlotBytes{slot + room.begin + room.bytes - 16 - bytes});
+  move_bytes(job.frame + job.places[chunk], bytes, lane,
+             SlotBytes{slot + room.begin + room.bytes - 16 - bytes});
 }
 
 }  // namespace

@@ -39,17 +39,17 @@ struct CalibratedTables {
 struct CalibrationArrays {
   std::uint32_t channels = 0, components = 0, latents = 0;
   bool has_history = false, has_loudness = false;
-  std::uint32_t padded_channels = 0;                    // pitch of the projection
-  const __nv_bfloat16* projection[2] = {};              // [K, padded_channels], its parts
-  std::uint32_t padded_known = 0;                       // pitch of the reconstruction
-  const __half* reconstruction[2] = {};                 // [d, padded_known], its parts, scaled
-  const float* known_scales = nullptr;                  // [K + L]: what y and u are multiplied by for that
-  const float* means = nullptr;                         // [records, d]
-  const float* projected_means = nullptr;               // [records, K]: means times the projection
-  const float* latent_means = nullptr;                  // [records, L]
-  const float* change_means = nullptr;                  // [records, L]
-  const float* alone = nullptr;                         // [records, K, L]
-  const float* history = nullptr;                       // [records, K, F]
+  std::uint32_t padded_channels = 0;        // pitch of the projection
+  const __nv_bfloat16* projection[2] = {};  // [K, padded_channels], its parts
+  std::uint32_t padded_known = 0;           // pitch of the reconstruction
+  const __half* reconstruction[2] = {};     // [d, padded_known], its parts, scaled
+  const float* known_scales = nullptr;      // [K + L]: what y and u are multiplied by for that
+  const float* means = nullptr;             // [records, d]
+  const float* projected_means = nullptr;   // [records, K]: means times the projection
+  const float* latent_means = nullptr;      // [records, L]
+  const float* change_means = nullptr;      // [records, L]
+  const float* alone = nullptr;             // [records, K, L]
+  const float* history = nullptr;           // [records, K, F]
   const float *alone_sizes = nullptr, *history_sizes = nullptr;  // [records, features]: the largest of each
   const std::uint8_t *alone_levels = nullptr, *history_levels = nullptr;  // [records, K]
   const float* gains = nullptr;                                           // [records, K]
@@ -64,8 +64,8 @@ struct RecordPair {
 
 // What changes from call to call. In device memory, so that a graph need not be changed.
 struct CalibratedStep {
-  const std::byte* tensor = nullptr;  // encoding
-  std::byte* out = nullptr;           // decoding
+  const std::byte* tensor = nullptr;                            // encoding
+  std::byte* out = nullptr;                                     // decoding
   const float *latents = nullptr, *previous_latents = nullptr;  // [rows, L]
   const float* last_y = nullptr;
   float* next_y = nullptr;
@@ -106,7 +106,7 @@ struct PredictJob {
   bool with_history = false;
   FeatureSources sources;
   FeatureRows rows_side;
-  __half* matrix[2] = {};  // [K, rows_side.pitch], the blended predictor
+  __half* matrix[2] = {};   // [K, rows_side.pitch], the blended predictor
   float* scales = nullptr;  // [F]: what features are multiplied by for it
   float* prediction = nullptr;
   std::uint32_t* not_finite = nullptr;  // set if latents are not
@@ -150,27 +150,27 @@ struct BodyParts {
 
 struct CalibratedEncodeJob {
   CalibratedTables tables;
-  PredictJob predict;  // with the calibration, the step and the shape
+  PredictJob predict;      // with the calibration, the step and the shape
   bool is_direct = false;  // the tensor itself is a side of the projection
   std::uint8_t dtype = 0;
   __nv_bfloat16* centred[2] = {};  // [rows, padded channels], if it is not
   float* residual = nullptr;       // before it is quantised
   // [rows], with loudness only.
   float* row_loudness = nullptr;
-  std::uint32_t* row_at = nullptr;   // in coded order
-  double* row_weights = nullptr;     // likewise
+  std::uint32_t* row_at = nullptr;  // in coded order
+  double* row_weights = nullptr;    // likewise
   RowOrder* order = nullptr;
   std::int32_t* map_values = nullptr;
   std::uint16_t* map_class = nullptr;
   // [bands, K]
-  int* deviations = nullptr;  // log2 in 64ths
-  float* costs = nullptr;     // error energy per mean squared error
-  double* trial_errors = nullptr;  // [K]
+  int* deviations = nullptr;                      // log2 in 64ths
+  float* costs = nullptr;                         // error energy per mean squared error
+  double* trial_errors = nullptr;                 // [K]
   double *errors = nullptr, *silences = nullptr;  // error energy, and what silence adds
   float* silent_squares = nullptr;                // what silence adds in squared steps
-  float* prices = nullptr;  // [bands, shapes, kPricedScales, K]: bits
-  std::uint8_t* own_scales = nullptr;  // [shapes, K]
-  std::uint32_t* scale_words = nullptr;  // packed scales; 0 at first
+  float* prices = nullptr;                        // [bands, shapes, kPricedScales, K]: bits
+  std::uint8_t* own_scales = nullptr;             // [shapes, K]
+  std::uint32_t* scale_words = nullptr;           // packed scales; 0 at first
   StepPlan* plan = nullptr;
   BodyParts* body = nullptr;
   IndexGrid* grid = nullptr;

@@ -17,7 +17,9 @@ __device__ inline float blended_at(const float* numbers, std::size_t width, cons
                  records.part);
 }
 
-__device__ inline bool is_finite(float value) { return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u; }
+__device__ inline bool is_finite(float value) {
+  return (__float_as_uint(value) & 0x7f800000u) != 0x7f800000u;
+}
 
 // 2^exponent, which is kept within what binary32 and its reciprocal have.
 __device__ inline float power_of_two(int exponent) {

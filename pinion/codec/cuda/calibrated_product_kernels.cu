@@ -42,8 +42,8 @@ struct ResidualResult {
     const std::size_t at = std::size_t{k} * pitch + row;
     const float4 p = *reinterpret_cast<const float4*>(prediction + at);
     const float mean = projected_means == nullptr ? 0 : blended_at(projected_means, components, records, k);
-    *reinterpret_cast<float4*>(to + at) = make_float4(sums.x - mean - p.x, sums.y - mean - p.y,
-                                                      sums.z - mean - p.z, sums.w - mean - p.w);
+    *reinterpret_cast<float4*>(to + at) =
+        make_float4(sums.x - mean - p.x, sums.y - mean - p.y, sums.z - mean - p.z, sums.w - mean - p.w);
   }
 };
 
@@ -89,8 +89,8 @@ struct RebuildResult {
                            : __half_as_ushort(__float2half_rn(values[i]));
     auto* const out = reinterpret_cast<std::uint16_t*>(to) + at;
     if (channels % 4 == 0) {
-      *reinterpret_cast<uint2*>(out) = make_uint2(bits[0] | std::uint32_t{bits[1]} << 16,
-                                                  bits[2] | std::uint32_t{bits[3]} << 16);
+      *reinterpret_cast<uint2*>(out) =
+          make_uint2(bits[0] | std::uint32_t{bits[1]} << 16, bits[2] | std::uint32_t{bits[3]} << 16);
       return;
     }
     for (std::uint32_t i = 0; i < count; ++i) out[i] = bits[i];
@@ -108,10 +108,9 @@ __device__ void multiply_into(const Product<Number>& product, const Result& resu
 template <class Form>
 __global__ void __launch_bounds__(Form::kThreads, 1) predict(PredictJob job) {
   const FeatureRows& rows = job.rows_side;
-  const Product<__half> product{
-      {{job.matrix[0], job.matrix[1]}, job.calibration.components, rows.pitch},
-      {{rows.parts[0], rows.parts[1]}, job.rows, rows.pitch},
-      rows.pitch};
+  const Product<__half> product{{{job.matrix[0], job.matrix[1]}, job.calibration.components, rows.pitch},
+                                {{rows.parts[0], rows.parts[1]}, job.rows, rows.pitch},
+                                rows.pitch};
   multiply_into<__half, Form>(
       product, PredictResult{job.prediction, rows.row_scales, job.calibration.components, job.pitch});
 }
@@ -122,12 +121,14 @@ __global__ void __launch_bounds__(Form::kThreads, 1) project(CalibratedEncodeJob
   const CalibratedStep& step = *job.predict.step;
   constexpr bool kDirect = Form::kYParts == 1;
   Product<__nv_bfloat16> product{
-      {{calibration.projection[0], calibration.projection[1]}, calibration.components,
+      {{calibration.projection[0], calibration.projection[1]},
+       calibration.components,
        calibration.padded_channels},
       {{job.centred[0], job.centred[1]}, job.predict.rows, calibration.padded_channels},
       calibration.padded_channels};
   if (kDirect) {
-    product.y = {{reinterpret_cast<const __nv_bfloat16*>(step.tensor), nullptr}, job.predict.rows,
+    product.y = {{reinterpret_cast<const __nv_bfloat16*>(step.tensor), nullptr},
+                 job.predict.rows,
                  calibration.channels};
     product.depth = calibration.channels;
   }
@@ -143,12 +144,13 @@ __global__ void __launch_bounds__(Form::kThreads, 1) rebuild(RebuildJob job) {
   const CalibratedStep& step = *job.step;
   const Product<__half> product{
       {{job.rows_side.parts[0], job.rows_side.parts[1]}, job.rows, job.rows_side.pitch},
-      {{calibration.reconstruction[0], calibration.reconstruction[1]}, calibration.channels,
+      {{calibration.reconstruction[0], calibration.reconstruction[1]},
+       calibration.channels,
        calibration.padded_known},
       calibration.padded_known};
-  multiply_into<__half, Form>(product,
-                              RebuildResult{step.out, step.records, calibration.means, job.rows_side.row_scales,
-                                            job.rows, calibration.channels, job.dtype});
+  multiply_into<__half, Form>(
+      product, RebuildResult{step.out, step.records, calibration.means, job.rows_side.row_scales, job.rows,
+                             calibration.channels, job.dtype});
 }
 
 // The predictor of a position in two parts, each column divided by its largest entry's power of two.
@@ -162,8 +164,8 @@ __global__ void blend(PredictJob job) {
   for (std::uint32_t f = threadIdx.x; f < job.rows_side.pitch; f += blockDim.x) {
     float value = 0;
     if (f < features) {
-      const float size = fmaxf(__ldg(sizes + records.first * features + f),
-                               __ldg(sizes + records.second * features + f));
+      const float size =
+          fmaxf(__ldg(sizes + records.first * features + f), __ldg(sizes + records.second * features + f));
       const int exponent = size == 0 ? 0 : exponent_of(size);
       value = blended_at(matrices, features * calibration.components, records, k * features + f) *
               power_of_two(-exponent);
@@ -309,8 +311,9 @@ cudaError_t allow_products(const ProductDevice& device) {
 }
 
 void launch_features(const CalibrationArrays& calibration, const CalibratedStep* step,
-                     const FeatureSources& sources, const float* scales, std::uint32_t rows, std::uint32_t pitch,
-                     const FeatureRows& to, std::uint32_t* not_finite, cudaStream_t stream) {
+                     const FeatureSources& sources, const float* scales, std::uint32_t rows,
+                     std::uint32_t pitch, const FeatureRows& to, std::uint32_t* not_finite,
+                     cudaStream_t stream) {
   make_features<<<divided_up(rows, kFeatureRows), kFeatureThreads, 0, stream>>>(
       calibration, step, sources, scales, rows, pitch, to, not_finite);
 }
@@ -325,8 +328,8 @@ void launch_prediction(const PredictJob& job, const ProductDevice& device, cudaS
   launch_features(job.calibration, job.step, job.sources, job.scales, job.rows, job.pitch, job.rows_side,
                   job.not_finite, stream);
   const auto start = [&]<class Form>(Form) {
-    predict<Form><<<blocks_of<Form>(device, components, job.rows), Form::kThreads, Form::kSharedBytes, stream>>>(
-        job);
+    predict<Form>
+        <<<blocks_of<Form>(device, components, job.rows), Form::kThreads, Form::kSharedBytes, stream>>>(job);
   };
   if (fits<RowForm<2, 2>>(device)) return start(RowForm<2, 2>{});
   start(SmallForm<2, 2>{});
@@ -346,8 +349,7 @@ void launch_projection(const CalibratedEncodeJob& job, const ProductDevice& devi
 }
 
 void launch_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream) {
-  launch_features(job.calibration, job.step,
-                  {.components = job.calibration.components, .of_next_y = true},
+  launch_features(job.calibration, job.step, {.components = job.calibration.components, .of_next_y = true},
                   job.calibration.known_scales, job.rows, job.pitch, job.rows_side, nullptr, stream);
   const auto start = [&]<class Form>(Form) {
     rebuild<Form><<<blocks_of<Form>(device, job.rows, job.calibration.channels), Form::kThreads,

@@ -1,6 +1,6 @@
 #pragma once
-// What a calibrated stream keeps on a device from frame to frame: y and the band of each row, twice, so that a
-// frame that fails leaves them as they were. Used by one thread at a time.
+// What a calibrated stream keeps on a device from frame to frame: y and the band of each row, twice, so that
+// a frame that fails leaves them as they were. Used by one thread at a time.
 
 #include <optional>
 
@@ -42,10 +42,10 @@ class CalibratedStateOnDevice {
   Result<Matrix> copy(cudaStream_t stream) const {
     if (!is_there()) return Matrix();
     Matrix y(components_, rows_);
-    PINION_TRY_VOID(check(cudaMemcpy2DAsync(y.values.data(), rows_ * sizeof(float), this->y(),
-                                            pitch_of(rows_) * sizeof(float), rows_ * sizeof(float), components_,
-                                            cudaMemcpyDeviceToHost, stream),
-                          "cannot copy the state"));
+    PINION_TRY_VOID(check(
+        cudaMemcpy2DAsync(y.values.data(), rows_ * sizeof(float), this->y(), pitch_of(rows_) * sizeof(float),
+                          rows_ * sizeof(float), components_, cudaMemcpyDeviceToHost, stream),
+        "cannot copy the state"));
     PINION_TRY_VOID(check(cudaStreamSynchronize(stream), "cannot copy the state"));
     return y;
   }

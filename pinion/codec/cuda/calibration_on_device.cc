@@ -21,7 +21,8 @@ class Upload {
   void add(const T*& place, std::vector<T> values) {
     const std::size_t at = bytes_.size();
     bytes_.resize((at + values.size() * sizeof(T) + kAlignment) / kAlignment * kAlignment);
-    std::copy_n(reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(T), bytes_.data() + at);
+    std::copy_n(reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(T),
+                bytes_.data() + at);
     places_.push_back([&place, at](std::byte* base) { place = reinterpret_cast<const T*>(base + at); });
   }
 
@@ -115,7 +116,8 @@ Parts16 projection_parts(const Calibration& calibration, std::vector<float>& pro
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i][k] += calibration.records[i].mean[c] * both;
     }
   }
-  for (const auto& of_record : sums) projected_means.insert(projected_means.end(), of_record.begin(), of_record.end());
+  for (const auto& of_record : sums)
+    projected_means.insert(projected_means.end(), of_record.begin(), of_record.end());
   return parts;
 }
 
@@ -177,11 +179,12 @@ Result<void> CalibrationOnDevice::make() {
   const DeviceScope scope(device_);
   const Calibration& calibration = *calibration_;
   int shared_bytes = 0;
-  PINION_TRY_VOID(check(
-      cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device_), "no attributes"));
-  PINION_TRY_VOID(check(
-      cudaDeviceGetAttribute(&product_device_.processors, cudaDevAttrMultiProcessorCount, device_),
-      "no attributes"));
+  PINION_TRY_VOID(
+      check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device_),
+            "no attributes"));
+  PINION_TRY_VOID(
+      check(cudaDeviceGetAttribute(&product_device_.processors, cudaDevAttrMultiProcessorCount, device_),
+            "no attributes"));
   product_device_.shared_bytes = static_cast<std::size_t>(shared_bytes);
   PINION_TRY_VOID(check(allow_products(product_device_), "cannot use shared memory"));
   PINION_TRY_VOID(coding_.make());
@@ -192,8 +195,7 @@ Result<void> CalibrationOnDevice::make() {
   tables.add(tables_.class_costs, class_costs(index_tables));
   tables.add(tables_.class_codes, class_codes());
   for (int i = 0; i < kStepEntries; ++i)
-    steps_.push_back(
-        static_cast<float>(std::exp2(static_cast<double>(i + kLeastStep) / kStepsPerOctave)));
+    steps_.push_back(static_cast<float>(std::exp2(static_cast<double>(i + kLeastStep) / kStepsPerOctave)));
   tables.add(tables_.steps, steps_);
   std::vector<float> laplace;
   for (int x = kLeastLaplace; x <= kMostLaplace; ++x)
@@ -224,19 +226,27 @@ Result<void> CalibrationOnDevice::make() {
     upload.add(place, joined<float>(calibration, field));
   };
   using Record = CalibrationRecord;
-  add_floats(arrays_.means, [](const Record& r) -> auto& { return r.mean; });
-  add_floats(arrays_.latent_means, [](const Record& r) -> auto& { return r.latent_mean; });
-  add_floats(arrays_.change_means, [](const Record& r) -> auto& { return r.change_mean; });
-  add_floats(arrays_.gains, [](const Record& r) -> auto& { return r.gain; });
-  add_floats(arrays_.loudness, [](const Record& r) -> auto& { return r.loudness; });
-  upload.add(arrays_.alone_levels,
-             joined<std::uint8_t>(calibration, [](const Record& r) -> auto& { return r.levels; }));
+  add_floats(
+      arrays_.means, [](const Record& r) -> auto& { return r.mean; });
+  add_floats(
+      arrays_.latent_means, [](const Record& r) -> auto& { return r.latent_mean; });
+  add_floats(
+      arrays_.change_means, [](const Record& r) -> auto& { return r.change_mean; });
+  add_floats(
+      arrays_.gains, [](const Record& r) -> auto& { return r.gain; });
+  add_floats(
+      arrays_.loudness, [](const Record& r) -> auto& { return r.loudness; });
+  upload.add(arrays_.alone_levels, joined<std::uint8_t>(
+                                       calibration, [](const Record& r) -> auto& { return r.levels; }));
   upload.add(arrays_.history_levels,
-             joined<std::uint8_t>(calibration, [](const Record& r) -> auto& { return r.history_levels; }));
+             joined<std::uint8_t>(
+                 calibration, [](const Record& r) -> auto& { return r.history_levels; }));
   upload.add(arrays_.alone,
-             turned(calibration, [](const Record& r) -> auto& { return r.latents_alone; }, alone_sizes));
+             turned(
+                 calibration, [](const Record& r) -> auto& { return r.latents_alone; }, alone_sizes));
   upload.add(arrays_.history,
-             turned(calibration, [](const Record& r) -> auto& { return r.history; }, history_sizes));
+             turned(
+                 calibration, [](const Record& r) -> auto& { return r.history; }, history_sizes));
   upload.add(arrays_.alone_sizes, std::move(alone_sizes));
   upload.add(arrays_.history_sizes, std::move(history_sizes));
   return upload.finish(memory_);
@@ -248,11 +258,12 @@ namespace pinion::codec {
 
 Result<std::shared_ptr<const DeviceCalibration>> DeviceCalibration::upload(
     std::shared_ptr<const Calibration> calibration, int device) {
-  PINION_TRY_VOID(cuda::check_device(device, {.max_tensor_bytes = 0, .max_channels = calibration->channels()}));
+  PINION_TRY_VOID(
+      cuda::check_device(device, {.max_tensor_bytes = 0, .max_channels = calibration->channels()}));
   if (calibration->components() > cuda::kMostComponents)
     return Error{Errc::kUnsupported,
-                 "the codec on a device takes calibrations of at most " + std::to_string(cuda::kMostComponents) +
-                     " components",
+                 "the codec on a device takes calibrations of at most " +
+                     std::to_string(cuda::kMostComponents) + " components",
                  "use the codec of the CPU"};
   auto made = std::make_shared<cuda::CalibrationOnDevice>(std::move(calibration), device);
   PINION_TRY_VOID(made->make());

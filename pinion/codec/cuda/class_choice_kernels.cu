@@ -13,8 +13,8 @@ constexpr std::uint32_t kThreads = 1024, kWarps = kThreads / 32;
 constexpr int kMostOffset = 12;  // quarters of an octave by which a frame may differ from its calibration
 constexpr int kOffsets = 2 * kMostOffset + 1;
 static_assert(kOffsets <= static_cast<int>(kWarps) && 2 * kMostOffset <= kScaleReach);
-constexpr int kOwnReach = 10;               // of a written scale around the calibrated one
-constexpr float kBitsPerScaleStep = 1.5f;   // of a written scale, for moving away from the calibrated one
+constexpr int kOwnReach = 10;              // of a written scale around the calibrated one
+constexpr float kBitsPerScaleStep = 1.5f;  // of a written scale, for moving away from the calibrated one
 constexpr int kRareScales = 11;
 constexpr int kMostScale = static_cast<int>(kClassScales) - 1;
 constexpr std::uint32_t kUsualRare = 1, kUsualWide = 2;
@@ -40,7 +40,9 @@ struct Choice {
   std::uint32_t components, bands;
   int step;
 
-  __device__ int calibrated(std::uint32_t k) const { return calibrated_scale(calibrated_level(job, k), step); }
+  __device__ int calibrated(std::uint32_t k) const {
+    return calibrated_scale(calibrated_level(job, k), step);
+  }
   __device__ int most(std::uint32_t shape) const { return job.tables.max_scales[shape]; }
 
   // Of a component of scale `own` in a band; 0: no indices.
@@ -48,7 +50,8 @@ struct Choice {
     return own == 0 ? 0 : max(0, min(own + band_scales[band], most(wide)));
   }
   // Bits of a class's indices, or what silence is worth. `expected` is the component's calibrated scale.
-  __device__ float price(std::uint32_t k, std::uint32_t band, int scale, std::uint32_t shape, int expected) const {
+  __device__ float price(std::uint32_t k, std::uint32_t band, int scale, std::uint32_t shape,
+                         int expected) const {
     if (scale == 0) return job.silent_squares[band * components + k];
     const int first = expected + first_band_scale(band) - kScaleReach;
     const int place = max(0, min(scale - first, kPricedScales - 1));
@@ -288,7 +291,8 @@ __device__ double snr_db(double signal, double error) {
 
 __global__ void __launch_bounds__(kThreads) choose_classes(CalibratedEncodeJob job) {
   __shared__ Shared shared;
-  const Choice choice{job, shared.band_scales, job.predict.calibration.components, bands_of(job), job.plan->step};
+  const Choice choice{job, shared.band_scales, job.predict.calibration.components, bands_of(job),
+                      job.plan->step};
   choose_band_scales(choice, shared);
   choose_own_scales(choice, choose_offset_and_shapes(choice, shared), shared);
   const ChosenScales scales{choice, shared};

@@ -3,9 +3,10 @@
 // pinion/codec/calibrated/calibrated_codec.h has it for the CPU. Frames made on one decode on the other: the
 // same integers, tensors within the tolerance of docs/cuda.md. No CUDA header is needed to use this one.
 //
-// An object codes the frames of one stream in order and is used by one thread at a time; a DeviceCalibration is
-// shared. `stream` is a cudaStream_t, null for the default one: work is put there, and calls return when their
-// result is there. All memory is taken when an object is made, but for what large frames of other encoders need.
+// An object codes the frames of one stream in order and is used by one thread at a time; a DeviceCalibration
+// is shared. `stream` is a cudaStream_t, null for the default one: work is put there, and calls return when
+// their result is there. All memory is taken when an object is made, but for what large frames of other
+// encoders need.
 
 #include <memory>
 #include <optional>
@@ -20,8 +21,8 @@ namespace pinion::codec {
 class DeviceCalibration {
  public:
   // kUnsupported: no such device. kOutOfMemory.
-  static Result<std::shared_ptr<const DeviceCalibration>> upload(std::shared_ptr<const Calibration> calibration,
-                                                                 int device = 0);
+  static Result<std::shared_ptr<const DeviceCalibration>> upload(
+      std::shared_ptr<const Calibration> calibration, int device = 0);
   virtual ~DeviceCalibration() = default;
 };
 
@@ -47,7 +48,8 @@ class DeviceCalibratedEncoder {
   // For tensors of up to that many rows. kInvalidArgument for a target that cannot be, kUnsupported for a
   // budget of bytes, kOutOfMemory.
   static Result<std::unique_ptr<DeviceCalibratedEncoder>> create(
-      std::shared_ptr<const DeviceCalibration> calibration, const CalibratedTarget& target, std::size_t max_rows);
+      std::shared_ptr<const DeviceCalibration> calibration, const CalibratedTarget& target,
+      std::size_t max_rows);
   virtual ~DeviceCalibratedEncoder() = default;
 
   // `tensor` is in the calibration's device's memory, float32, float16 or bfloat16. Errors are those of
@@ -76,8 +78,8 @@ class DeviceCalibratedDecoder {
 
   // Decodes the stream's next frame to `out`, as DeviceDecoder::decode(). Errors are those of
   // CalibratedDecoder::decode(), kTooLarge for more rows; the stream is then as before.
-  virtual Result<TensorView> decode(ByteSpan frame, const DeviceStepContext& context, std::span<std::byte> out,
-                                    const DecodeLimits& limits, void* stream,
+  virtual Result<TensorView> decode(ByteSpan frame, const DeviceStepContext& context,
+                                    std::span<std::byte> out, const DecodeLimits& limits, void* stream,
                                     const std::byte* on_device = nullptr) = 0;
 
   // As those of the encoder.

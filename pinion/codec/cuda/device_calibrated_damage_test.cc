@@ -1,5 +1,5 @@
-// Calibrated frames, broken in every way: an error, or a tensor that is what the CPU makes of them. Checksums are
-// made right again where the damage is to reach the kernels.
+// Calibrated frames, broken in every way: an error, or a tensor that is what the CPU makes of them. Checksums
+// are made right again where the damage is to reach the kernels.
 
 #include <gtest/gtest.h>
 

@@ -20,7 +20,8 @@ struct FrameParts {
   std::uint32_t* row_at = nullptr;
 
   FrameParts() = default;
-  FrameParts(cuda::Parts& parts, std::size_t components, std::size_t bands, std::size_t chunks, std::size_t rows)
+  FrameParts(cuda::Parts& parts, std::size_t components, std::size_t bands, std::size_t chunks,
+             std::size_t rows)
       : step(parts.take<cuda::CalibratedStep>(1)),
         grid(parts.take<cuda::IndexGrid>(1)),
         band_steps(parts.take<float>(cuda::kIndexBands)),
@@ -67,14 +68,15 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     const TensorView tensor{out.data(), header.dtype, header.shape,
                             Device{Device::Kind::kCuda, there_.device()}};
     if (tensor.bytes() > out.size())
-      return Error{Errc::kTooLarge, "the tensor " + to_string(header.shape) + " does not fit where it is to go",
-                   ""};
+      return Error{Errc::kTooLarge,
+                   "the tensor " + to_string(header.shape) + " does not fit where it is to go", ""};
     const auto rows = static_cast<std::size_t>(rows_of(header.shape));
     if (header.shape.elements() == 0 || rows > max_rows_) {
       PINION_TRY_VOID(verify_checksum(bytes));
       PINION_TRY_VOID(check_calibrated_fit(header, calibration()));
       if (header.shape.elements() > 0)
-        return Error{Errc::kTooLarge, "the tensor " + to_string(header.shape) + " passes the decoder's limits", ""};
+        return Error{Errc::kTooLarge,
+                     "the tensor " + to_string(header.shape) + " passes the decoder's limits", ""};
       state_.forget();
       return tensor;
     }
@@ -82,7 +84,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
     PINION_TRY_VOID(begin_verification(sent, bytes.size(), on));
     Result<void> decoded = start(frame, bytes, context, out.data(), sent, on);
-    // Whatever was begun comes to its end, and a damaged frame may ask for anything: its checksum speaks first.
+    // Whatever was begun comes to its end, and a damaged frame may ask for anything: its checksum speaks
+    // first.
     Result<void> finished = finish(on);
     if (!decoded.ok() && (finished.ok() || !is_damaged_)) return std::move(decoded).error();
     PINION_TRY_VOID(finished);
@@ -107,7 +110,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     const std::size_t features = ((c.has_history ? components : 0) + 2 * latents + 7) / 8 * 8;
     const std::size_t known = there_.arrays().padded_known;
     verdict_ = parts.take<DecodeVerdict>(1);
-    for (__half*& part : predict_.rows_side.parts) part = parts.take<__half>(pitch * std::max(features, known));
+    for (__half*& part : predict_.rows_side.parts)
+      part = parts.take<__half>(pitch * std::max(features, known));
     for (__half*& part : predict_.matrix) part = parts.take<__half>(components * features);
     predict_.rows_side.row_scales = parts.take<float>(pitch);
     predict_.scales = parts.take<float>(features);
@@ -149,19 +153,20 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
   }
 
   // Reads the frame's fields and starts what follows from them.
-  Result<void> start(const ParsedFrame& frame, ByteSpan bytes, const DeviceStepContext& context, std::byte* out,
-                     const std::byte* sent, cudaStream_t on) {
+  Result<void> start(const ParsedFrame& frame, ByteSpan bytes, const DeviceStepContext& context,
+                     std::byte* out, const std::byte* sent, cudaStream_t on) {
     const Calibration& c = calibration();
     PINION_TRY_VOID(check_calibrated_fit(frame.header, c));
-    PINION_TRY_VOID(check_calibrated_previous(
-        frame.header, state_.checksum(), state_.is_there() ? state_.rows() : 0));
+    PINION_TRY_VOID(
+        check_calibrated_previous(frame.header, state_.checksum(), state_.is_there() ? state_.rows() : 0));
     PINION_TRY(const CalibratedBody body, parse_calibrated(frame, c));
     const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
     const std::size_t wanted = rows * c.latents();
     PINION_TRY_VOID(check_latents(body.params, wanted, context.latents == nullptr ? 0 : wanted,
                                   context.previous_latents == nullptr ? 0 : wanted));
-    PINION_TRY(const RowBands bands, decode_bands(body.params.bands, body.band_map, rows,
-                                                  frame.header.previous ? &last_bands_ : nullptr, index_tables_));
+    PINION_TRY(const RowBands bands,
+               decode_bands(body.params.bands, body.band_map, rows,
+                            frame.header.previous ? &last_bands_ : nullptr, index_tables_));
     next_bands_ = bands.band_of_row();
     PINION_TRY(const Room room, reserve_parts(bands.count(), body.chunks.chunks.size(), rows));
     fill(room, frame, body, bands, bytes, context, out);
@@ -203,7 +208,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     grid.groups = static_cast<std::uint32_t>(body.chunks.chunks.size()) / grid.tiles;
     std::memcpy(here.grid, &grid, sizeof(grid));
     for (std::size_t band = 0; band < cuda::kIndexBands; ++band)
-      here.band_steps[band] = there_.step(params.step_log2 + static_cast<int>(band) * params.bands.step_growth);
+      here.band_steps[band] =
+          there_.step(params.step_log2 + static_cast<int>(band) * params.bands.step_growth);
     for (std::size_t i = 0; i < body.chunks.chunks.size(); ++i) {
       here.places[i] = static_cast<std::uint64_t>(body.chunks.chunks[i].data() - bytes.data());
       here.sizes[i] = static_cast<std::uint32_t>(body.chunks.chunks[i].size());
@@ -245,9 +251,10 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     predict.not_finite = &verdict_->bad_latents;
     cuda::launch_prediction(predict, there_.product_device(), on);
     PINION_TRY_VOID(coding_.end_before(on));
-    cuda::launch_advance({predict.step, predict.prediction, indices_, room.there.classes, room.there.grid,
-                          has_bands ? room.there.row_at : nullptr, room.there.band_steps, rows, pitch, components},
-                         on);
+    cuda::launch_advance(
+        {predict.step, predict.prediction, indices_, room.there.classes, room.there.grid,
+         has_bands ? room.there.row_at : nullptr, room.there.band_steps, rows, pitch, components},
+        on);
 
     cuda::RebuildJob rebuild;
     rebuild.calibration = there_.arrays();
@@ -269,16 +276,17 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     is_damaged_ = false;
     PINION_TRY_VOID(cuda::check(cudaGetLastError(), "cannot start kernels"));
     PINION_TRY_VOID(verifying_.end_before(on));
-    PINION_TRY_VOID(cuda::check(cudaMemcpyAsync(pinned_verdict_.data(), verdict_, sizeof(DecodeVerdict),
-                                                cudaMemcpyDeviceToHost, on),
-                                "cannot read the outcome"));
+    PINION_TRY_VOID(cuda::check(
+        cudaMemcpyAsync(pinned_verdict_.data(), verdict_, sizeof(DecodeVerdict), cudaMemcpyDeviceToHost, on),
+        "cannot read the outcome"));
     PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "decoding failed"));
     DecodeVerdict read;
     std::memcpy(&read, pinned_verdict_.data(), sizeof(read));
     is_damaged_ = read.outcome.wrong_checksum != 0;
     if (is_damaged_)
       return Error{Errc::kBadFormat, "coded frame is damaged: its checksum does not match", "send it again"};
-    if (read.outcome.broken != 0) return Error{Errc::kBadFormat, "coded frame does not hold what it should", ""};
+    if (read.outcome.broken != 0)
+      return Error{Errc::kBadFormat, "coded frame does not hold what it should", ""};
     if (read.bad_latents != 0)
       return Error{Errc::kInvalidArgument, "calibrated coding: the latents hold NaN or infinity", ""};
     return {};

@@ -57,16 +57,17 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     auto* const on = static_cast<cudaStream_t>(stream);
     if (tensor.elements() == 0) return encode_empty(tensor, on);
     const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
-    const CalibratedParams params =
-        first_params(calibration(), {context.sigma, context.previous_sigma, context.previous_latents != nullptr,
-                                     state_.is_there() && state_.rows() == rows});
+    const CalibratedParams params = first_params(
+        calibration(), {context.sigma, context.previous_sigma, context.previous_latents != nullptr,
+                        state_.is_there() && state_.rows() == rows});
     fill_step(tensor, context, params);
     const bool is_direct = tensor.dtype == DType::kBF16 && calibration().channels() % 8 == 0 &&
                            reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
     if (!is_direct) PINION_TRY_VOID(make_room());
     const cuda::CalibratedEncodeJob job = job_for(tensor, params, rows, is_direct);
-    PINION_TRY_VOID(graphs_.launch({rows, job.dtype, job.is_direct, params.uses_history()},
-                                   [&](cudaStream_t recorder) { return put_work(job, recorder); }, on));
+    PINION_TRY_VOID(graphs_.launch(
+        {rows, job.dtype, job.is_direct, params.uses_history()},
+        [&](cudaStream_t recorder) { return put_work(job, recorder); }, on));
     PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
     const cuda::CalibratedOutcome& outcome = this->outcome();
     if (outcome.bad_latents != 0) return misfit("the latents hold NaN or infinity");
@@ -162,7 +163,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
       return misfit("the tensor has shape " + to_string(tensor.shape) + ", the calibration " +
                     std::to_string(calibration().channels()) + " channels");
     if (static_cast<std::size_t>(rows_of(tensor.shape)) > max_rows_)
-      return Error{Errc::kTooLarge, "the tensor " + to_string(tensor.shape) + " passes the encoder's limits", ""};
+      return Error{Errc::kTooLarge, "the tensor " + to_string(tensor.shape) + " passes the encoder's limits",
+                   ""};
     if (tensor.elements() > 0 && calibration().latents() > 0 && context.latents == nullptr)
       return misfit("there are no latents");
     if (!(context.sigma >= 0 && context.sigma <= 1)) return misfit("sigma is outside [0, 1]");
@@ -191,7 +193,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     to.loudness_bias = scalars.loudness_bias;
     to.has_previous = predicts;
     to.previous = predicts ? *header.previous : 0;
-    std::copy_n(reinterpret_cast<const std::uint8_t*>(calibration().id.data()), kBasisIdBytes, to.calibration);
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(calibration().id.data()), kBasisIdBytes,
+                to.calibration);
     // Before the size of the body, which is one byte here, the calibration's id and the checksum.
     const Bytes head = write_frame_header(header, 0);
     const std::size_t behind = 1 + kBasisIdBytes + (predicts ? kChecksumBytes : 0);
@@ -234,7 +237,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
 
   // A tensor that is no side of a product as it is gets a centred copy; few streams need one.
   Result<void> make_room() {
-    return centred_.reserve(std::size_t{2} * sizeof(__nv_bfloat16) * max_rows_ * there_.arrays().padded_channels);
+    return centred_.reserve(std::size_t{2} * sizeof(__nv_bfloat16) * max_rows_ *
+                            there_.arrays().padded_channels);
   }
 
   Result<void> put_work(const cuda::CalibratedEncodeJob& job, cudaStream_t on) const {
@@ -246,10 +250,10 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     cuda::launch_quantisation(job, on);
     cuda::launch_class_choice(job, on);
     cuda::launch_index_encoding(job.coding, on);
-    cuda::launch_advance({job.predict.step, job.predict.prediction, job.indices, job.classes, job.grid,
-                          job.row_at, job.band_steps, job.predict.rows, job.predict.pitch,
-                          job.predict.calibration.components},
-                         on);
+    cuda::launch_advance(
+        {job.predict.step, job.predict.prediction, job.indices, job.classes, job.grid, job.row_at,
+         job.band_steps, job.predict.rows, job.predict.pitch, job.predict.calibration.components},
+        on);
     cuda::launch_calibrated_assembly(job, on);
     cuda::EncodeJob checksum;
     checksum.frame = job.frame;
@@ -263,8 +267,9 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   Result<DeviceCalibratedFrame> encode_empty(const TensorView& tensor, cudaStream_t on) {
     const Bytes frame =
         write_frame({Mode::kCalibrated, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
-    PINION_TRY_VOID(cuda::check(
-        cudaMemcpyAsync(frame_.data(), frame.data(), frame.size(), cudaMemcpyHostToDevice, on), "cannot begin"));
+    PINION_TRY_VOID(
+        cuda::check(cudaMemcpyAsync(frame_.data(), frame.data(), frame.size(), cudaMemcpyHostToDevice, on),
+                    "cannot begin"));
     PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
     state_.forget();
     frame_bytes_ = frame.size();
@@ -289,7 +294,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
 }  // namespace
 
 Result<std::unique_ptr<DeviceCalibratedEncoder>> DeviceCalibratedEncoder::create(
-    std::shared_ptr<const DeviceCalibration> calibration, const CalibratedTarget& target, std::size_t max_rows) {
+    std::shared_ptr<const DeviceCalibration> calibration, const CalibratedTarget& target,
+    std::size_t max_rows) {
   if (target.frame_bytes != 0)
     return Error{Errc::kUnsupported, "an encoder on a device takes no budget of bytes", "use the CPU's"};
   if (!(target.output_snr_db > 0 && target.output_snr_db <= kMaxTargetDb))

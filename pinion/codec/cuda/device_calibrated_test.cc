@@ -1,10 +1,9 @@
 // Calibrated coding on a device against the CPU: frames both ways, the same indices, targets met, no drift.
 
-#include "pinion/codec/cuda/device_calibrated_codec.h"
-
 #include <gtest/gtest.h>
 
 #include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/cuda/device_calibrated_codec.h"
 #include "pinion/codec/cuda/device_calibrated_testing.h"
 
 namespace pinion::codec {
@@ -39,8 +38,8 @@ std::vector<std::int32_t> indices_of(ByteSpan frame, const Calibration& calibrat
   std::vector<std::int32_t> indices(calibration.components() * rows);
   IndexTables tables;
   const std::vector<std::size_t> ends = {rows};
-  EXPECT_TRUE(decode_index_chunks(
-                  body.chunks, {.params = body.components, .band_ends = ends, .values = indices}, tables)
+  EXPECT_TRUE(decode_index_chunks(body.chunks,
+                                  {.params = body.components, .band_ends = ends, .values = indices}, tables)
                   .ok());
   return indices;
 }
@@ -86,7 +85,8 @@ TEST(DeviceCalibrated, FramesDecodeOnBothSidesAndMeetTheTarget) {
         const double measured = stream.measured_output_snr_db(step.tensor, *expected);
         if (dtype != DType::kBF16 || form.rows < 64) continue;
         EXPECT_NEAR(coded->info.predicted_output_snr_db, 25, 0.3);
-        EXPECT_NEAR(inspect(coded->frame, kGenerous)->output_snr_db, coded->info.predicted_output_snr_db, 0.006);
+        EXPECT_NEAR(inspect(coded->frame, kGenerous)->output_snr_db, coded->info.predicted_output_snr_db,
+                    0.006);
         EXPECT_NEAR(measured, 25, 0.5);
       }
     }
@@ -126,7 +126,8 @@ TEST(DeviceCalibrated, StatedSnrIsWhatDecodedIndicesGive) {
     const StepThere step_there(step);
     const auto coded = encode_there(*ends.encoder, step_there).value();
     const Tensor decoded = here.decode(coded.frame, step.context(), kGenerous).value();
-    EXPECT_NEAR(coded.info.predicted_output_snr_db, stream.measured_output_snr_db(step.tensor, decoded), 0.05);
+    EXPECT_NEAR(coded.info.predicted_output_snr_db, stream.measured_output_snr_db(step.tensor, decoded),
+                0.05);
   }
 }
 
@@ -169,7 +170,8 @@ TEST(DeviceCalibrated, TwentyStepsDoNotDriftApart) {
     const Tensor decoded = decode_there(*ends.decoder, coded->frame, step_there).value();
     const auto difference = testing::difference_of(expected, decoded);
     EXPECT_LE(difference.most, 0x1p-17 * difference.size) << t;
-    const Matrix sent = ends.encoder->copy_state(nullptr).value(), got = ends.decoder->copy_state(nullptr).value();
+    const Matrix sent = ends.encoder->copy_state(nullptr).value(),
+                 got = ends.decoder->copy_state(nullptr).value();
     ASSERT_EQ(sent.values.size(), got.values.size());
     EXPECT_EQ(sent.values, got.values) << "both are the same kernels on one device";
   }

@@ -1,5 +1,6 @@
 #pragma once
-// What the tests of calibrated coding on a device share: a synthetic stream whose tensors and latents lie there.
+// What the tests of calibrated coding on a device share: a synthetic stream whose tensors and latents lie
+// there.
 
 #include "pinion/codec/calibrated/calibration_testing.h"
 #include "pinion/codec/cuda/device_calibrated_codec.h"

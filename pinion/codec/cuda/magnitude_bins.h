@@ -1,6 +1,6 @@
 #pragma once
-// Magnitudes of indices in bins, by which classes are priced: small ones exactly, larger ones by half octaves.
-// constexpr functions for code on any processor.
+// Magnitudes of indices in bins, by which classes are priced: small ones exactly, larger ones by half
+// octaves. constexpr functions for code on any processor.
 
 #include <bit>
 #include <cstdint>

@@ -1,5 +1,6 @@
 // From residuals to indices (the encoder's side of docs/format.md §12): a step planned by the components'
-// deviations, corrected once by the error that it really makes, and indices at it. A block for each component.
+// deviations, corrected once by the error that it really makes, and indices at it. A block for each
+// component.
 
 #include "pinion/codec/cuda/calibrated_kernels.h"
 #include "pinion/codec/cuda/calibrated_numbers.cuh"
@@ -15,7 +16,7 @@ constexpr float kMostIndex = 67108860.0f;  // below 2^26
 constexpr double kCloseEnough = 0.02;      // of the error to the target: no correction is worth it
 // Where even exact components would miss the target, they get this share of what is left.
 constexpr double kLeastShareOfFloor = 0.1;
-constexpr int kSilentOctaves = 4;  // above the widest deviation nothing is said
+constexpr int kSilentOctaves = 4;      // above the widest deviation nothing is said
 constexpr float kPricePerSquare = 60;  // bits that a squared step of silence is worth
 
 // Deviations and costs of a component in each band.
@@ -58,9 +59,9 @@ __device__ float expected_error(const CalibratedEncodeJob& job, std::uint32_t ba
       if (deviation == kNoDeviation) continue;
       const int x = deviation - in_band;
       // Far below a step nothing is said and the error is the deviation; far above, that of the step.
-      const float error = x < kLeastLaplace ? exp2f(static_cast<float>(deviation) / 32)
-                                            : squared_step * __ldg(job.tables.laplace + min(x, kMostLaplace) -
-                                                                   kLeastLaplace);
+      const float error =
+          x < kLeastLaplace ? exp2f(static_cast<float>(deviation) / 32)
+                            : squared_step * __ldg(job.tables.laplace + min(x, kMostLaplace) - kLeastLaplace);
       sum += job.costs[band * components + k] * error;
     }
   }
@@ -104,7 +105,8 @@ __global__ void __launch_bounds__(kPlanThreads) plan_step(CalibratedEncodeJob jo
   const CalibratedStep& step = *job.predict.step;
   const std::uint32_t bands = bands_of(job);
   const double outside = weight_sum(job) * step.floor;
-  const double goal = fmax(step.allowed_error - outside, kLeastShareOfFloor * fmin(step.allowed_error, outside));
+  const double goal =
+      fmax(step.allowed_error - outside, kLeastShareOfFloor * fmin(step.allowed_error, outside));
   float expected = 0;
   const int planned = min(step_for(job, bands, goal, expected), coarsest_step(job, bands));
   if (threadIdx.x == 0) *job.plan = {goal, expected, planned, planned};
@@ -121,7 +123,8 @@ __global__ void __launch_bounds__(kPlanThreads) correct_step(CalibratedEncodeJob
   const std::uint32_t bands = bands_of(job);
   int corrected = coarsest_step(job, bands);
   float expected = 0;
-  if (reached > 0) corrected = min(corrected, step_for(job, bands, plan.goal * plan.expected / reached, expected));
+  if (reached > 0)
+    corrected = min(corrected, step_for(job, bands, plan.goal * plan.expected / reached, expected));
   if (threadIdx.x == 0) job.plan->step = corrected;
 }
 
@@ -172,17 +175,19 @@ __device__ void price_classes(const CalibratedEncodeJob& job, std::uint32_t k, s
                               const std::uint32_t* counts) {
   const int first = expected_scale(job, k, band) - kScaleReach;
   const std::uint32_t components = job.predict.calibration.components;
-  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(kClassShapes) * kPricedScales; i += kThreads) {
+  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(kClassShapes) * kPricedScales;
+       i += kThreads) {
     const int shape = i / kPricedScales, scale = first + i % kPricedScales;
     const float* const costs =
-        job.tables.class_costs + (shape * static_cast<int>(kClassScales) +
-                                  max(1, min(scale, static_cast<int>(kClassScales) - 1))) *
-                                     static_cast<int>(kMagnitudeBins);
+        job.tables.class_costs +
+        (shape * static_cast<int>(kClassScales) + max(1, min(scale, static_cast<int>(kClassScales) - 1))) *
+            static_cast<int>(kMagnitudeBins);
     float bits = 0;
     for (std::uint32_t bin = 0; bin < kMagnitudeBins; ++bin) {
       if (counts[bin] != 0) bits += static_cast<float>(counts[bin]) * __ldg(costs + bin);
     }
-    job.prices[(band * (kClassShapes * kPricedScales) + static_cast<std::uint32_t>(i)) * components + k] = bits;
+    job.prices[(band * (kClassShapes * kPricedScales) + static_cast<std::uint32_t>(i)) * components + k] =
+        bits;
   }
 }
 

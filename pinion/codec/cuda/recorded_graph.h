@@ -1,6 +1,7 @@
 #pragma once
-// Work on a stream that is put there again and again, as a CUDA graph for each form of it: the host then starts
-// it with one call. What changes from call to call lies in device memory. Used by one thread at a time.
+// Work on a stream that is put there again and again, as a CUDA graph for each form of it: the host then
+// starts it with one call. What changes from call to call lies in device memory. Used by one thread at a
+// time.
 
 #include <functional>
 #include <vector>
@@ -18,8 +19,8 @@ class RecordedGraphs {
 
   Result<void> make();
 
-  // Puts the work of a form on the stream. `put_work` puts it on the one that it is given; forms that are equal
-  // put the same. It is recorded when a form comes the second time; few forms are kept.
+  // Puts the work of a form on the stream. `put_work` puts it on the one that it is given; forms that are
+  // equal put the same. It is recorded when a form comes the second time; few forms are kept.
   using Form = std::vector<std::uint64_t>;
   Result<void> launch(const Form& form, const std::function<Result<void>(cudaStream_t)>& put_work,
                       cudaStream_t stream);

@@ -22,9 +22,11 @@ __global__ void hear(CalibratedEncodeJob job) {
   double sum = 0;
 #pragma unroll 4
   for (std::uint32_t c = threadIdx.x % 32; c < calibration.channels; c += 32) {
-    const float value = element_as_float(step.tensor, job.dtype, std::size_t{row} * calibration.channels + c) -
-                        blended_at(calibration.means, calibration.channels, step.records, c);
-    sum += static_cast<double>(blended_at(calibration.loudness, calibration.channels, step.records, c)) * value;
+    const float value =
+        element_as_float(step.tensor, job.dtype, std::size_t{row} * calibration.channels + c) -
+        blended_at(calibration.means, calibration.channels, step.records, c);
+    sum +=
+        static_cast<double>(blended_at(calibration.loudness, calibration.channels, step.records, c)) * value;
   }
   sum = warp_sum(sum) + step.loudness_bias;
   if (threadIdx.x % 32 == 0)
@@ -49,7 +51,8 @@ __device__ float loudest_of(const CalibratedEncodeJob& job, Shared& shared) {
   float loudest = -INFINITY;
   for (std::uint32_t row = threadIdx.x; row < job.predict.rows; row += kThreads)
     loudest = fmaxf(loudest, job.row_loudness[row]);
-  for (int step = 16; step > 0; step /= 2) loudest = fmaxf(loudest, __shfl_xor_sync(0xffffffffu, loudest, step));
+  for (int step = 16; step > 0; step /= 2)
+    loudest = fmaxf(loudest, __shfl_xor_sync(0xffffffffu, loudest, step));
   if (threadIdx.x % 32 == 0) shared.loudest[threadIdx.x / 32] = loudest;
   __syncthreads();
   for (std::uint32_t w = 0; w < kWarps; ++w) loudest = fmaxf(loudest, shared.loudest[w]);
