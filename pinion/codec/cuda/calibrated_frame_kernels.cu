@@ -26,58 +26,74 @@ __global__ void __launch_bounds__(kThreads) advance(AdvanceJob job) {
   job.step->next_y[at + row] = y != y ? 0.0f : fminf(fmaxf(y, -kLargestY), kLargestY);
 }
 
-__device__ std::byte* put_bytes(std::byte* to, const std::uint8_t* from, std::uint32_t count) {
-  for (std::uint32_t i = 0; i < count; ++i) to = put(to, from[i]);
-  return to;
+// Bytes by all threads of a block, each one's own first.
+__device__ void put_bytes(std::byte* to, const std::uint8_t* from, std::uint32_t count) {
+  for (std::uint32_t i = threadIdx.x; i < count; i += kLayoutThreads) to[i] = static_cast<std::byte>(from[i]);
 }
 
 // Bytes of a chunk size and of the chunk in one number, to be summed at once.
 constexpr std::uint32_t kSizeShift = 40;
 constexpr std::uint64_t kDataMask = (std::uint64_t{1} << kSizeShift) - 1;
 
-__global__ void __launch_bounds__(kLayoutThreads) lay_out_frame(CalibratedEncodeJob job) {
-  __shared__ std::uint64_t sums[kLayoutThreads / 32];
-  __shared__ std::uint64_t sizes_at;
+// Where the parts of a frame begin, in it.
+struct FramePlaces {
+  std::uint64_t id, body, scales, sizes;
+};
+
+// One thread's: the fields that are numbers, and where the others go.
+__device__ FramePlaces put_numbers(const CalibratedEncodeJob& job, std::uint64_t sizes_and_chunks) {
   const CalibratedStep& step = *job.predict.step;
   const IndexGrid& grid = *job.grid;
-  const BodyParts& body = *job.body;
-  const bool mine = threadIdx.x < grid.chunks();
+  const std::uint32_t first_bytes = job.body->first_bytes, scale_bytes = job.body->scale_bytes;
+  const bool mapped = grid.bands > 1;
+  const std::uint32_t map_bytes =
+      mapped && *job.map_class != kNoIndexClass ? job.coding.sizes[kMostIndexChunks] : 0;
+  const std::uint64_t body_bytes = first_bytes + (mapped ? varint_bytes(map_bytes) + map_bytes : 0) +
+                                   (scale_bytes > 0 ? varint_bytes(scale_bytes) + scale_bytes : 0) + 1 +
+                                   varint_bytes(grid.tile_rows) + varint_bytes(grid.group_components) +
+                                   sizes_and_chunks;
+  FramePlaces places;
+  std::byte* to = put_varint(job.frame + step.head_bytes, body_bytes);
+  places.id = static_cast<std::uint64_t>(to - job.frame);
+  to += sizeof(step.calibration);
+  for (std::uint32_t i = 0; i < 4 && step.has_previous; ++i) to = put(to, step.previous >> (8 * i));
+  places.body = static_cast<std::uint64_t>(to - job.frame);
+  to += first_bytes;
+  if (mapped) {
+    to = put_varint(to, map_bytes);
+    job.places[kMostIndexChunks] = static_cast<std::uint64_t>(to - job.frame);
+    to += map_bytes;
+  }
+  if (scale_bytes > 0) to = put_varint(to, scale_bytes);
+  places.scales = static_cast<std::uint64_t>(to - job.frame);
+  to += scale_bytes;
+  to = put(to, 31 - __clz(static_cast<int>(grid.lanes)));
+  to = put_varint(put_varint(to, grid.tile_rows), grid.group_components);
+  places.sizes = static_cast<std::uint64_t>(to - job.frame);
+  job.outcome->frame.begin = 0;
+  job.outcome->frame.frame_bytes = places.body + body_bytes + 4;
+  return places;
+}
+
+__global__ void __launch_bounds__(kLayoutThreads) lay_out_frame(CalibratedEncodeJob job) {
+  __shared__ std::uint64_t sums[kLayoutThreads / 32];
+  __shared__ FramePlaces places;
+  const CalibratedStep& step = *job.predict.step;
+  const bool mine = threadIdx.x < job.grid->chunks();
   const std::uint32_t own = mine ? job.coding.sizes[threadIdx.x] : 0;
   std::uint64_t total = 0;
   const std::uint64_t before =
       block_sum_before(mine ? std::uint64_t{varint_bytes(own)} << kSizeShift | own : 0, sums, total);
-  if (threadIdx.x == 0) {
-    const bool mapped = grid.bands > 1;
-    const std::uint32_t map_bytes =
-        mapped && *job.map_class != kNoIndexClass ? job.coding.sizes[kMostIndexChunks] : 0;
-    const std::uint64_t grid_bytes = 1 + varint_bytes(grid.tile_rows) + varint_bytes(grid.group_components);
-    const std::uint64_t body_bytes =
-        body.first_bytes + (mapped ? varint_bytes(map_bytes) + map_bytes : 0) +
-        (body.scale_bytes > 0 ? varint_bytes(body.scale_bytes) + body.scale_bytes : 0) + grid_bytes +
-        (total >> kSizeShift) + (total & kDataMask);
-    std::byte* to = put_varint(put_bytes(job.frame, step.head, step.head_bytes), body_bytes);
-    to = put_bytes(to, step.calibration, sizeof(step.calibration));
-    for (std::uint32_t i = 0; i < 4 && step.has_previous; ++i) to = put(to, step.previous >> (8 * i));
-    const auto head_bytes = static_cast<std::uint64_t>(to - job.frame);
-    to = put_bytes(to, body.first, body.first_bytes);
-    if (mapped) {
-      to = put_varint(to, map_bytes);
-      job.places[kMostIndexChunks] = static_cast<std::uint64_t>(to - job.frame);
-      to += map_bytes;
-    }
-    if (body.scale_bytes > 0)
-      to = put_bytes(put_varint(to, body.scale_bytes), reinterpret_cast<const std::uint8_t*>(job.scale_words),
-                     body.scale_bytes);
-    to = put(to, 31 - __clz(static_cast<int>(grid.lanes)));
-    to = put_varint(put_varint(to, grid.tile_rows), grid.group_components);
-    sizes_at = static_cast<std::uint64_t>(to - job.frame);
-    job.outcome->frame.begin = 0;
-    job.outcome->frame.frame_bytes = head_bytes + body_bytes + 4;
-  }
+  if (threadIdx.x == 0) places = put_numbers(job, (total >> kSizeShift) + (total & kDataMask));
   __syncthreads();
+  put_bytes(job.frame, step.head, step.head_bytes);
+  put_bytes(job.frame + places.id, step.calibration, sizeof(step.calibration));
+  put_bytes(job.frame + places.body, job.body->first, job.body->first_bytes);
+  put_bytes(job.frame + places.scales, reinterpret_cast<const std::uint8_t*>(job.scale_words),
+            job.body->scale_bytes);
   if (!mine) return;
-  put_varint(job.frame + sizes_at + (before >> kSizeShift), own);
-  job.places[threadIdx.x] = sizes_at + (total >> kSizeShift) + (before & kDataMask);
+  put_varint(job.frame + places.sizes + (before >> kSizeShift), own);
+  job.places[threadIdx.x] = places.sizes + (total >> kSizeShift) + (before & kDataMask);
 }
 
 // A warp for each chunk, and one for the map.

@@ -168,6 +168,7 @@ struct CalibratedEncodeJob {
   double* trial_errors = nullptr;                 // [K]
   double *errors = nullptr, *silences = nullptr;  // error energy, and what silence adds
   float* silent_squares = nullptr;                // what silence adds in squared steps
+  int* expected_scales = nullptr;                 // [K]: calibrated, at the step, before they are bounded
   float* prices = nullptr;                        // [bands, shapes, kPricedScales, K]: bits
   std::uint8_t* own_scales = nullptr;             // [shapes, K]
   std::uint32_t* scale_words = nullptr;           // packed scales; 0 at first

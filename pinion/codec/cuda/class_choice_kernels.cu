@@ -40,9 +40,7 @@ struct Choice {
   std::uint32_t components, bands;
   int step;
 
-  __device__ int calibrated(std::uint32_t k) const {
-    return calibrated_scale(calibrated_level(job, k), step);
-  }
+  __device__ int calibrated(std::uint32_t k) const { return job.expected_scales[k]; }
   __device__ int most(std::uint32_t shape) const { return job.tables.max_scales[shape]; }
 
   // Of a component of scale `own` in a band; 0: no indices.

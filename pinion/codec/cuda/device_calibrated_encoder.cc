@@ -132,6 +132,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     job_.errors = parts.take<double>(in_bands);
     job_.silences = parts.take<double>(in_bands);
     job_.silent_squares = parts.take<float>(in_bands);
+    job_.expected_scales = parts.take<int>(components);
     job_.prices = parts.take<float>(in_bands * cuda::kClassShapes * cuda::kPricedScales);
     job_.own_scales = parts.take<std::uint8_t>(cuda::kClassShapes * components);
     job_.plan = parts.take<cuda::StepPlan>(1);

@@ -82,12 +82,14 @@ TEST(DeviceCalibrated, FramesDecodeOnBothSidesAndMeetTheTarget) {
         EXPECT_LE(difference.most, difference.size * (dtype == DType::kBF16  ? 0x1p-7
                                                       : dtype == DType::kF16 ? 0x1p-10
                                                                              : 0x1p-18));
-        const double measured = stream.measured_output_snr_db(step.tensor, *expected);
-        if (dtype != DType::kBF16 || form.rows < 64) continue;
+        if (form.rows < 64) continue;
         EXPECT_NEAR(coded->info.predicted_output_snr_db, 25, 0.3);
         EXPECT_NEAR(inspect(coded->frame, kGenerous)->output_snr_db, coded->info.predicted_output_snr_db,
                     0.006);
-        EXPECT_NEAR(measured, 25, 0.5);
+        // Rounding to 16 bits comes on top of what the frame states.
+        if (dtype != DType::kF32) continue;
+        EXPECT_NEAR(coded->info.predicted_output_snr_db,
+                    stream.measured_output_snr_db(step.tensor, *expected), 0.1);
       }
     }
   }

@@ -165,15 +165,12 @@ __global__ void __launch_bounds__(kThreads) try_step(CalibratedEncodeJob job) {
   if (threadIdx.x == 0) job.trial_errors[k] = energy * gain;
 }
 
-// Scales of a class around which classes are priced.
-__device__ int expected_scale(const CalibratedEncodeJob& job, std::uint32_t k, std::uint32_t band) {
-  return calibrated_scale(calibrated_level(job, k), job.plan->step) + first_band_scale(band);
-}
-
 // Bits of the indices that `counts` has by magnitude, for each shape and each scale in reach.
 __device__ void price_classes(const CalibratedEncodeJob& job, std::uint32_t k, std::uint32_t band,
                               const std::uint32_t* counts) {
-  const int first = expected_scale(job, k, band) - kScaleReach;
+  const int expected = calibrated_scale(calibrated_level(job, k), job.plan->step);
+  if (threadIdx.x == 0) job.expected_scales[k] = expected;
+  const int first = expected + first_band_scale(band) - kScaleReach;
   const std::uint32_t components = job.predict.calibration.components;
   for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(kClassShapes) * kPricedScales;
        i += kThreads) {
