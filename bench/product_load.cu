@@ -5,7 +5,15 @@ namespace pinion::bench {
 namespace {
 
 using codec::cuda::Product;
-using Form = codec::cuda::ProductForm<128, 128, 2, 4, 1, 1, false, 4>;
+using Form = codec::cuda::ProductForm<128, 128, 2, 4, 1, 1, 0, 4>;
+
+struct LoadResult {
+  float* to;
+  __device__ float4 column(std::uint32_t) const { return {}; }
+  __device__ void operator()(std::uint32_t m, std::uint32_t n, float4, float4 sums) const {
+    *reinterpret_cast<float4*>(to + std::size_t{m} * kLoadSide + n) = sums;
+  }
+};
 
 __global__ void __launch_bounds__(Form::kThreads, 1)
     multiply_load(const __nv_bfloat16* x, const __nv_bfloat16* y, float* to) {
@@ -13,9 +21,7 @@ __global__ void __launch_bounds__(Form::kThreads, 1)
   const auto side = static_cast<std::uint32_t>(kLoadSide);
   const Product<__nv_bfloat16> product{{{x, nullptr}, side, side}, {{y, nullptr}, side, side}, side};
   codec::cuda::TileProduct<__nv_bfloat16, Form> tiles(product, reinterpret_cast<std::byte*>(memory));
-  tiles.run([&](std::uint32_t m, std::uint32_t n, float4 sums) {
-    *reinterpret_cast<float4*>(to + std::size_t{m} * kLoadSide + n) = sums;
-  });
+  tiles.run(LoadResult{to});
 }
 
 }  // namespace

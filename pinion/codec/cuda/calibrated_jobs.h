@@ -6,9 +6,6 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <cstddef>
-#include <cstdint>
-
 #include "pinion/codec/cuda/index_coding_jobs.h"
 #include "pinion/codec/cuda/lossless_jobs.h"
 #include "pinion/codec/cuda/magnitude_bins.h"
@@ -97,6 +94,8 @@ struct FeatureRows {
 struct FeatureSources {
   std::uint32_t components = 0;  // K if y is one of them, else 0
   bool of_next_y = false;        // y is that of this step
+  // What they are multiplied by: `scales`, or the powers of two of `sizes` at the records of the step.
+  const float *scales = nullptr, *sizes = nullptr;
 };
 
 struct PredictJob {
@@ -106,8 +105,7 @@ struct PredictJob {
   bool with_history = false;
   FeatureSources sources;
   FeatureRows rows_side;
-  __half* matrix[2] = {};   // [K, rows_side.pitch], the blended predictor
-  float* scales = nullptr;  // [F]: what features are multiplied by for it
+  __half* matrix[2] = {};  // [K, rows_side.pitch], the blended predictor
   float* prediction = nullptr;
   std::uint32_t* not_finite = nullptr;  // set if latents are not
 };

@@ -25,9 +25,8 @@ void launch_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaS
 
 // Rows of features, their parts and scales.
 void launch_features(const CalibrationArrays& calibration, const CalibratedStep* step,
-                     const FeatureSources& sources, const float* scales, std::uint32_t rows,
-                     std::uint32_t pitch, const FeatureRows& to, std::uint32_t* not_finite,
-                     cudaStream_t stream);
+                     const FeatureSources& sources, std::uint32_t rows, std::uint32_t pitch,
+                     const FeatureRows& to, std::uint32_t* not_finite, cudaStream_t stream);
 
 // Loudness, bands, coded order of the rows, and the map of the bands; only with loudness.
 void launch_row_order(const CalibratedEncodeJob& job, cudaStream_t stream);

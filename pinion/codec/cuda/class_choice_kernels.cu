@@ -19,6 +19,7 @@ constexpr int kRareScales = 11;
 constexpr int kMostScale = static_cast<int>(kClassScales) - 1;
 constexpr std::uint32_t kUsualRare = 1, kUsualWide = 2;
 constexpr std::uint32_t kMostLow = 7, kMostOnes = 40;  // of rice()
+constexpr std::uint32_t kImpossible = 1 << 16;         // bits of a number that rice() cannot write
 constexpr float kBytesPerChunk = 3072;  // more chunks are coded sooner; one costs two bytes a lane
 constexpr float kBytesPerLane = 64;
 
@@ -31,6 +32,7 @@ struct Shared {
   std::uint32_t rare, wide;
   bool writes_scales;
   std::uint32_t low_bits;  // of the scales
+  std::uint32_t packed_bits[kMostLow + 1];
 };
 
 // What a frame's classes are made of.
@@ -142,37 +144,39 @@ __device__ float choose_offset_and_shapes(const Choice& choice, Shared& shared) 
 // Each component's best scale near the calibrated one, with the bits that it takes to write.
 __device__ void choose_own_scales(const Choice& choice, float least, Shared& shared) {
   const std::uint32_t rare = shared.rare;
-  for (std::uint32_t wide = 0; wide < kClassShapes; ++wide) {
-    double sum = 0;
-    for (std::uint32_t k = threadIdx.x; k < choice.components; k += kThreads) {
-      const int calibrated = choice.calibrated(k);
-      const int expected = max(0, min(calibrated + shared.offset, choice.most(wide)));
-      const auto price = [&](int own) {
-        float bits = 1 + kBitsPerScaleStep * static_cast<float>(abs(own - expected));
-        for (std::uint32_t band = 0; band < choice.bands; ++band) {
-          const int scale = choice.scale_in(band, own, wide);
-          bits += choice.price(k, band, scale, scale <= kRareScales ? rare : wide, calibrated);
-        }
-        return bits;
-      };
-      int best = expected;
-      float cheapest = price(expected);
-      if (const float silent = price(0); silent < cheapest) cheapest = silent, best = 0;
-      for (int i = -kOwnReach; i <= kOwnReach; ++i) {
-        const int own = expected + i;
-        if (own < 1 || own > choice.most(wide)) continue;
-        if (const float bits = price(own); bits < cheapest) cheapest = bits, best = own;
+  double sums[kClassShapes] = {};
+  for (std::uint32_t i = threadIdx.x; i < kClassShapes * choice.components; i += kThreads) {
+    const std::uint32_t wide = i / choice.components, k = i % choice.components;
+    const int calibrated = choice.calibrated(k);
+    const int expected = max(0, min(calibrated + shared.offset, choice.most(wide)));
+    const auto price = [&](int own) {
+      float bits = 1 + kBitsPerScaleStep * static_cast<float>(abs(own - expected));
+      for (std::uint32_t band = 0; band < choice.bands; ++band) {
+        const int scale = choice.scale_in(band, own, wide);
+        bits += choice.price(k, band, scale, scale <= kRareScales ? rare : wide, calibrated);
       }
-      choice.job.own_scales[wide * choice.components + k] = static_cast<std::uint8_t>(best);
-      sum += cheapest;
+      return bits;
+    };
+    int best = expected;
+    float cheapest = price(expected);
+    if (const float silent = price(0); silent < cheapest) cheapest = silent, best = 0;
+#pragma unroll 4
+    for (int j = -kOwnReach; j <= kOwnReach; ++j) {
+      const int own = max(1, min(expected + j, choice.most(wide)));
+      if (const float bits = price(own); bits < cheapest) cheapest = bits, best = own;
     }
-    sum = block_sum(sum, shared.sums);
-    if (sum < least) {
-      least = static_cast<float>(sum);
-      if (threadIdx.x == 0) shared.wide = wide, shared.writes_scales = true;
-    }
-    __syncthreads();
+    choice.job.own_scales[i] = static_cast<std::uint8_t>(best);
+#pragma unroll
+    for (std::uint32_t shape = 0; shape < kClassShapes; ++shape) sums[shape] += shape == wide ? cheapest : 0;
   }
+#pragma unroll
+  for (std::uint32_t wide = 0; wide < kClassShapes; ++wide) {
+    const double sum = block_sum(sums[wide], shared.sums);
+    if (!(sum < least)) continue;
+    least = static_cast<float>(sum);
+    if (threadIdx.x == 0) shared.wide = wide, shared.writes_scales = true;
+  }
+  __syncthreads();
 }
 
 struct ChosenScales {
@@ -193,20 +197,23 @@ struct ChosenScales {
 
 // Packs the scales: three bits that say how many low ones, then rice() of each.
 __device__ std::uint32_t pack_scales(const Choice& choice, const ChosenScales& scales, Shared& shared) {
-  std::uint32_t fewest = ~0u;
+  if (threadIdx.x <= kMostLow) shared.packed_bits[threadIdx.x] = 0;
+  __syncthreads();
   for (std::uint32_t low = 0; low <= kMostLow; ++low) {
     std::uint32_t bits = 0;
-    bool fits = true;
     for (std::uint32_t k = threadIdx.x; k < choice.components; k += kThreads) {
       const std::uint32_t ones = scales.written(k) >> low;
-      fits = fits && ones <= kMostOnes;
-      bits += ones + 1 + low;
+      bits += ones + 1 + low + (ones > kMostOnes ? kImpossible : 0);
     }
-    bits = block_sum(bits, shared.counts);
-    const bool all_fit = __syncthreads_and(fits) != 0;
-    if (!all_fit || bits >= fewest) continue;
-    fewest = bits;
-    if (threadIdx.x == 0) shared.low_bits = low;
+    bits = warp_sum(bits);
+    if (threadIdx.x % 32 == 0) atomicAdd(&shared.packed_bits[low], bits);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    shared.low_bits = kMostLow;
+    for (std::uint32_t low = 0; low < kMostLow; ++low) {
+      if (shared.packed_bits[low] < shared.packed_bits[shared.low_bits]) shared.low_bits = low;
+    }
   }
   __syncthreads();
   const std::uint32_t low = shared.low_bits;

@@ -114,7 +114,6 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
       part = parts.take<__half>(pitch * std::max(features, known));
     for (__half*& part : predict_.matrix) part = parts.take<__half>(components * features);
     predict_.rows_side.row_scales = parts.take<float>(pitch);
-    predict_.scales = parts.take<float>(features);
     predict_.prediction = parts.take<float>(components * pitch);
     indices_ = parts.take<std::int32_t>(components * pitch);
   }

@@ -33,6 +33,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   Result<void> prepare() {
     const cuda::DeviceScope scope(there_.device());
     PINION_TRY_VOID(graphs_.make());
+    PINION_TRY_VOID(beside_.make());
     cuda::Parts measured(nullptr);
     place(measured);
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
@@ -122,7 +123,6 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     for (__half*& part : predict.rows_side.parts) part = parts.take<__half>(pitch * features);
     for (__half*& part : predict.matrix) part = parts.take<__half>(components * features);
     predict.rows_side.row_scales = parts.take<float>(pitch);
-    predict.scales = parts.take<float>(features);
     predict.prediction = parts.take<float>(components * pitch);
     job_.residual = parts.take<float>(components * pitch);
     job_.indices = parts.take<std::int32_t>(components * pitch);
@@ -250,17 +250,20 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     cuda::launch_projection(job, there_.product_device(), on);
     cuda::launch_quantisation(job, on);
     cuda::launch_class_choice(job, on);
-    cuda::launch_index_encoding(job.coding, on);
+    // y is nothing to the frame: it comes beside it.
+    PINION_TRY_VOID(beside_.begin_behind(on));
     cuda::launch_advance(
         {job.predict.step, job.predict.prediction, job.indices, job.classes, job.grid, job.row_at,
          job.band_steps, job.predict.rows, job.predict.pitch, job.predict.calibration.components},
-        on);
+        beside_.stream());
+    cuda::launch_index_encoding(job.coding, on);
     cuda::launch_calibrated_assembly(job, on);
     cuda::EncodeJob checksum;
     checksum.frame = job.frame;
     checksum.crc = there_.crc();
     checksum.outcome = &job.outcome->frame;
     cuda::launch_checksum(checksum, frame_.bytes(), on);
+    PINION_TRY_VOID(beside_.end_before(on));
     cudaMemcpyAsync(&outcome(), job.outcome, sizeof(cuda::CalibratedOutcome), cudaMemcpyDeviceToHost, on);
     return cuda::check(cudaGetLastError(), "cannot start kernels");
   }
@@ -286,6 +289,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   cuda::PinnedMemory pinned_, pinned_frame_;
   cuda::CalibratedStateOnDevice state_;
   cuda::RecordedGraphs graphs_;
+  cuda::SideStream beside_;
   cuda::CalibratedEncodeJob job_;  // with the workspace's places
   cuda::CalibratedStep* step_there_ = nullptr;
   std::byte* slots_ = nullptr;

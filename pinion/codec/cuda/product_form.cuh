@@ -19,15 +19,15 @@ struct Product {
   std::uint32_t depth = 0;  // a multiple of 8
 };
 
-// How a kernel cuts its product: tiles of kM by kN for a block, kWarpsM by kWarpsN warps. kFolds sums up in
-// binary32 after every 16 numbers; without it that is left to the tensor cores, which cut off instead of
-// rounding.
+// How a kernel cuts its product: tiles of kM by kN for a block, kWarpsM by kWarpsN warps. What tensor cores
+// summed up is added to sums in binary32 after every kFoldSteps stages of 32 numbers, since they cut off
+// instead of rounding; 0: at the end only.
 template <std::uint32_t kM_, std::uint32_t kN_, std::uint32_t kWarpsM_, std::uint32_t kWarpsN_,
-          std::uint32_t kXParts_, std::uint32_t kYParts_, bool kFolds_, std::uint32_t kStages_>
+          std::uint32_t kXParts_, std::uint32_t kYParts_, std::uint32_t kFoldSteps_, std::uint32_t kStages_>
 struct ProductForm {
   static constexpr std::uint32_t kM = kM_, kN = kN_, kWarpsM = kWarpsM_, kWarpsN = kWarpsN_;
   static constexpr std::uint32_t kXParts = kXParts_, kYParts = kYParts_, kStages = kStages_;
-  static constexpr bool kFolds = kFolds_;
+  static constexpr std::uint32_t kFoldSteps = kFoldSteps_;
   static constexpr std::uint32_t kThreads = 32 * kWarpsM * kWarpsN;
   static constexpr std::uint32_t kDepth = 32;                          // of a stage
   static constexpr std::uint32_t kRows = kXParts * kM + kYParts * kN;  // of a stage

@@ -45,36 +45,63 @@ __global__ void __launch_bounds__(kThreads) measure(CalibratedEncodeJob job) {
   if (!fine) job.outcome->not_finite = 1;
 }
 
+constexpr std::uint32_t kNearParts = 4096;  // components times bands that fit in shared memory
+constexpr int kLaplaceEntries = kMostLaplace - kLeastLaplace + 1;
+
+// What a step is planned by: deviations and costs [bands, K], near where they fit.
+struct Spread {
+  const int* deviations;
+  const float *costs, *laplace;
+  std::uint32_t bands, components;
+};
+
+struct NearSpread {
+  int deviations[kNearParts];
+  float costs[kNearParts], laplace[kLaplaceEntries];
+};
+
+__device__ Spread load_spread(const CalibratedEncodeJob& job, NearSpread& near) {
+  const std::uint32_t components = job.predict.calibration.components, bands = bands_of(job);
+  const std::uint32_t parts = bands * components;
+  for (std::uint32_t i = threadIdx.x; i < parts && parts <= kNearParts; i += kPlanThreads) {
+    near.deviations[i] = job.deviations[i];
+    near.costs[i] = job.costs[i];
+  }
+  for (int i = static_cast<int>(threadIdx.x); i < kLaplaceEntries; i += static_cast<int>(kPlanThreads))
+    near.laplace[i] = __ldg(job.tables.laplace + i);
+  __syncthreads();
+  if (parts <= kNearParts) return {near.deviations, near.costs, near.laplace, bands, components};
+  return {job.deviations, job.costs, near.laplace, bands, components};
+}
+
 // Error energy that is expected at a step, by one warp.
-__device__ float expected_error(const CalibratedEncodeJob& job, std::uint32_t bands, int step,
-                                std::uint32_t lane) {
-  const std::uint32_t components = job.predict.calibration.components;
+__device__ float expected_error(const Spread& spread, int step, std::uint32_t lane) {
   float sum = 0;
-  for (std::uint32_t band = 0; band < bands; ++band) {
+  for (std::uint32_t band = 0; band < spread.bands; ++band) {
     const int in_band = step + static_cast<int>(band) * kBandGrowth;
     const float squared_step = exp2f(static_cast<float>(in_band) / 32);
 #pragma unroll 4
-    for (std::uint32_t k = lane; k < components; k += 32) {
-      const int deviation = job.deviations[band * components + k];
+    for (std::uint32_t k = lane; k < spread.components; k += 32) {
+      const int deviation = spread.deviations[band * spread.components + k];
       if (deviation == kNoDeviation) continue;
       const int x = deviation - in_band;
       // Far below a step nothing is said and the error is the deviation; far above, that of the step.
-      const float error =
-          x < kLeastLaplace ? exp2f(static_cast<float>(deviation) / 32)
-                            : squared_step * __ldg(job.tables.laplace + min(x, kMostLaplace) - kLeastLaplace);
-      sum += job.costs[band * components + k] * error;
+      const float error = x < kLeastLaplace
+                              ? exp2f(static_cast<float>(deviation) / 32)
+                              : squared_step * spread.laplace[min(x, kMostLaplace) - kLeastLaplace];
+      sum += spread.costs[band * spread.components + k] * error;
     }
   }
   return warp_sum(sum);
 }
 
 // The coarsest step whose expected error is no more than `goal`, and what that is. By all threads.
-__device__ int step_for(const CalibratedEncodeJob& job, std::uint32_t bands, double goal, float& expected) {
+__device__ int step_for(const Spread& spread, double goal, float& expected) {
   __shared__ float errors[kPlanWarps];
   const std::uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   int low = kLeastStep;
   for (int stride = 256; stride > 0; stride /= 16) {
-    const float error = expected_error(job, bands, low + static_cast<int>(warp) * stride, lane);
+    const float error = expected_error(spread, low + static_cast<int>(warp) * stride, lane);
     __syncthreads();
     if (lane == 0) errors[warp] = error;
     __syncthreads();
@@ -86,12 +113,11 @@ __device__ int step_for(const CalibratedEncodeJob& job, std::uint32_t bands, dou
   return low;
 }
 
-__device__ int coarsest_step(const CalibratedEncodeJob& job, std::uint32_t bands) {
+__device__ int coarsest_step(const Spread& spread) {
   __shared__ int widest[kPlanWarps];
-  const std::uint32_t components = job.predict.calibration.components;
   int most = kNoDeviation;
-  for (std::uint32_t i = threadIdx.x; i < bands * components; i += kPlanThreads)
-    most = max(most, job.deviations[i] - static_cast<int>(i / components) * kBandGrowth);
+  for (std::uint32_t i = threadIdx.x; i < spread.bands * spread.components; i += kPlanThreads)
+    most = max(most, spread.deviations[i] - static_cast<int>(i / spread.components) * kBandGrowth);
   for (int step = 16; step > 0; step /= 2) most = max(most, __shfl_xor_sync(0xffffffffu, most, step));
   __syncthreads();
   if (threadIdx.x % 32 == 0) widest[threadIdx.x / 32] = most;
@@ -102,29 +128,31 @@ __device__ int coarsest_step(const CalibratedEncodeJob& job, std::uint32_t bands
 }
 
 __global__ void __launch_bounds__(kPlanThreads) plan_step(CalibratedEncodeJob job) {
+  __shared__ NearSpread near;
+  const Spread spread = load_spread(job, near);
   const CalibratedStep& step = *job.predict.step;
-  const std::uint32_t bands = bands_of(job);
   const double outside = weight_sum(job) * step.floor;
   const double goal =
       fmax(step.allowed_error - outside, kLeastShareOfFloor * fmin(step.allowed_error, outside));
   float expected = 0;
-  const int planned = min(step_for(job, bands, goal, expected), coarsest_step(job, bands));
+  const int planned = min(step_for(spread, goal, expected), coarsest_step(spread));
   if (threadIdx.x == 0) *job.plan = {goal, expected, planned, planned};
 }
 
 __global__ void __launch_bounds__(kPlanThreads) correct_step(CalibratedEncodeJob job) {
   __shared__ double scratch[kPlanWarps];
+  __shared__ NearSpread near;
   double reached = 0;
   for (std::uint32_t k = threadIdx.x; k < job.predict.calibration.components; k += kPlanThreads)
     reached += job.trial_errors[k];
   reached = block_sum(reached, scratch);
   const StepPlan plan = *job.plan;
   if (fabs(reached - plan.goal) <= kCloseEnough * plan.goal) return;
-  const std::uint32_t bands = bands_of(job);
-  int corrected = coarsest_step(job, bands);
+  const Spread spread = load_spread(job, near);
+  int corrected = coarsest_step(spread);
   float expected = 0;
   if (reached > 0)
-    corrected = min(corrected, step_for(job, bands, plan.goal * plan.expected / reached, expected));
+    corrected = min(corrected, step_for(spread, plan.goal * plan.expected / reached, expected));
   if (threadIdx.x == 0) job.plan->step = corrected;
 }
 

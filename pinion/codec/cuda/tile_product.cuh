@@ -28,8 +28,8 @@ class TileProduct {
     own_tiles_ = blockIdx.x < tiles ? (tiles - blockIdx.x - 1) / gridDim.x + 1 : 0;
   }
 
-  // Calls result(m, n, values) for every row m and every fourth column n of this block's tiles, with four
-  // columns' sums; those that are past the end of the product too.
+  // Calls result(m, n, column, sums) for every row m and every fourth column n of this block's tiles, with
+  // four columns' sums and what result.column(n) gave; for those that are past the end of the product too.
   template <class Result>
   __device__ void run(const Result& result) {
     const std::uint32_t total = own_tiles_ * steps_;
@@ -47,6 +47,9 @@ class TileProduct {
         if (loaded < total) load(loaded);
         commit_copies();
         multiply(at % Form::kStages);
+        if constexpr (Form::kFoldSteps > 0) {
+          if ((step + 1) % Form::kFoldSteps == 0 || step + 1 == steps_) fold();
+        }
       }
       give(tile, result);
     }
@@ -95,12 +98,27 @@ class TileProduct {
   }
 
   __device__ void clear() {
+    each_sum([this](std::uint32_t i, std::uint32_t j, std::uint32_t c) {
+      few_[i][j][c] = 0;
+      if constexpr (Form::kFoldSteps > 0) sums_[i][j][c] = 0;
+    });
+  }
+
+  __device__ void fold() {
+    each_sum([this](std::uint32_t i, std::uint32_t j, std::uint32_t c) {
+      sums_[i][j][c] += few_[i][j][c];
+      few_[i][j][c] = 0;
+    });
+  }
+
+  template <class Visit>
+  __device__ static void each_sum(const Visit& visit) {
 #pragma unroll
     for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i) {
 #pragma unroll
       for (std::uint32_t j = 0; j < kN8; ++j) {
 #pragma unroll
-        for (std::uint32_t c = 0; c < 4; ++c) sums_[i][j][c] = 0;
+        for (std::uint32_t c = 0; c < 4; ++c) visit(i, j, c);
       }
     }
   }
@@ -134,14 +152,7 @@ class TileProduct {
       for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i) {
 #pragma unroll
         for (std::uint32_t j = 0; j < kN8; ++j) {
-          if constexpr (Form::kFolds) {
-            float few[4] = {0, 0, 0, 0};
-            add_products(few, x, y, i, j);
-#pragma unroll
-            for (std::uint32_t c = 0; c < 4; ++c) sums_[i][j][c] += few[c];
-          } else {
-            add_products(sums_[i][j], x, y, i, j);
-          }
+          add_products(few_[i][j], x, y, i, j);
         }
       }
     }
@@ -163,20 +174,25 @@ class TileProduct {
     const std::uint32_t m = tile_m(tile) + warp % Form::kWarpsM * (Form::kM / Form::kWarpsM) + lane / 4;
     const std::uint32_t n = tile_n(tile) + warp / Form::kWarpsM * (Form::kN / Form::kWarpsN) + lane % 4 * 4;
 #pragma unroll
-    for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i) {
+    for (std::uint32_t j = 0; j < Form::kColumnPairs; ++j) {
+      const auto column = result.column(n + 16 * j);
 #pragma unroll
-      for (std::uint32_t j = 0; j < Form::kColumnPairs; ++j) {
-        const auto& left = sums_[i][2 * j];
-        const auto& right = sums_[i][2 * j + 1];
-        result(m + 16 * i, n + 16 * j, make_float4(left[0], left[1], right[0], right[1]));
-        result(m + 16 * i + 8, n + 16 * j, make_float4(left[2], left[3], right[2], right[3]));
+      for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i) {
+        const auto& left = all_sums()[i][2 * j];
+        const auto& right = all_sums()[i][2 * j + 1];
+        result(m + 16 * i, n + 16 * j, column, make_float4(left[0], left[1], right[0], right[1]));
+        result(m + 16 * i + 8, n + 16 * j, column, make_float4(left[2], left[3], right[2], right[3]));
       }
     }
   }
 
+  using Sums = float[Form::kRowBlocks][kN8][4];
+  __device__ const Sums& all_sums() const { return Form::kFoldSteps > 0 ? sums_ : few_; }
+
   const Product<Number>& product_;
   std::uint32_t shared_, tiles_m_, steps_, own_tiles_;
-  float sums_[Form::kRowBlocks][kN8][4];
+  Sums few_;   // of the tensor cores, since the last fold
+  Sums sums_;  // before that
 };
 
 }  // namespace pinion::codec::cuda
