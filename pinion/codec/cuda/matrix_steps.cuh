@@ -102,4 +102,14 @@ __device__ void multiply_16x8(float (&to)[4], const std::uint32_t (&x)[4], const
 #endif
 }
 
+// Adds the product of 16 x 16 and 16 x 8 numbers in their parts to `to`, the small ones first. The parts of
+// one row of blocks and of one column.
+template <class Number, std::uint32_t kXParts, std::uint32_t kYParts>
+__device__ void multiply_parts(float (&to)[4], const std::uint32_t (&x)[kXParts][4],
+                               const std::uint32_t (&y)[kYParts][2]) {
+  if constexpr (kXParts == 2) multiply_16x8<Number>(to, x[kXParts - 1], y[0]);
+  if constexpr (kYParts == 2) multiply_16x8<Number>(to, x[0], y[kYParts - 1]);
+  multiply_16x8<Number>(to, x[0], y[0]);
+}
+
 }  // namespace pinion::codec::cuda

@@ -32,48 +32,55 @@ class TileProduct {
   // four columns' sums and what result.column(n) gave; for those that are past the end of the product too.
   template <class Result>
   __device__ void run(const Result& result) {
-    const std::uint32_t total = own_tiles_ * steps_;
-    std::uint32_t loaded = 0;
-    for (; loaded < Form::kStages - 1; ++loaded) {
-      if (loaded < total) load(loaded);
-      commit_copies();
-    }
+    begin_tile(coming_, 0);
+    for (std::uint32_t i = 0; i < Form::kStages - 1; ++i) load(i);
     std::uint32_t at = 0;
     for (std::uint32_t tile = 0; tile < own_tiles_; ++tile) {
       clear();
-      for (std::uint32_t step = 0; step < steps_; ++step, ++at, ++loaded) {
+      for (std::uint32_t step = 0; step < steps_; ++step, ++at) {
         wait_for_copies<Form::kStages - 2>();
         __syncthreads();
-        if (loaded < total) load(loaded);
-        commit_copies();
+        load(at + Form::kStages - 1);
         multiply(at % Form::kStages);
         if constexpr (Form::kFoldSteps > 0) {
           if ((step + 1) % Form::kFoldSteps == 0 || step + 1 == steps_) fold();
         }
       }
-      give(tile, result);
+      Tile own;
+      begin_tile(own, tile);
+      give(own, result);
     }
   }
 
  private:
   static constexpr std::uint32_t kN8 = 2 * Form::kColumnPairs;
 
-  __device__ std::uint32_t tile_m(std::uint32_t tile) const {
-    return (blockIdx.x + tile * gridDim.x) % tiles_m_ * Form::kM;
-  }
-  __device__ std::uint32_t tile_n(std::uint32_t tile) const {
-    return (blockIdx.x + tile * gridDim.x) / tiles_m_ * Form::kN;
+  // A tile of this block: its number among them, and where it lies in the product.
+  struct Tile {
+    std::uint32_t number, m, n;
+    std::uint32_t step;  // the next one to load
+  };
+  __device__ void begin_tile(Tile& tile, std::uint32_t number) const {
+    const std::uint32_t of_all = blockIdx.x + number * gridDim.x;
+    tile = {number, of_all % tiles_m_ * Form::kM, of_all / tiles_m_ * Form::kN, 0};
   }
 
   __device__ static std::uint32_t place(std::uint32_t row, std::uint32_t chunk) {
     return row * (2 * Form::kDepth) + (chunk ^ (row >> 1 & 3)) * 16;
   }
 
-  // 16 bytes of four numbers' eight each go from every row of a stage; each thread keeps its place in a row.
-  __device__ void load(std::uint32_t index) const {
-    const std::uint32_t step = index % steps_, tile = index / steps_;
-    const std::uint32_t to = shared_ + index % Form::kStages * Form::kStageBytes;
-    const std::uint32_t chunk = threadIdx.x % 4, k = step * Form::kDepth + chunk * 8;
+  // Starts the copies of the stage that comes next, if there is one. Each thread copies 16 bytes of a row at
+  // a time and keeps its place in the rows.
+  __device__ void load(std::uint32_t stage) {
+    if (coming_.number < own_tiles_) {
+      load_stage(shared_ + stage % Form::kStages * Form::kStageBytes);
+      if (++coming_.step == steps_) begin_tile(coming_, coming_.number + 1);
+    }
+    commit_copies();
+  }
+
+  __device__ void load_stage(std::uint32_t to) const {
+    const std::uint32_t chunk = threadIdx.x % 4, k = coming_.step * Form::kDepth + chunk * 8;
     const bool inside = k < product_.depth;
     const std::uint32_t from_k = inside ? k : 0;
     constexpr std::uint32_t kRowsAtOnce = Form::kThreads / 4;
@@ -85,12 +92,12 @@ class TileProduct {
       if (row < Form::kXParts * Form::kM) {
         const ProductSide<Number>& x = product_.x;
         const std::uint32_t part = row / Form::kM;
-        const std::uint32_t m = min(tile_m(tile) + row % Form::kM, x.rows - 1);
+        const std::uint32_t m = min(coming_.m + row % Form::kM, x.rows - 1);
         from = (part == 0 ? x.parts[0] : x.parts[1]) + std::size_t{m} * x.pitch;
       } else {
         const ProductSide<Number>& y = product_.y;
         const std::uint32_t own = row - Form::kXParts * Form::kM, part = own / Form::kN;
-        const std::uint32_t n = min(tile_n(tile) + product_column(own % Form::kN), y.rows - 1);
+        const std::uint32_t n = min(coming_.n + product_column(own % Form::kN), y.rows - 1);
         from = (part == 0 ? y.parts[0] : y.parts[1]) + std::size_t{n} * y.pitch;
       }
       copy_16_bytes(to + place(row, chunk), from + from_k, inside);
@@ -130,12 +137,12 @@ class TileProduct {
     const std::uint32_t n = warp / Form::kWarpsM * (Form::kN / Form::kWarpsN) + lane / 16 * 8 + lane % 8;
 #pragma unroll
     for (std::uint32_t half = 0; half < Form::kDepth / 16; ++half) {
-      std::uint32_t x[Form::kXParts][Form::kRowBlocks][4], y[Form::kYParts][kN8][2];
+      std::uint32_t x[Form::kRowBlocks][Form::kXParts][4], y[kN8][Form::kYParts][2];
 #pragma unroll
       for (std::uint32_t part = 0; part < Form::kXParts; ++part) {
 #pragma unroll
         for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i)
-          load_matrices(x[part][i], from + place(part * Form::kM + m + 16 * i, 2 * half + lane / 16));
+          load_matrices(x[i][part], from + place(part * Form::kM + m + 16 * i, 2 * half + lane / 16));
       }
 #pragma unroll
       for (std::uint32_t part = 0; part < Form::kYParts; ++part) {
@@ -144,35 +151,25 @@ class TileProduct {
           std::uint32_t four[4];
           const std::uint32_t row = Form::kXParts * Form::kM + part * Form::kN + n + 16 * j;
           load_matrices(four, from + place(row, 2 * half + lane / 8 % 2));
-          y[part][2 * j][0] = four[0], y[part][2 * j][1] = four[1];
-          y[part][2 * j + 1][0] = four[2], y[part][2 * j + 1][1] = four[3];
+          y[2 * j][part][0] = four[0], y[2 * j][part][1] = four[1];
+          y[2 * j + 1][part][0] = four[2], y[2 * j + 1][part][1] = four[3];
         }
       }
 #pragma unroll
       for (std::uint32_t i = 0; i < Form::kRowBlocks; ++i) {
 #pragma unroll
         for (std::uint32_t j = 0; j < kN8; ++j) {
-          add_products(few_[i][j], x, y, i, j);
+          multiply_parts<Number, Form::kXParts, Form::kYParts>(few_[i][j], x[i], y[j]);
         }
       }
     }
   }
 
-  // The small ones first.
-  __device__ static void add_products(float (&to)[4],
-                                      const std::uint32_t (&x)[Form::kXParts][Form::kRowBlocks][4],
-                                      const std::uint32_t (&y)[Form::kYParts][kN8][2], std::uint32_t i,
-                                      std::uint32_t j) {
-    if constexpr (Form::kXParts == 2) multiply_16x8<Number>(to, x[Form::kXParts - 1][i], y[0][j]);
-    if constexpr (Form::kYParts == 2) multiply_16x8<Number>(to, x[0][i], y[Form::kYParts - 1][j]);
-    multiply_16x8<Number>(to, x[0][i], y[0][j]);
-  }
-
   template <class Result>
-  __device__ void give(std::uint32_t tile, const Result& result) const {
+  __device__ void give(const Tile& tile, const Result& result) const {
     const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const std::uint32_t m = tile_m(tile) + warp % Form::kWarpsM * (Form::kM / Form::kWarpsM) + lane / 4;
-    const std::uint32_t n = tile_n(tile) + warp / Form::kWarpsM * (Form::kN / Form::kWarpsN) + lane % 4 * 4;
+    const std::uint32_t m = tile.m + warp % Form::kWarpsM * (Form::kM / Form::kWarpsM) + lane / 4;
+    const std::uint32_t n = tile.n + warp / Form::kWarpsM * (Form::kN / Form::kWarpsN) + lane % 4 * 4;
 #pragma unroll
     for (std::uint32_t j = 0; j < Form::kColumnPairs; ++j) {
       const auto column = result.column(n + 16 * j);
@@ -190,6 +187,7 @@ class TileProduct {
   __device__ const Sums& all_sums() const { return Form::kFoldSteps > 0 ? sums_ : few_; }
 
   const Product<Number>& product_;
+  Tile coming_;
   std::uint32_t shared_, tiles_m_, steps_, own_tiles_;
   Sums few_;   // of the tensor cores, since the last fold
   Sums sums_;  // before that
