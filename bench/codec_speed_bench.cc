@@ -8,8 +8,10 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <random>
 
+#include "bench/made_calibration.h"
 #include "bench/state_streams.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/codec.h"
@@ -20,6 +22,7 @@ namespace {
 
 constexpr int kTilesDown = 4;
 constexpr int kTilesAcross = 4;
+constexpr double kCalibratedDb = 24;  // some 0.3 bits an element of the made streams
 
 struct Case {
   std::string name;
@@ -64,6 +67,22 @@ struct Setting {
 
 using Frames = std::vector<codec::EncodedFrame>;
 
+// Sizes of the last round: raw bytes over frame bytes (bases included), and frames over the ideal entropy of
+// their indices, in percent, in modes that have it.
+void count_sizes(benchmark::State& state, std::size_t raw_bytes, const Frames& frames) {
+  std::size_t frame_bytes = 0, basis_bytes = 0;
+  double ideal_bits = 0;
+  for (const codec::EncodedFrame& frame : frames) {
+    frame_bytes += frame.frame.size();
+    basis_bytes += frame.basis.size();
+    ideal_bits += frame.stats.ideal_index_bits;
+  }
+  state.counters["ratio"] = static_cast<double>(raw_bytes) / static_cast<double>(frame_bytes + basis_bytes);
+  if (ideal_bits > 0) {
+    state.counters["over_ideal"] = 100 * (8 * static_cast<double>(frame_bytes) / ideal_bits - 1);
+  }
+}
+
 Result<Frames> encode_all(const Case& input, codec::Encoder& encoder) {
   encoder.restart();
   Frames frames;
@@ -82,17 +101,16 @@ std::size_t total_bytes(const Case& input) {
 
 void encode(benchmark::State& state, const Case& input, const Setting& setting) {
   Result<std::unique_ptr<codec::Encoder>> encoder = setting.encoder();
-  std::size_t frame_bytes = 0;
+  Frames last;
   for (auto _ : state) {
     // A fidelity encoder remembers its basis, and finding one is part of a stream's cost.
     if (setting.profile.mode == codec::Mode::kFidelity) encoder = setting.encoder();
-    const Result<Frames> frames = encode_all(input, **encoder);
+    Result<Frames> frames = encode_all(input, **encoder);
     if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
-    frame_bytes = 0;
-    for (const codec::EncodedFrame& frame : *frames) frame_bytes += frame.frame.size() + frame.basis.size();
+    last = std::move(*frames);
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * total_bytes(input)));
-  state.counters["ratio"] = static_cast<double>(total_bytes(input)) / static_cast<double>(frame_bytes);
+  count_sizes(state, total_bytes(input), last);
 }
 
 void decode(benchmark::State& state, const Case& input, const Setting& setting) {
@@ -115,6 +133,67 @@ void decode(benchmark::State& state, const Case& input, const Setting& setting) 
     }
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * total_bytes(input)));
+}
+
+struct CalibratedCase {
+  MadeStream stream;
+
+  std::size_t bytes() const { return stream.steps.size() * stream.steps.front().tensor.bytes(); }
+};
+
+// Made when it is first asked for: it takes a while.
+const CalibratedCase& calibrated_case(std::size_t components) {
+  static std::map<std::size_t, CalibratedCase> cases;
+  const auto found = cases.find(components);
+  if (found != cases.end()) return found->second;
+  return cases.emplace(components, CalibratedCase{make_stream({.components = components})}).first->second;
+}
+
+Result<codec::CalibratedEncoder> calibrated_encoder(const CalibratedCase& input, int threads) {
+  return codec::CalibratedEncoder::create(input.stream.calibration, {.output_snr_db = kCalibratedDb},
+                                          threads);
+}
+
+Result<Frames> encode_all(const CalibratedCase& input, codec::CalibratedEncoder& encoder) {
+  encoder.restart();
+  Frames frames;
+  for (const MadeStep& step : input.stream.steps) {
+    PINION_TRY(codec::CalibratedFrame frame, encoder.encode(step.tensor, step.context()));
+    codec::FrameStats stats;
+    stats.ideal_index_bits = frame.stats.ideal_index_bits;
+    frames.push_back({.frame = std::move(frame.frame), .basis = {}, .stats = stats});
+  }
+  return frames;
+}
+
+void encode_calibrated(benchmark::State& state, std::size_t components, int threads) {
+  const CalibratedCase& input = calibrated_case(components);
+  Result<codec::CalibratedEncoder> encoder = calibrated_encoder(input, threads);
+  Frames last;
+  for (auto _ : state) {
+    Result<Frames> frames = encode_all(input, *encoder);
+    if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
+    last = std::move(*frames);
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
+  count_sizes(state, input.bytes(), last);
+}
+
+void decode_calibrated(benchmark::State& state, std::size_t components, int threads) {
+  const CalibratedCase& input = calibrated_case(components);
+  Result<codec::CalibratedEncoder> encoder = calibrated_encoder(input, threads);
+  const Result<Frames> frames = encode_all(input, *encoder);
+  if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
+  codec::CalibratedDecoder decoder(input.stream.calibration, threads);
+  for (auto _ : state) {
+    for (std::size_t i = 0; i < frames->size(); ++i) {
+      const MadeStep& step = input.stream.steps[i];
+      const Result<Tensor> tensor =
+          decoder.decode((*frames)[i].frame, step.context(), {.max_tensor_bytes = step.tensor.bytes()});
+      if (!tensor.ok()) return state.SkipWithError(tensor.error().message().c_str());
+    }
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
 }
 
 // Normal values, every channel of its own size, as large as the state of a large model.
@@ -154,7 +233,7 @@ Result<void> register_all(const std::vector<Case>& cases) {
       PINION_TRY(const codec::Profile profile, codec::parse_profile(text));
       const bool is_fidelity = profile.mode == codec::Mode::kFidelity;
       if (is_fidelity && input.name == "made") continue;  // it has nothing that a basis could find
-      for (const int threads : is_fidelity ? std::vector{1} : std::vector{1, 2}) {
+      for (const int threads : {1, 2}) {
         const std::string title = fmt::format("/{}/{}{}", text, what, threads == 1 ? "" : "/two_threads");
         const Setting setting{profile, threads};
         auto* encoding = benchmark::RegisterBenchmark(("encode" + title).c_str(), encode, input, setting);
@@ -167,6 +246,23 @@ Result<void> register_all(const std::vector<Case>& cases) {
     }
   }
   return {};
+}
+
+void register_calibrated() {
+  for (const std::size_t components : {256, 512}) {
+    for (const int threads : {1, 2}) {
+      const std::string title = fmt::format("/calibrated:{}/K={}[1024, 1024]{}", kCalibratedDb, components,
+                                            threads == 1 ? "" : "/two_threads");
+      auto* encoding =
+          benchmark::RegisterBenchmark(("encode" + title).c_str(), encode_calibrated, components, threads);
+      auto* decoding =
+          benchmark::RegisterBenchmark(("decode" + title).c_str(), decode_calibrated, components, threads);
+      for (auto* direction : {encoding, decoding}) {
+        direction->Unit(benchmark::kMillisecond);
+        if (threads > 1) direction->UseRealTime();
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -184,6 +280,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "error: {}\n", registered.error().message());
     return 2;
   }
+  pinion::bench::register_calibrated();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;

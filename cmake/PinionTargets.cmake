@@ -5,7 +5,9 @@ add_library(pinion_flags INTERFACE)
 set(pinion_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor)  # what nvcc makes of a source is not ours
 target_compile_options(pinion_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${pinion_warnings}>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(pinion_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)  # false alarms on std::string (GCC bug 105651)
+  # False alarms on std::string (GCC bug 105651), std::vector and std::shared_ptr.
+  target_compile_options(pinion_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict;-Wno-stringop-overflow;-Wno-use-after-free>")
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(pinion_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)  # lets ccache see into precompiled headers

@@ -62,5 +62,17 @@ TEST(Crc32c, SeesEverySingleBitFlip) {
   }
 }
 
+// Long ones go in stretches side by side.
+TEST(Crc32c, LongInputsAreThoseOfTheDefinition) {
+  std::vector<std::byte> bytes(3 * 4096 * 3 + 100);
+  std::uint32_t value = 1;
+  for (std::byte& byte : bytes) byte = std::byte((value = value * 1664525 + 1013904223) >> 24);
+  for (const std::size_t size :
+       {3u * 4096 - 1, 3u * 4096, 3u * 4096 + 1, 2 * 3u * 4096 + 13, 3 * 3u * 4096 + 100}) {
+    const ByteSpan part = ByteSpan(bytes).first(size);
+    EXPECT_EQ(crc32c(part), crc32c_by_definition(part)) << size;
+  }
+}
+
 }  // namespace
 }  // namespace pinion

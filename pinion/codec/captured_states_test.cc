@@ -114,22 +114,24 @@ TEST(CapturedStates, FirstStepsOfTextAreSmallerThanPlanes) {
 TEST(CapturedStates, OneCorrectionIsEnough) {
   const double target_db = parse_profile("cos:.995")->target_snr_db;
   for (const Sequence& sequence : sequences()) {
-    IndexTables tables;
+    FidelityWorkspace workspace;
+    ChunkPool alone;
     StreamState state;
     std::array<double, kMaxReferences> steps{};
     for (std::size_t t = 0; t < kSteps; ++t) {
       const TensorView tensor = sequence.steps[t];
-      const CentredTensor centred = centre(tensor).value();
+      CentredTensor centred;
+      centre(tensor, alone, centred).value();
       const Projection channels{centred.transposed, {}, 0};
       const Prediction prediction = t == 0 ? Prediction{} : Prediction{&state, steps};
-      const ComponentSample sample = sample_components(channels, prediction);
+      const ComponentSample sample = sample_components(channels, prediction, alone);
       auto coded = encode_fidelity({.tensor = tensor,
                                     .centred = centred,
                                     .projection = channels,
                                     .sample = sample,
                                     .prediction = prediction,
                                     .target_error = centred.energy * std::pow(10, -target_db / 10)},
-                                   tables);
+                                   workspace, alone);
       ASSERT_TRUE(coded);
       EXPECT_LE(coded->passes, 2) << sequence.name << " step " << t;
       EXPECT_NEAR(coded->stats.snr_db, target_db, 0.1) << sequence.name << " step " << t;

@@ -6,19 +6,20 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/math/matrix.h"
 
 namespace pinion::codec {
 
 struct CentredTensor {
-  Matrix values;                             // [rows, channels] as they are
-  std::shared_ptr<const Matrix> transposed;  // [channels, rows], without the means
-  std::vector<double> means;                 // [channels]
-  double energy = 0;                         // mean squared length of a row about the means
+  Matrix values;                       // [rows, channels] as they are
+  std::shared_ptr<Matrix> transposed;  // [channels, rows], without the means
+  std::vector<double> means;           // [channels]
+  double energy = 0;                   // mean squared length of a row about the means
 };
 
-// kInvalidArgument if a value is NaN or infinite. The tensor is on the CPU, of
-// a type that mode 2 allows.
-Result<CentredTensor> centre(const TensorView& tensor);
+// kInvalidArgument if a value is NaN or infinite; `centred` then means nothing. The tensor is on the CPU, of
+// a type that mode 2 allows. Threads of the pool share the rows; memory of `centred` is used again.
+Result<void> centre(const TensorView& tensor, ChunkPool& pool, CentredTensor& centred);
 
 }  // namespace pinion::codec

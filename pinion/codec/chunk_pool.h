@@ -26,6 +26,15 @@ class ChunkPool {
   using Work = std::function<void(std::size_t i, std::size_t worker)>;
   void run(std::size_t count, const Work& work);
 
+  // The same for items so small that `group` of them at a time are one piece of work.
+  template <class Item>
+  void run_in_groups(std::size_t count, std::size_t group, const Item& item) {
+    run((count + group - 1) / group, [&](std::size_t i, std::size_t worker) {
+      const std::size_t end = i * group + group < count ? i * group + group : count;
+      for (std::size_t j = i * group; j < end; ++j) item(j, worker);
+    });
+  }
+
  private:
   void help(std::size_t worker);
   void take(std::unique_lock<std::mutex>& lock, std::size_t worker);

@@ -61,7 +61,7 @@ struct FrameStats {
   std::size_t tensor_bytes = 0;  // raw size
   std::int64_t elements = 0;
   double ideal_index_bits = 0;  // entropy of the indices, each table class under
-                                // its own histogram (fidelity)
+                                // its own histogram (fidelity, calibrated)
   double snr_db = 0;
   double cosine = 0;
   double max_error = 0;
@@ -78,8 +78,7 @@ struct EncodedFrame {
 };
 
 struct EncoderOptions {
-  int threads = 1;  // that share the chunks of a tensor (not in kFidelity); 1: the caller's alone. Frames
-                    // do not depend on it.
+  int threads = 1;  // that share the work on a tensor; 1: the caller's alone. Frames do not depend on it.
   bool measured = true;  // fill snr_db, cosine and max_error of kBounded, kInt8 and kInt4, which takes longer
                          // than coding; otherwise they stay 0
 };
@@ -132,7 +131,7 @@ struct BasisLimits {
 
 class Decoder {
  public:
-  // `threads` share the chunks of a tensor (not in kFidelity); 1: the caller's alone.
+  // `threads` share the work on a tensor; 1: the caller's alone. Tensors do not depend on it.
   static std::unique_ptr<Decoder> create(int threads = 1);
   virtual ~Decoder() = default;
 

@@ -75,7 +75,8 @@ class StreamDecoder final : public Decoder {
       }
       basis = found->second.get();
     }
-    PINION_TRY(DecodedFrame decoded, decode_fidelity(frame, basis, state_ ? &*state_ : nullptr, tables_));
+    PINION_TRY(DecodedFrame decoded,
+               decode_fidelity(frame, basis, state_ ? &*state_ : nullptr, tables_, pool_));
     state_ = std::move(decoded.state);
     return std::move(decoded.tensor);
   }

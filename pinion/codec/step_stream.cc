@@ -64,12 +64,14 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
   PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
   PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
   EncodedFrame encoded;
-  PINION_TRY(const CentredTensor original, centre(tensor.view()));
-  encoded.stats = measure(original, decoded_.view());
+  ChunkPool alone;
+  CentredTensor original;
+  PINION_TRY_VOID(centre(tensor.view(), alone, original));
+  encoded.stats = measure(original, decoded_.view(), alone);
   encoded.stats.frame_bytes = coded.frame.size();
   encoded.stats.tensor_bytes = tensor.bytes();
   encoded.stats.elements = tensor.elements();
-  encoded.stats.ideal_index_bits = coded.stats.coded_bits;
+  encoded.stats.ideal_index_bits = coded.stats.ideal_index_bits;
   encoded.stats.output_snr_db = coded.stats.predicted_output_snr_db;
   encoded.stats.key_frame = coded.stats.key_frame;
   encoded.frame = std::move(coded.frame);

@@ -45,7 +45,8 @@ class StreamEncoder final : public Encoder {
         measured_(options.measured),
         pool_(options.threads),
         lossless_(pool_, may_predict(profile)),
-        bounded_(pool_, {profile.error_bound, profile.bound_is_relative}, may_predict(profile)) {}
+        bounded_(pool_, {profile.error_bound, profile.bound_is_relative}, may_predict(profile)),
+        chooser_(pool_) {}
 
   Result<EncodedFrame> encode(const TensorView& tensor) override {
     if (!tensor.device.is_cpu()) {
@@ -143,7 +144,8 @@ class StreamEncoder final : public Encoder {
   }
 
   Result<EncodedFrame> encode_fidelity_or_exact(const TensorView& tensor) {
-    PINION_TRY(const CentredTensor centred, centre(tensor));
+    PINION_TRY_VOID(centre(tensor, pool_, centred_));
+    const CentredTensor& centred = centred_;
     if (rows_of(tensor.shape) < kMinRows || centred.energy == 0) return encode_exact(tensor);
     std::optional<ChosenFrame> chosen = chooser_.encode(tensor, centred, profile_.target_snr_db);
     if (!chosen) return encode_exact(tensor);
@@ -171,6 +173,7 @@ class StreamEncoder final : public Encoder {
   LosslessEncoder lossless_;  // for the lossless profile, and where another one has to be exact
   BoundedEncoder bounded_;
   BasisChooser chooser_;
+  CentredTensor centred_;                     // the last one, for its memory
   std::set<std::string, std::less<>> known_;  // bases that the other side holds from elsewhere,
   std::set<std::string, std::less<>> sent_;   // and those it got from here since the last restart
 };

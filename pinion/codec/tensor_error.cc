@@ -1,5 +1,6 @@
 #include "pinion/codec/tensor_error.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -10,12 +11,24 @@
 namespace pinion::codec {
 namespace {
 
+constexpr std::size_t kBlockRows = 64;  // that are one piece of work
 constexpr double kNothing = 1e-12;  // of the original's energy: what sums in double precision leave of none
 
 // Sums over rows, and what they come to. `means` are those of the original's channels.
 class ErrorSums {
  public:
   explicit ErrorSums(std::span<const double> means) : means_(means), other_sums_(means.size()) {}
+
+  // Rows that were added elsewhere, about the same means.
+  void add(const ErrorSums& other) {
+    sums_.signal += other.sums_.signal;
+    sums_.other += other.sums_.other;
+    sums_.cross += other.sums_.cross;
+    sums_.error += other.sums_.error;
+    sums_.largest = std::max(sums_.largest, other.sums_.largest);
+    for (std::size_t c = 0; c < other_sums_.size(); ++c) other_sums_[c] += other.other_sums_[c];
+    rows_ += other.rows_;
+  }
 
   void add_row(const float* original, const float* decoded) {
     vector_loops().measure(original, decoded, means_.data(), means_.size(), sums_, other_sums_.data());
@@ -52,17 +65,21 @@ FrameStats sizes_of(const TensorView& decoded) {
 
 }  // namespace
 
-FrameStats measure(const CentredTensor& original, const TensorView& decoded) {
+FrameStats measure(const CentredTensor& original, const TensorView& decoded, ChunkPool& pool) {
   const Matrix& values = original.values;
   FrameStats stats = sizes_of(decoded);
-  ErrorSums sums(original.means);
-  std::vector<float> row(values.columns);
   const std::size_t row_bytes = decoded.bytes() / values.rows;
-  for (std::size_t r = 0; r < values.rows; ++r) {
-    to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
-             row.data());
-    sums.add_row(values.row(r).data(), row.data());
-  }
+  std::vector<ErrorSums> parts((values.rows + kBlockRows - 1) / kBlockRows, ErrorSums(original.means));
+  pool.run(parts.size(), [&](std::size_t i, std::size_t) {
+    std::vector<float> row(values.columns);
+    for (std::size_t r = i * kBlockRows; r < std::min(values.rows, (i + 1) * kBlockRows); ++r) {
+      to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
+               row.data());
+      parts[i].add_row(values.row(r).data(), row.data());
+    }
+  });
+  ErrorSums sums(original.means);
+  for (const ErrorSums& part : parts) sums.add(part);
   sums.finish(stats);
   return stats;
 }

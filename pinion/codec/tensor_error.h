@@ -7,8 +7,8 @@
 namespace pinion::codec {
 
 // Fills tensor size, SNR, cosine and largest error as FrameStats defines them. Equal shapes; both on the CPU
-// and of float types.
-FrameStats measure(const CentredTensor& original, const TensorView& decoded);
+// and of float types. Threads of the pool share the rows.
+FrameStats measure(const CentredTensor& original, const TensorView& decoded, ChunkPool& pool);
 
 // The same, where elements that are not finite in the original count as 0 in both.
 FrameStats measure(const TensorView& original, const TensorView& decoded);

@@ -53,13 +53,14 @@ inline std::vector<GoldenStream> example_streams() {
 inline GoldenStream odd_fidelity_stream() {
   GoldenStream stream{"fidelity_odd", {}};
   Dice dice(48);
+  ChunkPool alone;
   IndexTables tables;
   std::optional<StreamState> state;
   for (int i = 0; i < 12; ++i) {
     EncodedFrame frame;
     frame.frame = any_fidelity_frame(dice, DType::kBF16, {10, 6}, nullptr, state ? &*state : nullptr);
     const ParsedFrame parsed = parse_frame(frame.frame, kGenerous).value();
-    auto decoded = decode_fidelity(parsed, nullptr, state ? &*state : nullptr, tables);
+    auto decoded = decode_fidelity(parsed, nullptr, state ? &*state : nullptr, tables, alone);
     if (!decoded.ok()) continue;  // its state would overflow
     state = std::move(decoded).value().state;
     stream.frames.push_back(std::move(frame));

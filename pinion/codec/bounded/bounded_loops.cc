@@ -104,18 +104,11 @@ static_assert(kEscape == 0);
   }
 
 PINION_BOUNDED_SET(Portable, );
-#if defined(__x86_64__)
-PINION_BOUNDED_SET(Avx2, __attribute__((target("avx2"))));
-#else
-using Avx2 = Portable;
-#endif
+PINION_BUILD_FOR_AVX2(PINION_BOUNDED_SET, Avx2, Portable);
 
 }  // namespace
 
-const BoundedLoops& bounded_loops(CpuPath path) {
-  PINION_ASSERT(has_cpu_path(path));
-  return path == CpuPath::kPortable ? Portable::kLoops : Avx2::kLoops;
-}
+const BoundedLoops& bounded_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const BoundedLoops& bounded_loops() { return bounded_loops(best_cpu_path()); }
 

@@ -161,7 +161,7 @@ Result<pinion::codec::EncodedFrame> encode(pinion_encoder& encoder, const pinion
   pinion::codec::EncodedFrame encoded;
   encoded.frame = std::move(coded.frame);
   encoded.stats.tensor_bytes = coded.stats.tensor_bytes;
-  encoded.stats.ideal_index_bits = coded.stats.coded_bits;
+  encoded.stats.ideal_index_bits = coded.stats.ideal_index_bits;
   encoded.stats.output_snr_db = coded.stats.predicted_output_snr_db;
   encoded.stats.key_frame = coded.stats.key_frame;
   return encoded;

@@ -3,8 +3,9 @@
 // and decoder were given beforehand, with a target for the model's output instead of the state.
 //
 // These are classes of their own, not an Encoder and a Decoder, since they cannot do without two things that
-// no other mode has: a calibration, and each step's latents. One object is used by one thread at a time;
-// calibrations are shared. Tensors are on the CPU, [.., rows, channels], float32, float16 or bfloat16.
+// no other mode has: a calibration, and each step's latents. One object is used by one thread at a time, and
+// has as many threads work for it as it was told, which frames and tensors do not depend on; calibrations are
+// shared. Tensors are on the CPU, [.., rows, channels], float32, float16 or bfloat16.
 
 #include <cstdint>
 #include <memory>
@@ -13,7 +14,6 @@
 
 #include "pinion/codec/calibrated/calibration.h"
 #include "pinion/codec/codec.h"
-#include "pinion/codec/indices/index_tables.h"
 
 namespace pinion::codec {
 
@@ -44,6 +44,7 @@ struct CalibratedStats {
   std::size_t tensor_bytes = 0;
   std::int64_t elements = 0;
   double coded_bits = 0;               // of the indices under their tables
+  double ideal_index_bits = 0;         // their entropy, each table class under its own histogram
   double predicted_output_snr_db = 0;  // reached, from the real quantisation error
   double step = 0;
   bool key_frame = true;  // predicted from the latents alone
@@ -54,40 +55,35 @@ struct CalibratedFrame {
   CalibratedStats stats;
 };
 
-// What the frames of a stream leave behind for the next. The transposed layout is that of the products.
-struct CalibratedState {
-  std::uint32_t checksum = 0;
-  Matrix components;                      // y, [components, rows]
-  std::vector<std::uint8_t> band_of_row;  // empty: all in the first
-};
-
 class CalibratedEncoder {
  public:
   // kInvalidArgument for a target that cannot be: SNR outside (0, 200] dB.
   static Result<CalibratedEncoder> create(std::shared_ptr<const Calibration> calibration,
-                                          const CalibratedTarget& target);
+                                          const CalibratedTarget& target, int threads = 1);
+  CalibratedEncoder(CalibratedEncoder&&) noexcept;
+  CalibratedEncoder& operator=(CalibratedEncoder&&) noexcept;
+  ~CalibratedEncoder();
 
   // Encodes the stream's next tensor. kInvalidArgument if the tensor or the context does not fit the
   // calibration, or holds values that are not finite; the stream is then as before.
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
 
   // The next frame is a key frame (after a lost frame or a reconnect).
-  void restart() { state_.reset(); }
+  void restart();
 
  private:
-  CalibratedEncoder(std::shared_ptr<const Calibration> calibration, const CalibratedTarget& target)
-      : calibration_(std::move(calibration)), target_(target) {}
+  class Stream;
+  explicit CalibratedEncoder(std::unique_ptr<Stream> stream);
 
-  std::shared_ptr<const Calibration> calibration_;
-  CalibratedTarget target_;
-  std::optional<CalibratedState> state_;
-  IndexTables tables_;
+  std::unique_ptr<Stream> stream_;
 };
 
 class CalibratedDecoder {
  public:
-  explicit CalibratedDecoder(std::shared_ptr<const Calibration> calibration)
-      : calibration_(std::move(calibration)) {}
+  explicit CalibratedDecoder(std::shared_ptr<const Calibration> calibration, int threads = 1);
+  CalibratedDecoder(CalibratedDecoder&&) noexcept;
+  CalibratedDecoder& operator=(CalibratedDecoder&&) noexcept;
+  ~CalibratedDecoder();
 
   // Decodes the stream's next frame, which is of mode 6. kNotFound: it needs another calibration, or an
   // earlier frame or earlier latents that are not here; the sender must restart the stream. kInvalidArgument:
@@ -95,9 +91,8 @@ class CalibratedDecoder {
   Result<Tensor> decode(ByteSpan frame, const StepContext& context, const DecodeLimits& limits);
 
  private:
-  std::shared_ptr<const Calibration> calibration_;
-  std::optional<CalibratedState> state_;
-  IndexTables tables_;
+  class Stream;
+  std::unique_ptr<Stream> stream_;
 };
 
 }  // namespace pinion::codec

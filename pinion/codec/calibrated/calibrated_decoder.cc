@@ -1,31 +1,31 @@
-#include "pinion/codec/calibrated/calibrated_format.h"
-#include "pinion/codec/fidelity/reconstruct.h"
+#include "pinion/codec/calibrated/row_products.h"
 
 namespace pinion::codec {
-namespace {
 
-// [rows, channels]
-Matrix rebuild(const Calibration& calibration, const RecordAt& record, const Matrix& components,
-               const Matrix& centred) {
-  Matrix known = components;
-  known.values.insert(known.values.end(), centred.values.begin(), centred.values.end());
-  known.rows += centred.rows;
-  Matrix values = multiply_transposed(known, calibration.reconstruction);
-  for (std::size_t r = 0; r < values.rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < row.size(); ++c) row[c] += record.mean[c];
-  }
-  return values;
-}
+class CalibratedDecoder::Stream {
+ public:
+  Stream(std::shared_ptr<const Calibration> calibration, int threads)
+      : calibration_(std::move(calibration)), pool_(threads), products_(*calibration_, pool_) {}
 
-}  // namespace
+  Result<Tensor> decode(ByteSpan bytes, const StepContext& context, const DecodeLimits& limits);
 
-Result<Tensor> CalibratedDecoder::decode(ByteSpan bytes, const StepContext& context,
-                                         const DecodeLimits& limits) {
-  const Calibration& calibration = *calibration_;
+ private:
+  std::shared_ptr<const Calibration> calibration_;
+  ChunkPool pool_;
+  RowProducts products_;
+  IndexTables tables_;
+  std::optional<CalibratedState> state_;
+  // Of the last frame, for their memory:
+  CalibratedState next_;
+  RecordAt record_;
+  std::vector<std::int32_t> indices_;
+};
+
+Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepContext& context,
+                                                 const DecodeLimits& limits) {
   PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits));
   PINION_TRY_VOID(verify_checksum(bytes));
-  PINION_TRY_VOID(check_calibrated_fit(frame.header, calibration));
+  PINION_TRY_VOID(check_calibrated_fit(frame.header, *calibration_));
   if (frame.header.shape.elements() == 0) {
     state_.reset();
     return Tensor::empty(frame.header.dtype, frame.header.shape);
@@ -34,25 +34,39 @@ Result<Tensor> CalibratedDecoder::decode(ByteSpan bytes, const StepContext& cont
   PINION_TRY_VOID(check_calibrated_previous(frame.header,
                                             state == nullptr ? std::nullopt : std::optional(state->checksum),
                                             state == nullptr ? 0 : state->components.columns));
-  PINION_TRY(const CalibratedBody body, parse_calibrated(frame, calibration));
+  PINION_TRY(const CalibratedBody body, parse_calibrated(frame, *calibration_));
   const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
-  PINION_TRY_VOID(check_latents(body.params, rows * calibration.latents(), context.latents.size(),
+  PINION_TRY_VOID(check_latents(body.params, rows * calibration_->latents(), context.latents.size(),
                                 context.previous_latents.size()));
 
   PINION_TRY(const RowBands bands, decode_bands(body.params.bands, body.band_map, rows,
                                                 state == nullptr ? nullptr : &state->band_of_row, tables_));
-  std::vector<std::int32_t> indices(calibration.components() * rows);
+  indices_.resize(calibration_->components() * rows);
   PINION_TRY_VOID(decode_index_chunks(
-      body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices}, tables_));
+      body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices_}, tables_,
+      pool_));
 
-  const RecordAt record = record_at(calibration, body.params.position, body.params.predictor);
-  const Matrix centred = centred_latents(record, context.latents);
-  Matrix components = predict(record, body.params, context, centred, state, rows);
-  advance_components(body.params, bands, indices, components);
+  record_at(*calibration_, body.params.position, body.params.predictor, record_);
+  products_.predict(record_, body.params, context, state, rows, next_.components);
+  advance_components(body.params, bands, indices_, pool_, next_.components);
   Tensor tensor =
-      to_tensor(rebuild(calibration, record, components, centred), frame.header.dtype, frame.header.shape);
-  state_.emplace(CalibratedState{frame.checksum, std::move(components), bands.band_of_row()});
+      products_.rebuild(record_, context, next_.components, frame.header.dtype, frame.header.shape);
+  next_.checksum = frame.checksum;
+  next_.band_of_row = bands.band_of_row();
+  if (!state_) state_.emplace();
+  std::swap(*state_, next_);
   return tensor;
+}
+
+CalibratedDecoder::CalibratedDecoder(std::shared_ptr<const Calibration> calibration, int threads)
+    : stream_(std::make_unique<Stream>(std::move(calibration), threads)) {}
+CalibratedDecoder::CalibratedDecoder(CalibratedDecoder&&) noexcept = default;
+CalibratedDecoder& CalibratedDecoder::operator=(CalibratedDecoder&&) noexcept = default;
+CalibratedDecoder::~CalibratedDecoder() = default;
+
+Result<Tensor> CalibratedDecoder::decode(ByteSpan frame, const StepContext& context,
+                                         const DecodeLimits& limits) {
+  return stream_->decode(frame, context, limits);
 }
 
 }  // namespace pinion::codec

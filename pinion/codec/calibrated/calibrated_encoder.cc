@@ -1,10 +1,10 @@
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
-#include "pinion/base/float_formats.h"
 #include "pinion/codec/calibrated/calibrated_quantiser.h"
+#include "pinion/codec/calibrated/row_products.h"
+#include "pinion/codec/math/all_finite.h"
 
 namespace pinion::codec {
 namespace {
@@ -19,13 +19,6 @@ constexpr double kLeastShareOfFloor = 0.1;
 
 Error misfit(std::string_view what) {
   return Error{Errc::kInvalidArgument, "calibrated coding: " + std::string(what), ""};
-}
-
-bool all_finite(std::span<const float> values) {
-  constexpr std::uint32_t kExponent = 0x7f800000u;
-  bool bad = false;
-  for (const float value : values) bad |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
-  return !bad;
 }
 
 Result<void> check_input(const TensorView& tensor, const StepContext& context,
@@ -51,28 +44,6 @@ Result<void> check_input(const TensorView& tensor, const StepContext& context,
   return {};
 }
 
-// [channels, rows] without the means; nothing if a value is not finite.
-std::optional<Matrix> centred_tensor(const TensorView& tensor, std::span<const float> means) {
-  Matrix values(static_cast<std::size_t>(rows_of(tensor.shape)), means.size());
-  to_float(tensor.data, tensor.dtype, tensor.elements(), values.values.data());
-  for (std::size_t r = 0; r < values.rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < row.size(); ++c) row[c] -= means[c];
-  }
-  if (!all_finite(values.values)) return std::nullopt;
-  return transpose(values);
-}
-
-// Columns in the coded order of `bands`.
-Matrix in_coded_order(const RowBands& bands, Matrix by_row) {
-  if (bands.count() == 1) return by_row;
-  Matrix coded(by_row.rows, by_row.columns);
-  for (std::size_t k = 0; k < by_row.rows; ++k) {
-    bands.sort(std::span<const float>(by_row.row(k)), coded.row(k));
-  }
-  return coded;
-}
-
 // The target in the units of the quantiser: output error energy of its components, or bits.
 struct Goal {
   bool is_bits = false;
@@ -94,20 +65,54 @@ Goal goal_of(const CalibratedTarget& target, const RecordAt& record, const RowPl
   return {false, std::max(allowed - outside, kLeastShareOfFloor * std::min(allowed, outside))};
 }
 
-// Planned by the deviations of the components, and corrected at most once by how far the indices are from
-// that plan.
-std::optional<QuantisedComponents> meet(const Goal& goal, const Matrix& residual, const RecordAt& record,
-                                        const RowPlan& plan, CalibratedParams params, IndexTables& tables) {
-  const StepPlanner planner(residual, record.gain, plan);
-  const auto quantise_at = [&](int step_log2) {
-    params.step_log2 = static_cast<std::int16_t>(std::clamp(step_log2, kMinStepLog2, kMaxStepLog2));
-    return quantise_components(residual, record, plan, params, tables);
+double snr_db(double signal, double error) {
+  if (signal <= error * std::pow(10, -kMaxSnrDb / 10)) return -kMaxSnrDb;
+  return error <= signal * std::pow(10, -kMaxSnrDb / 10) ? kMaxSnrDb : 10 * std::log10(signal / error);
+}
+
+}  // namespace
+
+class CalibratedEncoder::Stream {
+ public:
+  Stream(std::shared_ptr<const Calibration> calibration, const CalibratedTarget& target, int threads)
+      : calibration_(std::move(calibration)),
+        target_(target),
+        pool_(threads),
+        products_(*calibration_, pool_) {}
+
+  Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
+  void restart() { state_.reset(); }
+
+ private:
+  bool meet(const RowPlan& plan, const Goal& goal, const CalibratedParams& params);
+
+  std::shared_ptr<const Calibration> calibration_;
+  CalibratedTarget target_;
+  ChunkPool pool_;
+  RowProducts products_;
+  IndexTables tables_;
+  std::optional<CalibratedState> state_;
+  // Of the last frame, for their memory:
+  CalibratedState next_;
+  RecordAt record_;
+  Matrix residual_;
+  std::vector<double> loudness_;
+  QuantisedComponents quantised_, other_;
+};
+
+// Fills quantised_: planned by the deviations of the components, and corrected at most once by how far the
+// indices are from that plan. False if no index of any step is in range.
+bool CalibratedEncoder::Stream::meet(const RowPlan& plan, const Goal& goal, const CalibratedParams& params) {
+  const StepPlanner planner(residual_, record_.gain, plan);
+  const auto quantise_at = [&](int step_log2, QuantisedComponents& result) {
+    CalibratedParams with = params;
+    with.step_log2 = static_cast<std::int16_t>(std::clamp(step_log2, kMinStepLog2, kMaxStepLog2));
+    return quantise_components(residual_, record_, plan, with, tables_, pool_, result);
   };
   const int planned = goal.is_bits ? planner.step_for_bits(goal.value) : planner.step_for_error(goal.value);
-  std::optional<QuantisedComponents> quantised = quantise_at(planned);
-  if (!quantised) return quantise_at(planner.coarsest());
-  const double reached = goal.of(*quantised);
-  if (std::abs(reached - goal.value) <= kCloseEnough * goal.value) return quantised;
+  if (!quantise_at(planned, quantised_)) return quantise_at(planner.coarsest(), quantised_);
+  const double reached = goal.of(quantised_);
+  if (std::abs(reached - goal.value) <= kCloseEnough * goal.value) return true;
   int corrected = planner.coarsest();
   if (goal.is_bits) {
     // Bits depend on the deviations over the step: what these bits would have been expected at tells by how
@@ -116,27 +121,12 @@ std::optional<QuantisedComponents> meet(const Goal& goal, const Matrix& residual
   } else if (reached > 0) {
     corrected = planner.step_for_error(goal.value * planner.error(planned) / reached);
   }
-  if (corrected == planned) return quantised;
-  std::optional<QuantisedComponents> again = quantise_at(corrected);
-  return again ? std::move(again) : std::move(quantised);
+  if (corrected != planned && quantise_at(corrected, other_)) std::swap(quantised_, other_);
+  return true;
 }
 
-double snr_db(double signal, double error) {
-  if (signal <= error * std::pow(10, -kMaxSnrDb / 10)) return -kMaxSnrDb;
-  return error <= signal * std::pow(10, -kMaxSnrDb / 10) ? kMaxSnrDb : 10 * std::log10(signal / error);
-}
-
-}  // namespace
-
-Result<CalibratedEncoder> CalibratedEncoder::create(std::shared_ptr<const Calibration> calibration,
-                                                    const CalibratedTarget& target) {
-  if (target.frame_bytes == 0 && !(target.output_snr_db > 0 && target.output_snr_db <= kMaxTargetDb)) {
-    return misfit("the target must be more than 0 and at most 200 dB");
-  }
-  return CalibratedEncoder(std::move(calibration), target);
-}
-
-Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, const StepContext& context) {
+Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tensor,
+                                                          const StepContext& context) {
   const Calibration& calibration = *calibration_;
   PINION_TRY_VOID(check_input(tensor, context, calibration));
   FrameHeader header{Mode::kCalibrated, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
@@ -155,24 +145,20 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
       first_params(calibration, {context.sigma, context.previous_sigma, !context.previous_latents.empty(),
                                  state_.has_value() && state_->components.columns == rows});
   const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
-  const RecordAt record = record_at(calibration, params.position, params.predictor);
+  record_at(calibration, params.position, params.predictor, record_);
+  products_.predict(record_, params, context, state, rows, next_.components);
+  if (!products_.project(tensor, record_, next_.components, residual_, loudness_)) {
+    return misfit("the tensor holds NaN or infinity, or is out of the range of the calibration");
+  }
 
-  const std::optional<Matrix> centred = centred_tensor(tensor, record.mean);
-  if (!centred) return misfit("the tensor holds NaN or infinity");
-  Matrix prediction = predict(record, params, context, centred_latents(record, context.latents), state, rows);
-  Matrix residual = multiply_transposed(calibration.projection, *centred);
-  for (std::size_t i = 0; i < residual.values.size(); ++i) residual.values[i] -= prediction.values[i];
-  if (!all_finite(residual.values)) return misfit("the tensor is out of the range of the calibration");
+  const RowPlan plan = plan_rows(record_, loudness_);
+  plan.bands.sort_runs(std::span(residual_.values));
+  const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
+  if (!meet(plan, goal, params)) return misfit("the tensor is out of the range of the calibration");
 
-  const RowPlan plan = plan_rows(record, *centred);
-  residual = in_coded_order(plan.bands, std::move(residual));
-  const Goal goal = goal_of(target_, record, plan, static_cast<double>(context.output_rows));
-  std::optional<QuantisedComponents> quantised = meet(goal, residual, record, plan, params, tables_);
-  if (!quantised) return misfit("the tensor is out of the range of the calibration");
-
-  params = quantised->params;
-  const double signal = static_cast<double>(context.output_rows) * record.output_energy;
-  const double error = quantised->error + plan.weight_sum * record.floor;
+  params = quantised_.params;
+  const double signal = static_cast<double>(context.output_rows) * record_.output_energy;
+  const double error = quantised_.error + plan.weight_sum * record_.floor;
   result.stats.predicted_output_snr_db = snr_db(signal, error);
   params.output_snr = static_cast<std::int16_t>(std::lround(100 * result.stats.predicted_output_snr_db));
   header.basis = calibration.id;
@@ -182,23 +168,42 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
   if (params.bands.count > 1) {
     write_bands(body, params.bands, plan.bands, state == nullptr ? nullptr : &state->band_of_row, tables_);
   }
-  if (params.has_scales) write_scales(body, record.levels, params, quantised->classes);
-  write_index_chunks(
-      body, choose_grid(quantised->classes, rows, quantised->bits),
-      {.params = quantised->classes, .band_ends = plan.bands.ends(), .values = quantised->indices}, tables_);
+  if (params.has_scales) write_scales(body, record_.levels, params, quantised_.classes);
+  const IndexMatrix matrix{
+      .params = quantised_.classes, .band_ends = plan.bands.ends(), .values = quantised_.indices};
+  write_index_chunks(body, choose_grid(quantised_.classes, rows, quantised_.bits), matrix, tables_, pool_);
   result.frame = write_frame(header, body.view());
 
-  CalibratedState next;
-  std::memcpy(&next.checksum, result.frame.data() + result.frame.size() - kChecksumBytes, kChecksumBytes);
-  advance_components(params, plan.bands, quantised->indices, prediction);
-  next.components = std::move(prediction);
-  next.band_of_row = plan.bands.band_of_row();
-  state_ = std::move(next);
+  std::memcpy(&next_.checksum, result.frame.data() + result.frame.size() - kChecksumBytes, kChecksumBytes);
+  advance_components(params, plan.bands, quantised_.indices, pool_, next_.components);
+  next_.band_of_row = plan.bands.band_of_row();
+  if (!state_) state_.emplace();
+  std::swap(*state_, next_);
   result.stats.frame_bytes = result.frame.size();
-  result.stats.coded_bits = quantised->bits;
-  result.stats.step = params.step(0);
+  result.stats.coded_bits = quantised_.bits;
+  result.stats.ideal_index_bits = quantised_.ideal_bits;
+  result.stats.step = static_cast<double>(params.step(0));
   result.stats.key_frame = !params.uses_history();
   return result;
 }
+
+CalibratedEncoder::CalibratedEncoder(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
+CalibratedEncoder::CalibratedEncoder(CalibratedEncoder&&) noexcept = default;
+CalibratedEncoder& CalibratedEncoder::operator=(CalibratedEncoder&&) noexcept = default;
+CalibratedEncoder::~CalibratedEncoder() = default;
+
+Result<CalibratedEncoder> CalibratedEncoder::create(std::shared_ptr<const Calibration> calibration,
+                                                    const CalibratedTarget& target, int threads) {
+  if (target.frame_bytes == 0 && !(target.output_snr_db > 0 && target.output_snr_db <= kMaxTargetDb)) {
+    return misfit("the target must be more than 0 and at most 200 dB");
+  }
+  return CalibratedEncoder(std::make_unique<Stream>(std::move(calibration), target, threads));
+}
+
+Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, const StepContext& context) {
+  return stream_->encode(tensor, context);
+}
+
+void CalibratedEncoder::restart() { stream_->restart(); }
 
 }  // namespace pinion::codec

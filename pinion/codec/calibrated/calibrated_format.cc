@@ -11,6 +11,7 @@ constexpr int kHasScales = 16;  // in the byte of the shapes
 constexpr int kHasBands = 32;
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
+constexpr std::size_t kTogether = 16;  // components that are one piece of work
 
 Error broken(std::string_view what) {
   return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
@@ -25,47 +26,22 @@ struct Blend {
   float operator()(float a, float b) const {
     return part == 0 ? a : a + (b - a) * static_cast<float>(part) / kBlendOne;
   }
-  std::vector<float> operator()(const std::vector<float>& a, const std::vector<float>& b) const {
-    std::vector<float> mixed(a.size());
-    for (std::size_t i = 0; i < a.size(); ++i) mixed[i] = (*this)(a[i], b[i]);
-    return mixed;
+  void operator()(const std::vector<float>& a, const std::vector<float>& b, std::vector<float>& mixed) const {
+    mixed.assign(a.begin(), a.end());
+    for (std::size_t i = 0; i < a.size() && part != 0; ++i) mixed[i] = (*this)(a[i], b[i]);
   }
-  Matrix operator()(const Matrix& a, const Matrix& b) const {
-    Matrix mixed(a.rows, a.columns);
-    mixed.values = (*this)(a.values, b.values);
-    return mixed;
+  void operator()(const Matrix& a, const Matrix& b, Matrix& mixed) const {
+    mixed.resize(a.rows, a.columns);
+    (*this)(a.values, b.values, mixed.values);
   }
-  std::vector<std::uint8_t> operator()(const std::vector<std::uint8_t>& a,
-                                       const std::vector<std::uint8_t>& b) const {
-    std::vector<std::uint8_t> mixed(a.size());
+  void operator()(const std::vector<std::uint8_t>& a, const std::vector<std::uint8_t>& b,
+                  std::vector<std::uint8_t>& mixed) const {
+    mixed.resize(a.size());
     for (std::size_t i = 0; i < a.size(); ++i) {
       mixed[i] = static_cast<std::uint8_t>((a[i] * (kBlendOne - part) + b[i] * part + kBlendOne / 2) >> 8);
     }
-    return mixed;
   }
 };
-
-// Of the latents per change of sigma, [latents, rows].
-Matrix centred_change(const RecordAt& record, float delta_sigma, const StepContext& context) {
-  const std::size_t width = record.change_mean.size();
-  const float per_sigma = 1 / delta_sigma;
-  Matrix change(context.latents.size() / width, width);
-  for (std::size_t r = 0; r < change.rows; ++r) {
-    for (std::size_t c = 0; c < width; ++c) {
-      const std::size_t i = r * width + c;
-      change.values[i] =
-          (context.latents[i] - context.previous_latents[i]) * per_sigma - record.change_mean[c];
-    }
-  }
-  return transpose(change);
-}
-
-void append_rows(const Matrix& rows, Matrix& matrix) {
-  if (rows.rows == 0) return;
-  PINION_ASSERT(rows.columns == matrix.columns);
-  matrix.values.insert(matrix.values.end(), rows.values.begin(), rows.values.end());
-  matrix.rows += rows.rows;
-}
 
 // On top of the scales that are there.
 Result<void> read_scales(ByteReader& in, ComponentParams& components) {
@@ -78,6 +54,12 @@ Result<void> read_scales(ByteReader& in, ComponentParams& components) {
              read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
   if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
   return broken("its scales do not end cleanly");
+}
+
+Blend blend_at(const Calibration& calibration, std::uint16_t position) {
+  const std::size_t index = position / kBlendOne;
+  const int part = position % kBlendOne;
+  return {calibration.records[index], calibration.records[index + (part == 0 ? 0 : 1)], part};
 }
 
 std::uint64_t last_position(const Calibration& calibration) {
@@ -102,22 +84,22 @@ std::uint16_t schedule_position(const Calibration& calibration, float sigma) {
   return static_cast<std::uint16_t>(static_cast<long>(next - 1) * kBlendOne + part);
 }
 
-namespace {
-
-Blend blend_at(const Calibration& calibration, std::uint16_t position) {
+void record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor,
+               RecordAt& record) {
   PINION_ASSERT(position <= last_position(calibration));
-  const std::size_t index = position / kBlendOne;
-  const int part = position % kBlendOne;
-  return {calibration.records[index], calibration.records[index + (part == 0 ? 0 : 1)], part};
-}
-
-}  // namespace
-
-RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position) {
   const Blend blend = blend_at(calibration, position);
-  return {.floor = blend(blend.from.floor, blend.to.floor),
-          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
-          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
+  const auto& [from, to, part] = blend;
+  const bool history = predictor == CalibratedPredictor::kHistory;
+  const auto prediction = history ? &CalibrationRecord::history : &CalibrationRecord::latents_alone;
+  const auto levels = history ? &CalibrationRecord::history_levels : &CalibrationRecord::levels;
+  blend(from.mean, to.mean, record.mean);
+  blend(from.latent_mean, to.latent_mean, record.latent_mean);
+  blend(from.change_mean, to.change_mean, record.change_mean);
+  blend(from.*prediction, to.*prediction, record.prediction);
+  blend(from.*levels, to.*levels, record.levels);
+  blend(from.gain, to.gain, record.gain);
+  static_cast<RecordScalars&>(record) = scalars_at(calibration, position);
+  blend(from.loudness, to.loudness, record.loudness);
 }
 
 std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
@@ -125,21 +107,16 @@ std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_
   const Blend blend = blend_at(calibration, position);
   const auto levels = predictor == CalibratedPredictor::kHistory ? &CalibrationRecord::history_levels
                                                                  : &CalibrationRecord::levels;
-  return blend(blend.from.*levels, blend.to.*levels);
+  std::vector<std::uint8_t> mixed;
+  blend(blend.from.*levels, blend.to.*levels, mixed);
+  return mixed;
 }
 
-RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor) {
+RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position) {
   const Blend blend = blend_at(calibration, position);
-  const bool history = predictor == CalibratedPredictor::kHistory;
-  const auto prediction = history ? &CalibrationRecord::history : &CalibrationRecord::latents_alone;
-  return {scalars_at(calibration, position),
-          blend(blend.from.mean, blend.to.mean),
-          blend(blend.from.latent_mean, blend.to.latent_mean),
-          blend(blend.from.change_mean, blend.to.change_mean),
-          blend(blend.from.*prediction, blend.to.*prediction),
-          levels_at(calibration, position, predictor),
-          blend(blend.from.gain, blend.to.gain),
-          blend(blend.from.loudness, blend.to.loudness)};
+  return {.floor = blend(blend.from.floor, blend.to.floor),
+          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
+          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
 }
 
 CalibratedParams first_params(const Calibration& calibration, const KnownOfStep& known) {
@@ -222,45 +199,31 @@ ComponentParams component_classes(std::span<const std::uint8_t> levels, const Ca
   return components;
 }
 
-Matrix centred_latents(const RecordAt& record, std::span<const float> latents) {
-  const std::size_t width = record.latent_mean.size();
-  if (width == 0) return {};
-  Matrix centred(latents.size() / width, width);
-  for (std::size_t r = 0; r < centred.rows; ++r) {
-    for (std::size_t c = 0; c < width; ++c) {
-      centred.row(r)[c] = latents[r * width + c] - record.latent_mean[c];
-    }
-  }
-  return transpose(centred);
-}
-
-Matrix predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
-               const Matrix& centred, const CalibratedState* state, std::size_t rows) {
-  Matrix features(0, rows);
-  if (state != nullptr) append_rows(state->components, features);
-  append_rows(centred, features);
-  if (params.uses_history() && centred.rows > 0) {
-    append_rows(centred_change(record, params.delta_sigma, context), features);
-  }
-  PINION_ASSERT(features.rows == record.prediction.rows);
-  return multiply_transposed(record.prediction, features);
-}
-
 void advance_components(const CalibratedParams& params, const RowBands& bands,
-                        std::span<const std::int32_t> indices, Matrix& prediction) {
-  for (std::size_t k = 0; k < prediction.rows; ++k) {
-    const auto coded = indices.subspan(k * bands.rows(), bands.rows());
-    const auto row = prediction.row(k);
-    std::size_t place = 0;
-    for (std::size_t band = 0; band < bands.count(); ++band) {
-      const float step = params.step(band);
-      for (; place < bands.ends()[band]; ++place) {
-        float& component = row[bands.row_at(place)];
-        const float value = component + step * static_cast<float>(coded[place]);
-        component = std::isnan(value) ? 0.0f : std::clamp(value, -kMaxComponent, kMaxComponent);
-      }
-    }
+                        std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction) {
+  const std::size_t rows = bands.rows();
+  std::vector<float> step_of_row(rows, params.step(0));
+  std::size_t place = 0;
+  for (std::size_t band = 0; band < bands.count(); ++band) {
+    for (; place < bands.ends()[band]; ++place) step_of_row[bands.row_at(place)] = params.step(band);
   }
+  std::vector<std::int32_t> sorted(bands.count() > 1 ? pool.threads() * rows : 0);
+  pool.run_in_groups(prediction.rows, kTogether, [&](std::size_t k, std::size_t worker) {
+    std::span<const std::int32_t> by_row = indices.subspan(k * rows, rows);
+    if (bands.count() > 1) {
+      const auto own = std::span(sorted).subspan(worker * rows, rows);
+      bands.unsort(by_row, own);
+      by_row = own;
+    }
+    float* const row = prediction.row(k).data();
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float value = row[r] + step_of_row[r] * static_cast<float>(by_row[r]);
+      row[r] = value > kMaxComponent    ? kMaxComponent
+               : value < -kMaxComponent ? -kMaxComponent
+               : value == value         ? value
+                                        : 0.0f;
+    }
+  });
 }
 
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change) {

@@ -49,10 +49,6 @@ struct RecordScalars {
 };
 RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position);
 
-// The levels of a position under a predictor.
-std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
-                                    CalibratedPredictor predictor);
-
 // The record of a position, with the parts of one predictor only.
 struct RecordAt : RecordScalars {
   std::vector<float> mean;
@@ -63,7 +59,11 @@ struct RecordAt : RecordScalars {
   std::vector<float> gain;
   std::vector<float> loudness;  // empty: rows are all alike
 };
-RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor);
+// Memory of `record` is used again.
+void record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor,
+               RecordAt& record);
+std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
+                                    CalibratedPredictor predictor);
 
 // What decides, besides the calibration, which predictor an encoder may use.
 struct KnownOfStep {
@@ -93,18 +93,10 @@ Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, s
 // The scales that levels, step, shapes and offset lead to.
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);
 
-// [latents, rows] without their means, or [0, 0].
-Matrix centred_latents(const RecordAt& record, std::span<const float> latents);
-
-// The prediction of y, [K, rows]. `state` is that of the frame before where the streams have history and the
-// predictor uses it, else null.
-Matrix predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
-               const Matrix& centred, const CalibratedState* state, std::size_t rows);
-
 // y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, and keeps it
-// in range.
+// in range. Threads of the pool share the components.
 void advance_components(const CalibratedParams& params, const RowBands& bands,
-                        std::span<const std::int32_t> indices, Matrix& prediction);
+                        std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction);
 
 // `change` says whether delta_sigma is written.
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);

@@ -45,12 +45,18 @@ TEST(CalibratedFormat, SigmasHaveAPlaceInTheSchedule) {
 
 TEST(CalibratedFormat, RecordsAreBlended) {
   const Calibration calibration = marked();
-  const RecordAt exact = record_at(calibration, 256, CalibratedPredictor::kLatentsAlone);
+  const auto at = [&](std::uint16_t position, CalibratedPredictor predictor) {
+    RecordAt record;
+    record_at(calibration, position, predictor, record);
+    EXPECT_EQ(record.levels, levels_at(calibration, position, predictor));
+    return record;
+  };
+  const RecordAt exact = at(256, CalibratedPredictor::kLatentsAlone);
   EXPECT_EQ(exact.mean[0], 8);
   EXPECT_EQ(exact.prediction.rows, 1u);
   EXPECT_EQ(exact.prediction.values[0], 15);
   EXPECT_EQ(exact.levels, (std::vector<std::uint8_t>{103, 103}));
-  const RecordAt between = record_at(calibration, 256 + 64, CalibratedPredictor::kHistory);
+  const RecordAt between = at(256 + 64, CalibratedPredictor::kHistory);
   EXPECT_EQ(between.mean[7], 10);
   EXPECT_EQ(between.latent_mean[0], 11);
   EXPECT_EQ(between.change_mean[0], 12);
@@ -61,8 +67,8 @@ TEST(CalibratedFormat, RecordsAreBlended) {
   EXPECT_EQ(between.prediction.values[5], 18);
   // 82 + 2 * 64 / 256 = 82.5, rounded up.
   EXPECT_EQ(between.levels, (std::vector<std::uint8_t>{83, 83}));
-  EXPECT_EQ(record_at(calibration, 256 + 63, CalibratedPredictor::kHistory).levels[0], 82);
-  EXPECT_EQ(record_at(calibration, 768, CalibratedPredictor::kHistory).mean[0], 24);
+  EXPECT_EQ(at(256 + 63, CalibratedPredictor::kHistory).levels[0], 82);
+  EXPECT_EQ(at(768, CalibratedPredictor::kHistory).mean[0], 24);
 }
 
 TEST(CalibratedFormat, ScalesFollowFromLevelAndStep) {
@@ -89,7 +95,8 @@ TEST(CalibratedFormat, StatesStayInRange) {
   const std::vector<std::int32_t> indices = {-3, 0, 0, 0, 1 << 20};
   CalibratedParams params;
   params.step_log2 = -kStepsPerOctave;
-  advance_components(params, RowBands(5), indices, state);
+  ChunkPool alone;
+  advance_components(params, RowBands(5), indices, alone, state);
   EXPECT_EQ(state.values, (std::vector<float>{0, 0x1p60f, -0x1p60f, 0, 0x1p60f}));
 }
 

@@ -4,9 +4,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "pinion/codec/indices/class_choice.h"
 #include "pinion/codec/indices/index_coding.h"
 #include "pinion/codec/indices/laplace_model.h"
+#include "pinion/codec/indices/run_prices.h"
+#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
@@ -18,93 +19,90 @@ constexpr int kMaxOffsetTried = 12;  // quarters of an octave by which a frame m
 constexpr double kBitsPerSquaredStep = 60;
 constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving away from the calibrated one
 constexpr int kPatience = 3;               // scales that may be worse before a search ends
+constexpr std::size_t kTogether = 16;      // components that are one piece of work
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
 
-// One component's indices in a band, as the choice of tables sees them.
-struct ComponentSpread {
-  std::span<std::int32_t> indices;
-  Spread spread;
-  double error = 0;             // squared, in steps, times the weights of the rows
-  double silence = 0;           // squared error, in steps, that saying nothing adds
-  double weighted_silence = 0;  // the same times the weights of the rows
+// All components in all bands, as the choice of tables sees them.
+class Spreads {
+ public:
+  // `indices` is [components, rows]; sums, of values in steps, [components, bands].
+  Spreads(std::span<const std::int32_t> indices, const RowBands& bands, std::vector<WeighedSums> sums,
+          IndexTables& tables, ChunkPool& pool)
+      : sums_(std::move(sums)),
+        runs_(indices, bands.rows(), band_of_place(bands), bands.count(), pool),
+        tables_(tables) {}
+
+  std::size_t components() const { return runs_.components(); }
+  std::size_t bands() const { return runs_.bands(); }
+  const WeighedSums& sums(std::size_t component, std::size_t band) const {
+    return sums_[component * bands() + band];
+  }
 
   // Bits in a class, or what silence is worth in bits.
-  double cost(IndexClass index_class, IndexTables& tables) const {
-    if (index_class.scale == 0) return kBitsPerSquaredStep * silence;
-    const ClassCode code = tables.get(index_class);
-    if (code.shift == spread.shift) return class_cost(spread, *code.table);
-    return class_cost(Spread(indices, code.shift), *code.table);
-  }
-};
-
-// All components in all bands: [components, bands].
-struct Spreads {
-  std::size_t bands = 1;
-  std::vector<ComponentSpread> parts;
-
-  std::size_t components() const { return parts.size() / bands; }
-  const ComponentSpread& at(std::size_t component, std::size_t band) const {
-    return parts[component * bands + band];
-  }
-  double cost_of_band(std::size_t band, const ComponentParams& classes, IndexTables& tables) const {
-    double bits = 0;
-    for (std::size_t k = 0; k < components(); ++k) {
-      bits += at(k, band).cost(classes.index_class(k, band), tables);
+  double cost(std::size_t component, std::size_t band, IndexClass index_class) {
+    if (index_class.scale == 0) {
+      const WeighedSums& part = sums(component, band);
+      return kBitsPerSquaredStep * static_cast<double>(part.square - part.error);
     }
-    return bits;
+    return static_cast<double>(runs_.band_bits(component, band, index_class, tables_));
   }
-  double cost(const ComponentParams& classes, IndexTables& tables) const {
+  double cost_of_band(std::size_t band, const ComponentParams& classes) {
     double bits = 0;
-    for (std::size_t band = 0; band < bands; ++band) bits += cost_of_band(band, classes, tables);
+    for (std::size_t k = 0; k < components(); ++k) bits += cost(k, band, classes.index_class(k, band));
     return bits;
   }
-};
-
-// Indices of a step, as the reciprocal `per_step`; nothing if one is out of range.
-std::optional<ComponentSpread> spread_of(std::span<const float> values, std::span<const double> weights,
-                                         float per_step, std::span<std::int32_t> indices) {
-  float largest = 0;
-  double silence = 0, weighted_error = 0, weighted_silence = 0;
-  for (std::size_t r = 0; r < values.size(); ++r) {
-    const float value = values[r] * per_step;
-    largest = std::max(largest, std::abs(value));
-    const float rounded = std::round(std::clamp(value, -0x1p26f, 0x1p26f));
-    indices[r] = static_cast<std::int32_t>(rounded);
-    const double left = value - rounded;
-    const double error = left * left, added = static_cast<double>(value) * value - error;
-    silence += added;
-    weighted_error += weights[r] * error;
-    weighted_silence += weights[r] * added;
+  double ideal_bits(const ComponentParams& classes) const {
+    IndexHistograms histograms;
+    runs_.count_in(classes, histograms);
+    return histograms.bits();
   }
-  if (!(largest < static_cast<float>(kMaxIndex))) return std::nullopt;
-  return ComponentSpread{indices, Spread(indices, 0), weighted_error, silence, weighted_silence};
-}
+  double cost(const ComponentParams& classes) {
+    double bits = 0;
+    for (std::size_t band = 0; band < bands(); ++band) bits += cost_of_band(band, classes);
+    return bits;
+  }
+
+ private:
+  static std::vector<std::uint8_t> band_of_place(const RowBands& bands) {
+    std::vector<std::uint8_t> band_of;
+    for (std::size_t band = 0; band < bands.count() && bands.count() > 1; ++band) {
+      band_of.resize(bands.ends()[band], static_cast<std::uint8_t>(band));
+    }
+    return band_of;
+  }
+
+  std::vector<WeighedSums> sums_;
+  RunPrices runs_;
+  IndexTables& tables_;
+};
 
 // Nothing if an index is out of range. `indices` is [components, rows].
 std::optional<Spreads> spreads_of(const Matrix& residual, const RowPlan& plan, const CalibratedParams& params,
-                                  std::span<std::int32_t> indices) {
-  Spreads spreads{plan.bands.count(), {}};
-  for (std::size_t k = 0; k < residual.rows; ++k) {
+                                  std::span<std::int32_t> indices, IndexTables& tables, ChunkPool& pool) {
+  const std::size_t bands = plan.bands.count(), rows = residual.columns;
+  std::vector<WeighedSums> sums(residual.rows * bands);
+  pool.run_in_groups(residual.rows, kTogether, [&](std::size_t k, std::size_t) {
     std::size_t begin = 0;
-    for (std::size_t band = 0; band < plan.bands.count(); ++band) {
-      const std::size_t size = plan.bands.ends()[band] - begin;
-      std::optional<ComponentSpread> spread =
-          spread_of(residual.row(k).subspan(begin, size), std::span(plan.weights).subspan(begin, size),
-                    1 / params.step(band), indices.subspan(k * residual.columns + begin, size));
-      if (!spread) return std::nullopt;
-      spreads.parts.push_back(std::move(*spread));
-      begin += size;
+    for (std::size_t band = 0; band < bands; ++band) {
+      const std::size_t end = plan.bands.ends()[band];
+      sums[k * bands + band] = vector_loops().quantise(
+          residual.row(k).data() + begin, plan.weights.empty() ? nullptr : plan.weights.data() + begin,
+          1 / params.step(band), end - begin, indices.data() + k * rows + begin);
+      begin = end;
     }
+  });
+  for (const WeighedSums& part : sums) {
+    if (!(part.largest < static_cast<float>(kMaxIndex))) return std::nullopt;
   }
-  return spreads;
+  return std::optional<Spreads>(std::in_place, indices, plan.bands, std::move(sums), tables, pool);
 }
 
 // The calibrated scales, with the offset and shapes that suit this frame. Returns the cost.
-double choose_offset_and_shapes(const Spreads& spreads, std::span<const std::uint8_t> levels,
-                                CalibratedParams& params, IndexTables& tables) {
-  double least = spreads.cost(component_classes(levels, params), tables);
+double choose_offset_and_shapes(Spreads& spreads, std::span<const std::uint8_t> levels,
+                                CalibratedParams& params) {
+  double least = spreads.cost(component_classes(levels, params));
   const auto try_params = [&](const CalibratedParams& candidate) {
-    const double cost = spreads.cost(component_classes(levels, candidate), tables);
+    const double cost = spreads.cost(component_classes(levels, candidate));
     if (!(cost < least)) return false;
     least = cost;
     params = candidate;
@@ -128,16 +126,15 @@ double choose_offset_and_shapes(const Spreads& spreads, std::span<const std::uin
 }
 
 // The band scales that suit this frame: along each the cost has one valley.
-void choose_band_scales(const Spreads& spreads, std::span<const std::uint8_t> levels,
-                        CalibratedParams& params, IndexTables& tables) {
+void choose_band_scales(Spreads& spreads, std::span<const std::uint8_t> levels, CalibratedParams& params) {
   ComponentParams classes = component_classes(levels, params);
-  for (std::size_t band = 1; band < spreads.bands; ++band) {
+  for (std::size_t band = 1; band < spreads.bands(); ++band) {
     std::int8_t& scale = classes.band_scales[band];
-    double least = spreads.cost_of_band(band, classes, tables);
+    double least = spreads.cost_of_band(band, classes);
     for (const int direction : {-1, 1}) {
       while (std::abs(scale + direction) <= kMaxBandScale) {
         scale = static_cast<std::int8_t>(scale + direction);
-        const double cost = spreads.cost_of_band(band, classes, tables);
+        const double cost = spreads.cost_of_band(band, classes);
         if (cost < least) {
           least = cost;
           continue;
@@ -150,38 +147,35 @@ void choose_band_scales(const Spreads& spreads, std::span<const std::uint8_t> le
   params.bands.scales = std::move(classes.band_scales);
 }
 
-// Each component's best scale near `from`, priced with the bits that it takes to write. Returns the cost.
-double choose_scales(const Spreads& spreads, const ComponentParams& from, ComponentParams& classes,
-                     IndexTables& tables) {
-  classes = from;
-  double sum = 0;
-  for (std::size_t k = 0; k < spreads.components(); ++k) {
-    const int expected = from.scales[k];
-    const auto price = [&](int scale) {
-      classes.scales[k] = static_cast<std::uint8_t>(scale);
-      double bits = 1 + kBitsPerScaleStep * std::abs(scale - expected);
-      for (std::size_t band = 0; band < spreads.bands; ++band) {
-        bits += spreads.at(k, band).cost(classes.index_class(k, band), tables);
-      }
-      return bits;
-    };
-    int best = expected;
-    double least = price(expected);
-    if (const double silent = price(0); silent < least) best = 0, least = silent;
-    // Along the scales the cost has about one valley.
-    for (const int direction : {-1, 1}) {
-      int worse = 0;
-      for (int scale = expected + direction;
-           scale >= 1 && scale <= max_scale(from.shapes.wide) && worse < kPatience; scale += direction) {
-        const double cost = price(scale);
-        worse = cost < least ? 0 : worse + 1;
-        if (cost < least) least = cost, best = scale;
-      }
+struct ScaleOf {
+  std::uint8_t scale = 0;
+  double bits = 0;
+};
+
+// A component's best scale near `expected`, priced with the bits that it takes to write.
+ScaleOf choose_scale(Spreads& spreads, std::size_t component, const ComponentParams& classes, int expected) {
+  const auto price = [&](int scale) {
+    double bits = 1 + kBitsPerScaleStep * std::abs(scale - expected);
+    for (std::size_t band = 0; band < spreads.bands(); ++band) {
+      bits += spreads.cost(component, band, classes.class_at(scale, band));
     }
-    classes.scales[k] = static_cast<std::uint8_t>(best);
-    sum += least;
+    return bits;
+  };
+  int best = expected;
+  double least = price(expected);
+  if (const double silent = price(0); silent < least) best = 0, least = silent;
+  // Along the scales the cost has about one valley.
+  const int most = max_scale(classes.shapes.wide);
+  for (const int direction : {-1, 1}) {
+    int worse = 0;
+    for (int scale = expected + direction; scale >= 1 && scale <= most && worse < kPatience;
+         scale += direction) {
+      const double cost = price(scale);
+      worse = cost < least ? 0 : worse + 1;
+      if (cost < least) least = cost, best = scale;
+    }
   }
-  return sum;
+  return {static_cast<std::uint8_t>(best), least};
 }
 
 double step_of(int step_log2) { return std::exp2(static_cast<double>(step_log2) / kStepsPerOctave); }
@@ -202,8 +196,10 @@ StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain, co
   std::size_t begin = 0;
   for (std::size_t band = 0; band < plan.bands.count(); ++band) {
     const std::size_t size = plan.bands.ends()[band] - begin;
-    const auto weights = std::span(plan.weights).subspan(begin, size);
-    const double weight = std::accumulate(weights.begin(), weights.end(), 0.0);
+    const auto first = plan.weights.begin() + static_cast<std::ptrdiff_t>(plan.weights.empty() ? 0 : begin);
+    const double weight = plan.weights.empty()
+                              ? static_cast<double>(size)
+                              : std::accumulate(first, first + static_cast<std::ptrdiff_t>(size), 0.0);
     for (std::size_t k = 0; k < residual.rows && size > 0; ++k) {
       const double square = energy(residual.row(k).subspan(begin, size)) / static_cast<double>(size);
       parts_.push_back({std::sqrt(square), static_cast<double>(size), weight * gain[k],
@@ -266,35 +262,50 @@ int StepPlanner::coarsest() const {
       std::clamp(step_log2, static_cast<double>(kMinStepLog2), static_cast<double>(kMaxStepLog2)));
 }
 
-std::optional<QuantisedComponents> quantise_components(const Matrix& residual, const RecordAt& record,
-                                                       const RowPlan& plan, const CalibratedParams& params,
-                                                       IndexTables& tables) {
-  QuantisedComponents result;
+bool quantise_components(const Matrix& residual, const RecordAt& record, const RowPlan& plan,
+                         const CalibratedParams& params, IndexTables& tables, ChunkPool& pool,
+                         QuantisedComponents& result) {
   result.params = params;
   result.params.shapes = kUsualShapes;
   result.params.scale_offset = 0;
+  result.params.has_scales = false;
   result.params.bands = bands_at_first(plan);
   result.indices.resize(residual.values.size());
-  std::optional<Spreads> spreads = spreads_of(residual, plan, result.params, result.indices);
-  if (!spreads) return std::nullopt;
+  result.error = result.bits = result.scale_bits = 0;
+  std::optional<Spreads> spreads = spreads_of(residual, plan, result.params, result.indices, tables, pool);
+  if (!spreads) return false;
 
-  choose_band_scales(*spreads, record.levels, result.params, tables);
-  double least = choose_offset_and_shapes(*spreads, record.levels, result.params, tables);
+  choose_band_scales(*spreads, record.levels, result.params);
+  double least = choose_offset_and_shapes(*spreads, record.levels, result.params);
   result.classes = component_classes(record.levels, result.params);
   // Shapes that suit wrong scales need not suit the right ones.
   const CalibratedParams calibrated = result.params;
-  std::vector<Shapes> candidates = {calibrated.shapes};
-  for (std::uint8_t wide = 0; wide < kShapes; ++wide) candidates.push_back({kUsualShapes.rare, wide});
-  for (const Shapes shapes : candidates) {
-    CalibratedParams candidate = calibrated;
-    candidate.shapes = shapes;
-    ComponentParams own;
-    const double cost = choose_scales(*spreads, component_classes(record.levels, candidate), own, tables);
+  std::vector<Shapes> shapes = {calibrated.shapes};
+  for (std::uint8_t wide = 0; wide < kShapes; ++wide) shapes.push_back({kUsualShapes.rare, wide});
+  std::vector<ComponentParams> candidates;
+  for (const Shapes& candidate : shapes) {
+    CalibratedParams with = calibrated;
+    with.shapes = candidate;
+    candidates.push_back(component_classes(record.levels, with));
+  }
+  std::vector<ScaleOf> chosen(residual.rows * candidates.size());
+  pool.run_in_groups(residual.rows, kTogether, [&](std::size_t k, std::size_t) {
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      chosen[k * candidates.size() + i] = choose_scale(*spreads, k, candidates[i], candidates[i].scales[k]);
+    }
+  });
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    double cost = 0;
+    for (std::size_t k = 0; k < residual.rows; ++k) cost += chosen[k * candidates.size() + i].bits;
     if (!(cost < least)) continue;
     least = cost;
-    result.params = candidate;
+    result.params = calibrated;
+    result.params.shapes = shapes[i];
     result.params.has_scales = true;
-    result.classes = std::move(own);
+    result.classes = candidates[i];
+    for (std::size_t k = 0; k < residual.rows; ++k) {
+      result.classes.scales[k] = chosen[k * candidates.size() + i].scale;
+    }
   }
   if (result.params.has_scales) {
     ByteWriter scales;
@@ -302,21 +313,27 @@ std::optional<QuantisedComponents> quantise_components(const Matrix& residual, c
     result.scale_bits = 8.0 * static_cast<double>(scales.size());
   }
   for (std::size_t k = 0; k < spreads->components(); ++k) {
-    for (std::size_t band = 0; band < spreads->bands; ++band) {
-      const ComponentSpread& part = spreads->at(k, band);
-      double error = part.error;
+    std::size_t begin = 0;
+    for (std::size_t band = 0; band < spreads->bands(); ++band) {
+      const std::size_t end = plan.bands.ends()[band];
+      const WeighedSums& part = spreads->sums(k, band);
       const IndexClass index_class = result.classes.index_class(k, band);
       if (index_class.scale == 0) {
-        std::fill(part.indices.begin(), part.indices.end(), 0);
-        error += part.weighted_silence;
+        const auto row = std::span(result.indices).subspan(k * residual.columns, residual.columns);
+        std::fill(row.begin() + static_cast<std::ptrdiff_t>(begin),
+                  row.begin() + static_cast<std::ptrdiff_t>(end), 0);
       } else {
-        result.bits += part.cost(index_class, tables);
+        result.bits += spreads->cost(k, band, index_class);
       }
       const double step = result.params.step(band);
-      result.error += record.gain[k] * error * step * step;
+      const auto error =
+          static_cast<double>(index_class.scale == 0 ? part.weighed_square : part.weighed_error);
+      result.error += static_cast<double>(record.gain[k]) * error * step * step;
+      begin = end;
     }
   }
-  return result;
+  result.ideal_bits = spreads->ideal_bits(result.classes);
+  return true;
 }
 
 }  // namespace pinion::codec

@@ -39,13 +39,15 @@ struct QuantisedComponents {
   std::vector<std::int32_t> indices;  // [components, rows in coded order]; 0 where there is no class
   double error = 0;                   // output error energy of all components and rows, exact
   double bits = 0;                    // of the indices under their tables
+  double ideal_bits = 0;              // and under histograms of their own: see IndexHistograms
   double scale_bits = 0;              // of the scales, if they are written
 };
 
 // Quantises residuals [components, rows in coded order] at params.step_log2, in the bands of `plan`, and
-// chooses the tables. Nothing if an index is out of range.
-std::optional<QuantisedComponents> quantise_components(const Matrix& residual, const RecordAt& record,
-                                                       const RowPlan& plan, const CalibratedParams& params,
-                                                       IndexTables& tables);
+// chooses the tables. False if an index is out of range. Memory of `result` is used again; threads of the
+// pool share the components.
+bool quantise_components(const Matrix& residual, const RecordAt& record, const RowPlan& plan,
+                         const CalibratedParams& params, IndexTables& tables, ChunkPool& pool,
+                         QuantisedComponents& result);
 
 }  // namespace pinion::codec

@@ -12,19 +12,6 @@ constexpr int kStepGrowth = 96;  // an octave and a half from a band to the next
 constexpr double kLoudnessPerBand = 2.0 * kStepGrowth / kStepsPerOctave;
 static_assert(kStepGrowth <= kMaxStepGrowth);
 
-// log2 of each row's weight.
-std::vector<double> loudness_of(const RecordAt& record, const Matrix& centred) {
-  std::vector<double> loudness(centred.columns, record.loudness_bias);
-  for (std::size_t c = 0; c < record.loudness.size(); ++c) {
-    const auto values = centred.row(c);
-    for (std::size_t r = 0; r < values.size(); ++r) {
-      loudness[r] += static_cast<double>(record.loudness[c]) * values[r];
-    }
-  }
-  for (double& row : loudness) row = std::clamp(row, -kMaxLoudness, kMaxLoudness);
-  return loudness;
-}
-
 // Less loud rows have a coarser step: errors of all rows then cost the output equally.
 RowBands bands_of(std::span<const double> loudness) {
   const double loudest = *std::max_element(loudness.begin(), loudness.end());
@@ -39,15 +26,14 @@ RowBands bands_of(std::span<const double> loudness) {
 
 }  // namespace
 
-RowPlan plan_rows(const RecordAt& record, const Matrix& centred) {
-  const std::size_t rows = centred.columns;
-  if (record.loudness.empty()) {
-    return {RowBands(rows), 0, std::vector<double>(rows, 1), static_cast<double>(rows)};
-  }
-  const std::vector<double> loudness = loudness_of(record, centred);
-  RowPlan plan{bands_of(loudness), kStepGrowth, {}, 0};
+RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness) {
+  const std::size_t rows = loudness.size();
+  if (record.loudness.empty()) return {RowBands(rows), 0, {}, static_cast<double>(rows)};
+  std::vector<double> bounded(loudness.begin(), loudness.end());
+  for (double& row : bounded) row = std::clamp(row, -kMaxLoudness, kMaxLoudness);
+  RowPlan plan{bands_of(bounded), kStepGrowth, {}, 0};
   for (std::size_t place = 0; place < rows; ++place) {
-    plan.weights.push_back(std::exp2(loudness[plan.bands.row_at(place)]));
+    plan.weights.push_back(static_cast<float>(std::exp2(bounded[plan.bands.row_at(place)])));
   }
   plan.weight_sum = std::accumulate(plan.weights.begin(), plan.weights.end(), 0.0);
   return plan;

@@ -11,12 +11,14 @@ namespace pinion::codec {
 
 struct RowPlan {
   RowBands bands;
-  int step_growth = 0;          // from each band to the next, as CalibratedBands has it
-  std::vector<double> weights;  // [rows] in coded order: output error energy per gain and squared error
+  int step_growth = 0;  // from each band to the next, as CalibratedBands has it
+  // [rows] in coded order: output error energy per gain and squared error. Empty: all are 1.
+  std::vector<float> weights;
   double weight_sum = 0;
 };
 
-// `centred` is the tensor without its means, [channels, rows].
-RowPlan plan_rows(const RecordAt& record, const Matrix& centred);
+// `loudness` is that of each row, log2, as the record has it; without loudness in the record all rows are
+// alike.
+RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness);
 
 }  // namespace pinion::codec

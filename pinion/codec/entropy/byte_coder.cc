@@ -9,14 +9,12 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kGroup = kMaxLanes;
-constexpr std::size_t kOverwritten = 16;  // words behind the last one that a loop may touch
 
-struct Loops {
-  EncodeGroups encode;
-  DecodeGroups decode;
-};
+Error broken() { return Error{Errc::kBadFormat, "a coded chunk does not end where it should", ""}; }
 
-Loops loops_of(CpuPath path) {
+}  // namespace
+
+ByteLoops byte_loops(CpuPath path) {
   PINION_ASSERT(has_cpu_path(path));
 #if defined(__x86_64__)
   if (path == CpuPath::kAvx512) return {encode_groups_avx512, decode_groups_avx512};
@@ -25,10 +23,6 @@ Loops loops_of(CpuPath path) {
   static_cast<void>(path);
   return {encode_groups_portable, decode_groups_portable};
 }
-
-Error broken() { return Error{Errc::kBadFormat, "a coded chunk does not end where it should", ""}; }
-
-}  // namespace
 
 std::uint16_t* encode_groups_portable(const ByteEncodeLoop& loop, std::size_t groups, LaneStates& states,
                                       std::uint16_t* words) {
@@ -76,7 +70,7 @@ std::size_t encode_byte_chunk(std::span<const std::uint8_t> symbols, const ByteC
                               const ByteEncodeTables& tables, CpuPath path, std::vector<std::uint16_t>& words,
                               std::byte* out) {
   const auto lanes = static_cast<std::size_t>(form.lanes);
-  words.resize(std::max(words.size(), symbols.size() + kOverwritten));
+  words.resize(std::max(words.size(), symbols.size() + kOverwrittenWords));
   LaneStates states;
   states.fill(kRansLow);
   std::uint16_t* last = words.data();
@@ -88,7 +82,7 @@ std::size_t encode_byte_chunk(std::span<const std::uint8_t> symbols, const ByteC
   }
   if (groups > 0) {
     const ByteEncodeLoop loop{symbols.data(), form.classes, tables.reciprocals(), tables.ranges()};
-    last = loops_of(path).encode(loop, groups, states, last);
+    last = byte_loops(path).encode(loop, groups, states, last);
   }
   std::memcpy(out, states.data(), 4 * lanes);
   std::byte* to = out + 4 * lanes;
@@ -109,7 +103,7 @@ Result<void> decode_byte_chunk(ByteSpan chunk, const ByteChunkForm& form, const 
   std::size_t done = 0;
   if (lanes == kGroup) {
     const ByteDecodeLoop loop{tables.slots(), form.classes, out.data()};
-    done = kGroup * loops_of(path).decode(loop, out.size() / kGroup, states, words, end);
+    done = kGroup * byte_loops(path).decode(loop, out.size() / kGroup, states, words, end);
   }
   for (std::size_t i = done; i < out.size(); ++i) {
     std::uint32_t& x = states[i % lanes];

@@ -1,6 +1,6 @@
 #pragma once
-// The inner loops of byte_coder.h over whole groups of 32 lanes, one set for each CPU path. Only
-// byte_coder.cc includes this.
+// The inner loops of chunks of byte symbols over whole groups of 32 lanes, one set for each CPU path. Only
+// the coders of this folder include this.
 
 #include <array>
 #include <cstddef>
@@ -8,6 +8,7 @@
 
 #include "pinion/codec/entropy/rans.h"
 #include "pinion/codec/entropy/rans_lanes.h"
+#include "pinion/codec/math/cpu_path.h"
 
 namespace pinion::codec {
 
@@ -50,6 +51,14 @@ std::uint16_t* encode_groups_avx512(const ByteEncodeLoop& loop, std::size_t grou
 std::size_t decode_groups_avx512(const ByteDecodeLoop& loop, std::size_t groups, LaneStates& states,
                                  const std::byte*& words, const std::byte* end);
 #endif
+
+struct ByteLoops {
+  EncodeGroups encode;
+  DecodeGroups decode;
+};
+// Only where the CPU has that path.
+ByteLoops byte_loops(CpuPath path);
+inline constexpr std::size_t kOverwrittenWords = 16;  // behind the last one, that encode may touch
 
 inline std::uint32_t encode_byte(std::uint32_t x, std::uint32_t reciprocal, std::uint32_t range,
                                  std::uint16_t*& words) {

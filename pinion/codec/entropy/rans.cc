@@ -4,6 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "pinion/codec/entropy/byte_loops.h"
+#include "pinion/codec/entropy/byte_tables.h"
+
 namespace pinion::codec {
 Frequencies normalise_counts(std::span<const std::uint64_t> counts) {
   PINION_ASSERT(counts.size() <= kMaxAlphabet);
@@ -38,17 +41,6 @@ double symbol_cost_bits(std::uint32_t frequency) {
   return kProbabilityBits - std::log2(static_cast<double>(frequency));
 }
 
-DecodeTable::DecodeTable(const Frequencies& frequencies) : entries_(kProbabilityScale) {
-  std::size_t slot = 0;
-  for (std::size_t s = 0; s < frequencies.size(); ++s) {
-    for (std::uint16_t i = 0; i < frequencies[s]; ++i) {
-      PINION_ASSERT(slot < entries_.size());
-      entries_[slot++] = {static_cast<std::uint8_t>(s), frequencies[s], i};
-    }
-  }
-  PINION_ASSERT(slot == entries_.size());
-}
-
 EncodeTable::EncodeTable(const Frequencies& frequencies) : entries_(frequencies.size()) {
   std::uint32_t start = 0;
   for (std::size_t s = 0; s < frequencies.size(); ++s) {
@@ -60,6 +52,23 @@ EncodeTable::EncodeTable(const Frequencies& frequencies) : entries_(frequencies.
     if (f > 0) entry.reciprocal = ((std::uint64_t{1} << kReciprocalBits) + f - 1) / f;
     start += f;
   }
+}
+
+void ChunkEncoder::put_run(const ByteEncodeTables& table, std::span<const std::uint8_t> symbols) {
+  const auto lanes = static_cast<std::size_t>(lanes_);
+  const std::size_t begin = words_.size();
+  words_.resize(begin + symbols.size() + kOverwrittenWords);
+  std::uint16_t* words = words_.data() + begin;
+  const std::size_t groups = lanes == kMaxLanes ? symbols.size() / lanes : 0;
+  for (std::size_t i = symbols.size(); i-- > groups * lanes;) {
+    std::uint32_t& x = states_[i % lanes];
+    x = encode_byte(x, table.reciprocals()[symbols[i]], table.ranges()[symbols[i]], words);
+  }
+  if (groups > 0) {
+    const ByteEncodeLoop loop{symbols.data(), nullptr, table.reciprocals(), table.ranges()};
+    words = byte_loops(best_cpu_path()).encode(loop, groups, states_, words);
+  }
+  words_.resize(static_cast<std::size_t>(words - words_.data()));
 }
 
 std::size_t ChunkEncoder::finish(ByteWriter& out) const {
@@ -85,6 +94,17 @@ Result<ChunkDecoder> ChunkDecoder::open(ByteSpan chunk, int lanes) {
   decoder.words_ = chunk.data() + reader.offset();
   decoder.word_count_ = reader.remaining() / 2;
   return decoder;
+}
+
+void ChunkDecoder::get_group(const std::uint32_t* slots, std::size_t count, std::uint8_t* symbols) {
+  if (count == kMaxLanes && word_count_ - next_word_ >= count) {
+    const std::byte* words = words_ + 2 * next_word_;
+    byte_loops(best_cpu_path())
+        .decode({slots, nullptr, symbols}, 1, states_, words, words_ + 2 * word_count_);
+    next_word_ = static_cast<std::size_t>(words - words_) / 2;
+    return;
+  }
+  for (std::size_t lane = 0; lane < count; ++lane) symbols[lane] = get(static_cast<int>(lane), slots);
 }
 
 Result<void> ChunkDecoder::finish() const {

@@ -28,22 +28,6 @@ Frequencies normalise_counts(std::span<const std::uint64_t> counts);
 // What one symbol of `count` occurrences costs under a table, in bits.
 double symbol_cost_bits(std::uint32_t frequency);
 
-struct DecodeEntry {
-  std::uint8_t symbol;
-  std::uint16_t frequency;
-  std::uint16_t offset;  // slot minus the symbol's start
-};
-
-// The symbol of every slot.
-class DecodeTable {
- public:
-  explicit DecodeTable(const Frequencies& frequencies);
-  const DecodeEntry& operator[](std::uint32_t slot) const { return entries_[slot]; }
-
- private:
-  std::vector<DecodeEntry> entries_;
-};
-
 // x / f by a multiplication. The encoder divides x < f 2^20 by f ≤ 2^12: x
 // ceil(2^44 / f) stays below 2^64, and its excess over 2^44 x / f is below x ≤
 // 2^44 / f, too small to reach the next integer.
@@ -66,10 +50,16 @@ class EncodeTable {
   std::vector<EncodeEntry> entries_;
 };
 
+class ByteEncodeTables;
+
 // Collects a chunk from its last operation to its first.
 class ChunkEncoder {
  public:
   explicit ChunkEncoder(int lanes) : lanes_(lanes) { states_.fill(kRansLow); }
+
+  // Symbols from the last to the first, each on the lane of its place modulo the number of lanes: the same as
+  // put() for each of them.
+  void put_run(const ByteEncodeTables& table, std::span<const std::uint8_t> symbols);
 
   void put(int lane, const EncodeEntry& entry) {
     std::uint32_t x = states_[static_cast<std::size_t>(lane)];
@@ -106,13 +96,17 @@ class ChunkDecoder {
  public:
   static Result<ChunkDecoder> open(ByteSpan chunk, int lanes);
 
-  std::uint32_t get(int lane, const DecodeTable& table) {
+  // `slots` are those of a ByteDecodeTables.
+  std::uint8_t get(int lane, const std::uint32_t* slots) {
     std::uint32_t& x = states_[static_cast<std::size_t>(lane)];
-    const DecodeEntry& entry = table[x & (kProbabilityScale - 1)];
-    x = entry.frequency * (x >> kProbabilityBits) + entry.offset;
+    const std::uint32_t entry = slots[x & (kProbabilityScale - 1)];
+    x = ((entry >> 8 & 0xfff) + 1) * (x >> kProbabilityBits) + (entry >> 20);
     renormalise(x);
-    return entry.symbol;
+    return static_cast<std::uint8_t>(entry);
   }
+
+  // The same for `count` lanes from the first on, as many as there are at most.
+  void get_group(const std::uint32_t* slots, std::size_t count, std::uint8_t* symbols);
 
   std::uint32_t get_bits(int lane, int bits) {
     std::uint32_t& x = states_[static_cast<std::size_t>(lane)];
@@ -122,17 +116,8 @@ class ChunkDecoder {
     return value;
   }
 
-  // Words left; while this is at least the number of operations to come, none
-  // of them can fail.
-  std::size_t words_left() const { return word_count_ - next_word_; }
-
   // kBadFormat unless the chunk was used up exactly.
   Result<void> finish() const;
-
-  // For loops that keep the states in registers.
-  std::array<std::uint32_t, kMaxLanes>& states() { return states_; }
-  const std::byte* next_words() const { return words_ + 2 * next_word_; }
-  void skip_words(std::size_t count) { next_word_ += count; }
 
  private:
   void renormalise(std::uint32_t& x) {

@@ -45,10 +45,11 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
     }
   }
   IndexTables tables;
+  ChunkPool alone;
   ComponentParams params;
   const std::array<std::size_t, 1> band_ends = {directions.columns};
-  RunPrices runs(values, directions.columns, {}, 1);
-  const double bits = choose_index_classes(runs, {}, tables, params);
+  RunPrices runs(values, directions.columns, {}, 1, alone);
+  const double bits = choose_index_classes(runs, {}, tables, alone, params);
 
   ByteWriter out;
   out.write_bytes(std::as_bytes(std::span(kBasisMagic)));
@@ -62,7 +63,7 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
   write_varint(out, head_bytes.size());
   out.write_bytes(head_bytes);
   write_index_chunks(out, choose_grid(params, directions.columns, bits),
-                     {.params = params, .band_ends = band_ends, .values = values}, tables);
+                     {.params = params, .band_ends = band_ends, .values = values}, tables, alone);
   out.write(crc32c(out.view()));
   return std::move(out).take();
 }
@@ -104,8 +105,9 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLim
   std::vector<std::int32_t> values(channels * components);
   const std::array<std::size_t, 1> band_ends = {channels};
   IndexTables tables;
-  PINION_TRY_VOID(
-      decode_index_chunks(coded, {.params = params, .band_ends = band_ends, .values = values}, tables));
+  ChunkPool alone;
+  PINION_TRY_VOID(decode_index_chunks(coded, {.params = params, .band_ends = band_ends, .values = values},
+                                      tables, alone));
   auto basis = std::make_shared<Basis>();
   basis->id = basis_id(asset);
   basis->rows = Matrix(components, channels);

@@ -127,7 +127,7 @@ BasisChooser::Candidate BasisChooser::evaluate(std::shared_ptr<const BasisFit> f
   }
   candidate.fit = std::move(fit);
   const double outside = candidate.projection.outside;
-  candidate.sample = sample_components(candidate.projection, candidate.prediction);
+  candidate.sample = sample_components(candidate.projection, candidate.prediction, pool_);
   candidate.plan = plan_rate({.variances = predicted_variances(candidate.sample),
                               .groups = candidate.sample.row_groups,
                               .outside = outside,
@@ -206,8 +206,9 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
                                 .sample = best->sample,
                                 .fit = best->fit.get(),
                                 .prediction = best->prediction,
-                                .target_error = target},
-                               tables_);
+                                .target_error = target,
+                                .aim = best->prediction.previous == nullptr ? 1 : aim_},
+                               workspace_, pool_);
   if (!coded) return std::nullopt;
   ChosenFrame chosen;
   chosen.coded = std::move(*coded);
@@ -225,7 +226,9 @@ void BasisChooser::commit(ChosenFrame&& chosen) {
     bits_at_choice_ = chosen.planned_bits;
     next_try_ = kTryFactor * (frames_ + 1);
   }
+  if (state_) workspace_.components = std::move(state_->older);
   state_ = std::move(chosen.coded.state);
+  aim_ = chosen.key_frame ? 1 : chosen.coded.aim;
   steps_ = {chosen.coded.step, steps_[0]};
   ++frames_;
 }

@@ -19,6 +19,9 @@ struct ChosenFrame {
 
 class BasisChooser {
  public:
+  // The pool outlives it.
+  explicit BasisChooser(ChunkPool& pool) : pool_(pool) {}
+
   // Nothing if the target is out of reach. The stream's state changes only with
   // commit().
   std::optional<ChosenFrame> encode(const TensorView& tensor, const CentredTensor& centred,
@@ -45,14 +48,16 @@ class BasisChooser {
                                          const Candidate* current);
   bool should_try_new(const Candidate* current) const;
 
+  ChunkPool& pool_;
   std::shared_ptr<const BasisFit> fit_;
   bool fit_is_tested_ = false;  // a frame has used it
   std::optional<StreamState> state_;
   std::array<double, kMaxReferences> steps_{};  // of the last frames, newest first
+  double aim_ = 1;                              // see FidelityRequest
   double bits_at_choice_ = 0;  // planned bits when the basis was last compared with a new one
   std::size_t frames_ = 0;     // committed so far
   std::size_t next_try_ = 0;   // frames before which no other basis is computed
-  IndexTables tables_;
+  FidelityWorkspace workspace_;
 };
 
 }  // namespace pinion::codec

@@ -23,10 +23,12 @@ std::vector<Tensor> wide_states() {
 
 // What a tensor takes as a key frame without any basis.
 std::size_t plain_bytes(const Tensor& tensor) {
-  IndexTables tables;
-  const CentredTensor centred = centre(tensor).value();
+  FidelityWorkspace workspace;
+  ChunkPool alone;
+  CentredTensor centred;
+  centre(tensor, alone, centred).value();
   const Projection channels{centred.transposed, {}, 0};
-  const ComponentSample sample = sample_components(channels, {});
+  const ComponentSample sample = sample_components(channels, {}, alone);
   const TensorView view = tensor;
   return encode_fidelity({.tensor = view,
                           .centred = centred,
@@ -34,7 +36,7 @@ std::size_t plain_bytes(const Tensor& tensor) {
                           .sample = sample,
                           .prediction = {},
                           .target_error = centred.energy * std::pow(10, -kTarget / 10)},
-                         tables)
+                         workspace, alone)
       ->frame.size();
 }
 

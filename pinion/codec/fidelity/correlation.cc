@@ -9,7 +9,8 @@
 namespace pinion::codec {
 namespace {
 
-constexpr double kRidge = 1e-6;  // against references that say the same
+constexpr std::size_t kTogether = 16;  // components that are one piece of work
+constexpr double kRidge = 1e-6;        // against references that say the same
 
 // Rows that lie beside each other are read together.
 struct Block {
@@ -34,9 +35,9 @@ double mean_of(std::span<const std::int32_t> values) {
 }
 
 // What the best prediction leaves of the sample.
-Matrix best_residuals(const ComponentSample& sample) {
+Matrix best_residuals(const ComponentSample& sample, ChunkPool& pool) {
   Matrix residuals = sample.values;
-  for (std::size_t k = 0; k < residuals.rows; ++k) {
+  pool.run_in_groups(residuals.rows, kTogether, [&](std::size_t k, std::size_t) {
     const Coefficients best = sample.correlations[k].best();
     const auto row = residuals.row(k);
     for (std::size_t i = 0; i < kMaxReferences; ++i) {
@@ -45,7 +46,7 @@ Matrix best_residuals(const ComponentSample& sample) {
       const auto before = sample.before[i].row(k);
       for (std::size_t r = 0; r < row.size(); ++r) row[r] -= factor * before[r];
     }
-  }
+  });
   return residuals;
 }
 
@@ -54,7 +55,8 @@ Matrix best_residuals(const ComponentSample& sample) {
 // the logarithms of the distances, and so the bits.
 class RowSizes {
  public:
-  explicit RowSizes(Matrix residuals) : residuals_(std::move(residuals)), weights_(residuals_.columns) {
+  RowSizes(Matrix residuals, ChunkPool& pool)
+      : residuals_(std::move(residuals)), pool_(pool), weights_(residuals_.columns) {
     std::fill(weights_.begin(), weights_.end(), 1 / static_cast<float>(residuals_.columns));
     const double all = energy(residuals_.values);
     if (all > 0) unit_ = static_cast<float>(static_cast<double>(weights_.size()) / all);
@@ -103,6 +105,7 @@ class RowSizes {
   static constexpr double kAlike = 0.97;        // geometric over arithmetic mean of the sizes
   static constexpr double kUnheardSize = 0.01;  // of the mean: shorter rows cost about nothing
   static constexpr std::size_t kGroups = 16;
+  static constexpr std::size_t kRowsTogether = 64;  // that are one piece of work
 
   double mean() const {
     return std::accumulate(sizes_.begin(), sizes_.end(), 0.0) / static_cast<double>(sizes_.size());
@@ -111,13 +114,20 @@ class RowSizes {
   // Squared distances of the rows from the weighted centre.
   void measure() {
     sizes_.assign(weights_.size(), 0);
-    for (std::size_t k = 0; k < residuals_.rows; ++k) {
-      const auto row = residuals_.row(k);
-      vector_loops().add_squares(row.data(), dot(row, weights_), unit_, row.size(), sizes_.data());
-    }
+    std::vector<float> centre(residuals_.rows);
+    pool_.run_in_groups(residuals_.rows, kTogether,
+                        [&](std::size_t k, std::size_t) { centre[k] = dot(residuals_.row(k), weights_); });
+    pool_.run((sizes_.size() + kRowsTogether - 1) / kRowsTogether, [&](std::size_t i, std::size_t) {
+      const std::size_t begin = i * kRowsTogether, count = std::min(kRowsTogether, sizes_.size() - begin);
+      for (std::size_t k = 0; k < residuals_.rows; ++k) {
+        vector_loops().add_squares(residuals_.row(k).data() + begin, centre[k], unit_, count,
+                                   sizes_.data() + begin);
+      }
+    });
   }
 
   Matrix residuals_;
+  ChunkPool& pool_;
   std::vector<float> weights_;
   float unit_ = 1;  // of the sizes, so that they stay within the range of float
   std::vector<float> sizes_;
@@ -145,7 +155,8 @@ Coefficients Correlation::best() const {
   return {best_first(second), second};
 }
 
-ComponentSample sample_components(const Projection& projection, const Prediction& prediction) {
+ComponentSample sample_components(const Projection& projection, const Prediction& prediction,
+                                  ChunkPool& pool) {
   const std::size_t components = projection.components->rows;
   const std::size_t rows = projection.components->columns;
   const std::vector<Block> blocks = sampled_blocks(rows, components);
@@ -157,8 +168,9 @@ ComponentSample sample_components(const Projection& projection, const Prediction
     sample.before[i] = Matrix(components, sampled);
     sample.before_means[i].resize(components);
   }
+  sample.correlations.resize(components);
   const std::vector<float> nothing(sampled);
-  for (std::size_t k = 0; k < components; ++k) {
+  pool.run_in_groups(components, kTogether, [&](std::size_t k, std::size_t) {
     const auto values = projection.components->row(k);
     float* to = sample.values.row(k).data();
     for (const Block& block : blocks) to = std::copy_n(values.data() + block.begin, block.count, to);
@@ -181,14 +193,14 @@ ComponentSample sample_components(const Projection& projection, const Prediction
     const auto n = static_cast<double>(sampled);
     const double mean = sums.sums[0] / n;
     const std::array<double, 2> means = {sums.sums[1] / n, sums.sums[2] / n};
-    sample.correlations.push_back(
-        {.own = std::max(0.0, sums.own / n - mean * mean),
-         .cross = {sums.cross[0] / n - mean * means[0], sums.cross[1] / n - mean * means[1]},
-         .square = {std::max(0.0, sums.square[0] / n - means[0] * means[0]),
-                    std::max(0.0, sums.square[1] / n - means[1] * means[1])},
-         .between = sums.between / n - means[0] * means[1]});
-  }
-  const RowSizes sizes(best_residuals(sample));
+    sample.correlations[k] = {
+        .own = std::max(0.0, sums.own / n - mean * mean),
+        .cross = {sums.cross[0] / n - mean * means[0], sums.cross[1] / n - mean * means[1]},
+        .square = {std::max(0.0, sums.square[0] / n - means[0] * means[0]),
+                   std::max(0.0, sums.square[1] / n - means[1] * means[1])},
+        .between = sums.between / n - means[0] * means[1]};
+  });
+  const RowSizes sizes(best_residuals(sample, pool), pool);
   sample.row_groups = {RowGroup{}};
   if (!sizes.alike()) {
     sample.row_weights = sizes.weights();

@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/fidelity/basis_fit.h"
 #include "pinion/codec/fidelity/fidelity_format.h"
 
@@ -51,7 +52,9 @@ struct ComponentSample {
   std::vector<RowGroup> row_groups;  // at least one
 };
 
-ComponentSample sample_components(const Projection& projection, const Prediction& prediction);
+// Threads of the pool share the components.
+ComponentSample sample_components(const Projection& projection, const Prediction& prediction,
+                                  ChunkPool& pool);
 
 // What prediction leaves of each component at best: mean squares.
 std::vector<double> predicted_variances(const ComponentSample& sample);

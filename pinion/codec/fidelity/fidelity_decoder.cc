@@ -6,13 +6,14 @@
 #include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
-
 namespace {
+
+constexpr std::size_t kTogether = 16;  // components that are one piece of work
 
 // From residuals in coded order to the components of `state`.
 Result<void> advance_components(const FidelityParams& params, const RowBands& bands,
                                 std::span<const std::int32_t> residuals, const StreamState* previous,
-                                StreamState& state) {
+                                ChunkPool& pool, StreamState& state) {
   const std::size_t rows = state.rows;
   const Predictor predictor(params, previous);
   std::array<std::int64_t, kMaxReferences> largest{};
@@ -32,12 +33,18 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
     return {};
   }
   const std::vector<std::uint8_t> band_of_row = bands.band_of_row();
-  RowOffsets offsets(params.components, band_of_row, rows);
-  std::vector<std::int32_t> prediction(rows), by_row(rows);
-  std::int32_t most = 0;
-  for (std::size_t k = 0; k < params.component_count(); ++k) {
-    predictor.component(k, std::span(prediction));
-    bands.unsort(residuals.subspan(k * rows, rows), std::span(by_row));
+  const RowOffsets offsets(params.components, band_of_row, rows);
+  std::vector<std::int32_t> predictions(rows * pool.threads()), sorted(rows * pool.threads());
+  std::vector<std::int32_t> largest_of(pool.threads());
+  pool.run_in_groups(params.component_count(), kTogether, [&](std::size_t k, std::size_t worker) {
+    const auto prediction = std::span(predictions).subspan(worker * rows, rows);
+    predictor.component(k, prediction);
+    std::span<const std::int32_t> by_row = residuals.subspan(k * rows, rows);
+    if (bands.count() > 1) {
+      const auto own = std::span(sorted).subspan(worker * rows, rows);
+      bands.unsort(by_row, own);
+      by_row = own;
+    }
     const std::int32_t* of_row = offsets.of(k);
     const Advanced advanced = vector_loops().advance({.exact = nullptr,
                                                       .prediction = prediction.data(),
@@ -46,8 +53,9 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
                                                       .more_offset = of_row + rows,
                                                       .count = rows},
                                                      state.last.components.data() + k * rows);
-    most = std::max(most, advanced.largest);
-  }
+    largest_of[worker] = std::max(largest_of[worker], advanced.largest);
+  });
+  const std::int32_t most = *std::ranges::max_element(largest_of);
   state.last.largest = most;
   if (most <= kMaxState) return {};
   return Error{Errc::kBadFormat, "fidelity frame: a value leaves the range of the state", ""};
@@ -68,7 +76,7 @@ Result<void> check_previous(const FrameHeader& header, const StreamState* previo
 }
 
 Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& body,
-                                 const StreamState* previous, IndexTables& tables) {
+                                 const StreamState* previous, IndexTables& tables, ChunkPool& pool) {
   const FidelityParams& params = body.params;
   StreamState state;
   state.checksum = frame.checksum;
@@ -92,17 +100,17 @@ Result<StreamState> decode_state(const ParsedFrame& frame, const FidelityBody& b
                                        .values = residuals,
                                        .lead_class = params.mean_class,
                                        .lead = state.last.means},
-                                      tables));
+                                      tables, pool));
   const Predictor predictor(params, previous);
   std::vector<std::int64_t> prediction(state.channels);
   predictor.means(prediction);
   PINION_TRY_VOID(advance_means(prediction, state.last.means, state.last.means));
-  PINION_TRY_VOID(advance_components(params, bands, residuals, previous, state));
+  PINION_TRY_VOID(advance_components(params, bands, residuals, previous, pool, state));
   return state;
 }
 
 Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basis,
-                                     const StreamState* previous, IndexTables& tables) {
+                                     const StreamState* previous, IndexTables& tables, ChunkPool& pool) {
   const auto channels = static_cast<std::size_t>(channels_of(frame.header.shape));
   if (basis != nullptr && basis->rows.columns != channels) {
     return Error{Errc::kBadFormat,
@@ -114,10 +122,10 @@ Result<DecodedFrame> decode_fidelity(const ParsedFrame& frame, const Basis* basi
   PINION_TRY(const FidelityBody body,
              parse_fidelity(frame, basis == nullptr ? channels : basis->rows.rows, previous));
   DecodedFrame decoded;
-  PINION_TRY(decoded.state, decode_state(frame, body, previous, tables));
+  PINION_TRY(decoded.state, decode_state(frame, body, previous, tables, pool));
   decoded.tensor = reconstruct(
       {.state = decoded.state.last, .rows = decoded.state.rows, .step = body.params.step, .basis = basis},
-      frame.header.dtype, frame.header.shape);
+      frame.header.dtype, frame.header.shape, pool);
   return decoded;
 }
 

@@ -6,7 +6,6 @@
 
 #include "pinion/codec/entropy/bit_stream.h"
 #include "pinion/codec/fidelity/frame_quantiser.h"
-#include "pinion/codec/fidelity/ideal_bits.h"
 #include "pinion/codec/fidelity/predictor_choice.h"
 #include "pinion/codec/fidelity/rate_model.h"
 #include "pinion/codec/fidelity/reconstruct.h"
@@ -15,20 +14,18 @@
 namespace pinion::codec {
 namespace {
 
-constexpr double kGoodEnough = 0.008;     // see Attempt::badness
+constexpr double kGoodEnough = 0.015;     // see Attempt::badness
 constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth of a decibel
-constexpr int kMaxPasses = 10;            // two are usual
+constexpr int kMaxPasses = 10;            // one is usual
 constexpr double kLowered = 0.9;
 
-Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTables& tables) {
+// Puts the residuals into coded order.
+Bytes write(const FidelityRequest& request, QuantisedFrame& frame, IndexTables& tables, ChunkPool& pool) {
   const auto rows = static_cast<std::size_t>(rows_of(request.tensor.shape));
   const ComponentParams& components = frame.params.components;
   const std::size_t band_count = components.band_scales.size();
   const RowBands bands = band_count > 1 ? RowBands(frame.band_of_row, band_count) : RowBands(rows);
-  std::vector<std::int32_t> coded(components.scales.size() * rows);
-  for (std::size_t begin = 0; begin < coded.size(); begin += rows) {
-    bands.sort(std::span(frame.residuals).subspan(begin, rows), std::span(coded).subspan(begin, rows));
-  }
+  bands.sort_runs(std::span(frame.residuals));
   std::vector<std::int32_t> means = frame.mean_residuals;
   ByteWriter body;
   write_fidelity_params(body, frame.params, request.prediction.previous);
@@ -39,10 +36,10 @@ Bytes write(const FidelityRequest& request, const QuantisedFrame& frame, IndexTa
   write_index_chunks(body, choose_grid(components, rows, frame.bits),
                      {.params = components,
                       .band_ends = bands.ends(),
-                      .values = coded,
+                      .values = frame.residuals,
                       .lead_class = frame.params.mean_class,
                       .lead = means},
-                     tables);
+                     tables, pool);
   FrameHeader header{Mode::kFidelity, request.tensor.dtype, request.tensor.shape, std::nullopt, std::nullopt};
   if (request.fit != nullptr) header.basis = request.fit->basis->id;
   if (frame.params.references > 0) header.previous = request.prediction.previous->checksum;
@@ -80,14 +77,14 @@ struct Attempt {
   double badness() const { return error_ratio > 1 ? 1.5 * (error_ratio - 1) : 1 - error_ratio; }
 };
 
-Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame) {
+Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame, ChunkPool& pool) {
   const CentredTensor& centred = request.centred;
   const Basis* basis = request.fit != nullptr ? request.fit->basis.get() : nullptr;
   Attempt attempt;
   const Tensor decoded = reconstruct(
       {.state = frame.state, .rows = centred.values.rows, .step = frame.params.step, .basis = basis},
-      request.tensor.dtype, request.tensor.shape);
-  attempt.stats = measure(centred, decoded);
+      request.tensor.dtype, request.tensor.shape, pool);
+  attempt.stats = measure(centred, decoded, pool);
   attempt.error = centred.energy * std::pow(10, -attempt.stats.snr_db / 10);
   attempt.error_ratio = attempt.error / request.target_error;
   attempt.frame = std::move(frame);
@@ -114,10 +111,11 @@ std::vector<double> shifted_means(const FidelityRequest& request, std::span<cons
 class StepSearch {
  public:
   StepSearch(const FidelityRequest& request, const ComponentParams& predictors, double planned_step,
-             IndexTables& tables)
+             FidelityWorkspace& workspace, ChunkPool& pool)
       : request_(request),
+        pool_(pool),
         mean_error_(mean_share() * request.target_error),
-        model_(request.sample, request.projection.weights, predictors),
+        model_(request.sample, request.projection.weights, predictors, pool),
         centre_(shifted_means(request, model_.shifts())),
         quantiser_({.projection = request.projection,
                     .centre = centre_,
@@ -125,20 +123,29 @@ class StepSearch {
                     .prediction = request.prediction,
                     .predictors = predictors,
                     .mean_error = mean_error_},
-                   tables),
+                   workspace, pool),
         step_(planned_step) {}
 
   int passes() const { return passes_; }
+  double better_aim() const { return better_aim_; }
 
   std::optional<Attempt> run() {
     double aim = request_.target_error - request_.projection.outside - mean_error_ / 2;
     if (!(aim > 0)) aim = request_.target_error / 4;
+    aim *= request_.aim;
+    // The model has seen some of the rows; a look at all of them corrects it before anything is coded.
+    step_ = model_.step_for(aim, step_);
+    std::optional<FrameQuantiser::Look> look = quantiser_.look(step_);
+    if (!look) return std::nullopt;
+    std::vector<std::uint8_t> coded = std::move(look->coded);  // that the first attempts keep to
+    model_.decide(coded);
+    const double seen = aim * model_.error(step_) / look->error;
+    if (std::isfinite(seen)) aim = std::clamp(seen, aim / 4, aim * 4);
     std::optional<Attempt> best;
-    std::vector<std::uint8_t> coded;  // the components that attempts after the first keep to
     for (int i = 0; i < kMaxPasses; ++i) {
-      std::optional<Attempt> next = attempt(aim, coded.empty() ? nullptr : &best->frame);
+      std::optional<Attempt> next = attempt(aim, coded, i == 1 ? &best->frame : nullptr);
       if (!next) return best;
-      if (i == 0) coded = next->frame.coded;
+      if (i == 0) note_aim(*next);
       const double corrected = corrected_aim(*next);
       if (!best || next->is_better_than(*best)) best = std::move(next);
       if (best->badness() < kGoodEnough || (i > 0 && best->error_ratio < kAcceptedRatio)) break;
@@ -171,26 +178,36 @@ class StepSearch {
     return (request_.target_error - (last.error - last.frame.error)) * model_.error(step_) / last.frame.error;
   }
 
-  std::optional<Attempt> attempt(double aim, const QuantisedFrame* near) {
+  void note_aim(const Attempt& first) {
+    const double outside = request_.projection.outside;
+    const double ratio = (request_.target_error - outside) / (first.error - outside);
+    if (ratio > 0) better_aim_ = std::clamp(request_.aim * ratio, 0.8, 1.25);
+  }
+
+  std::optional<Attempt> attempt(double aim, std::span<const std::uint8_t> coded,
+                                 const QuantisedFrame* near) {
     step_ = model_.step_for(aim, step_);
-    std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, near);
+    std::optional<QuantisedFrame> frame = quantiser_.quantise(step_, coded, near);
     ++passes_;
     if (!frame) return std::nullopt;
-    return complete(request_, std::move(*frame));
+    return complete(request_, std::move(*frame), pool_);
   }
 
   const FidelityRequest& request_;
+  ChunkPool& pool_;
   double mean_error_;
   StepModel model_;
   std::vector<double> centre_;
   FrameQuantiser quantiser_;
   double step_;
   int passes_ = 0;
+  double better_aim_ = 1;
 };
 
 }  // namespace
 
-std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, IndexTables& tables) {
+std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, FidelityWorkspace& workspace,
+                                             ChunkPool& pool) {
   const std::size_t rows = request.centred.values.rows;
   const std::vector<double> left = predicted_variances(request.sample);
   const double planned = plan_rate({.variances = left,
@@ -204,18 +221,20 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Ind
   if (request.prediction.previous != nullptr) {
     choose_predictors(request.sample.correlations, planned, rows, predictors);
   }
-  StepSearch search(request, predictors, planned, tables);
+  StepSearch search(request, predictors, planned, workspace, pool);
   std::optional<Attempt> found = search.run();
   if (!found) return std::nullopt;
   QuantisedFrame& frame = found->frame;
   trim(frame, rows);
-  CodedFidelity coded{.frame = write(request, frame, tables),
+  CodedFidelity coded{.frame = write(request, frame, workspace.tables, pool),
                       .state = {},
                       .step = frame.params.step,
                       .stats = found->stats,
-                      .passes = search.passes()};
+                      .passes = search.passes(),
+                      .aim = search.better_aim()};
+  workspace.residuals = std::move(frame.residuals);
   coded.stats.frame_bytes = coded.frame.size();
-  coded.stats.ideal_index_bits = ideal_bits(frame);
+  coded.stats.ideal_index_bits = frame.ideal_bits;
   StreamState& state = coded.state;
   std::memcpy(&state.checksum, coded.frame.data() + coded.frame.size() - kChecksumBytes, kChecksumBytes);
   if (request.fit != nullptr) state.basis = request.fit->basis->id;

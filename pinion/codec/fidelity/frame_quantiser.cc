@@ -1,6 +1,7 @@
 #include "pinion/codec/fidelity/frame_quantiser.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -14,31 +15,55 @@ namespace {
 constexpr float kQuietVariance = 0.05f;       // squared steps: components below hold no news of the rows
 constexpr std::size_t kOffsetSample = 65536;  // residuals from which offsets are taken, about
 constexpr std::size_t kFewRows = 16;          // that one band suits
+constexpr std::size_t kTogether = 16;         // components that are one piece of work,
+constexpr std::size_t kRowsTogether = 256;    // and rows
 
 }  // namespace
 
-FrameQuantiser::FrameQuantiser(const QuantiserInput& input, IndexTables& tables)
+FrameQuantiser::FrameQuantiser(const QuantiserInput& input, FidelityWorkspace& workspace, ChunkPool& pool)
     : input_(input),
-      tables_(tables),
+      workspace_(workspace),
+      tables_(workspace.tables),
+      pool_(pool),
       rows_(input.projection.components->columns),
-      components_(input.projection.components->rows),
-      predictions_(std::make_unique_for_overwrite<std::int32_t[]>(components_ * rows_)),
-      exact_(std::make_unique_for_overwrite<float[]>(components_ * rows_)) {
+      components_(input.projection.components->rows) {
+  workspace.predictions.resize(components_ * rows_);
+  workspace.exact.resize(components_ * rows_);
   for (std::size_t i = 0; i < input.prediction.references(); ++i) {
     largest_reference_[i] = input.prediction.previous->largest(i);
   }
 }
 
-std::optional<QuantisedFrame> FrameQuantiser::quantise(double step, const QuantisedFrame* near) {
-  QuantisedFrame frame;
+bool FrameQuantiser::prepare(double step, QuantisedFrame& frame) const {
   frame.params.step = static_cast<float>(step);
-  if (!std::isnormal(frame.params.step) || !std::isnormal(1 / frame.params.step)) return std::nullopt;
-  if (!set_ratios(frame.params) || !quantise_means(frame)) return std::nullopt;
+  if (!std::isnormal(frame.params.step) || !std::isnormal(1 / frame.params.step)) return false;
+  if (!set_ratios(frame.params)) return false;
   if (frame.params.references > 0) {
     frame.params.components.predictors = input_.predictors.predictors;
     frame.params.components.predictor_of = input_.predictors.predictor_of;
   }
-  if (!round_components(near, frame)) return std::nullopt;
+  return true;
+}
+
+std::optional<FrameQuantiser::Look> FrameQuantiser::look(double step) {
+  QuantisedFrame frame;
+  if (!prepare(step, frame) || !round_components({}, frame)) return std::nullopt;
+  workspace_.residuals = std::move(frame.residuals);
+  Look look{std::move(frame.coded), 0};
+  for (std::size_t k = 0; k < components_; ++k) {
+    look.error += weight_of(k) * (look.coded[k] != 0 ? error_at_centroids(bins_[k]) : bins_[k].square);
+  }
+  look.error *= step * step / static_cast<double>(rows_);
+  return look;
+}
+
+std::optional<QuantisedFrame> FrameQuantiser::quantise(double step, std::span<const std::uint8_t> coded,
+                                                       const QuantisedFrame* near) {
+  QuantisedFrame frame;
+  if (!prepare(step, frame) || !quantise_means(frame) || !round_components(coded, frame)) {
+    return std::nullopt;
+  }
+  if (near == nullptr) measure_rows();
   choose_classes(near, frame);
   set_offsets(frame);
   if (!set_state(frame)) return std::nullopt;
@@ -88,69 +113,92 @@ bool FrameQuantiser::quantise_means(QuantisedFrame& frame) const {
   const ClassChoice choice = choose_class(frame.mean_residuals, tables_);
   params.mean_class = choice.index_class;
   frame.bits += choice.bits;
+  IndexHistograms histograms;
+  for (const std::int32_t residual : frame.mean_residuals) {
+    if (choice.index_class.scale > 0) {
+      histograms.add(choice.index_class, static_cast<std::uint32_t>(std::abs(residual)), 1);
+    }
+  }
+  frame.ideal_bits += histograms.bits();
   return advance_means(prediction, frame.mean_residuals, frame.state.means).ok();
 }
 
-bool FrameQuantiser::round_components(const QuantisedFrame* near, QuantisedFrame& frame) {
+bool FrameQuantiser::round_components(std::span<const std::uint8_t> coded, QuantisedFrame& frame) {
   const FidelityParams& params = frame.params;
-  const VectorLoops& loops = vector_loops();
   const Predictor predictor(params, input_.prediction.previous);
   if (!predictor.stays_in_range(largest_reference_)) return false;
+  frame.residuals = std::move(workspace_.residuals);
   frame.residuals.resize(components_ * rows_);
   frame.coded.resize(components_);
-  row_sizes_.assign(rows_, 0);
-  for (std::size_t k = 0; k < components_; ++k) {
-    const std::span<std::int32_t> before(predictions_.get() + k * rows_, rows_);
+  bins_.resize(components_);
+  std::atomic<bool> in_range = true;
+  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
+    const std::span<std::int32_t> before(workspace_.predictions.data() + k * rows_, rows_);
     predictor.component(k, before);
-    float* const residuals = exact_.get() + k * rows_;
     std::int32_t* const indices = frame.residuals.data() + k * rows_;
-    const BinSums bins = loops.round({.values = input_.projection.components->row(k).data(),
-                                      .prediction = before.data(),
-                                      .shift = static_cast<float>(input_.shifts[k]),
-                                      .inverse_step = 1 / params.step,
-                                      .count = rows_},
-                                     residuals, indices);
-    if (!(bins.largest < static_cast<float>(kMaxIndex))) return false;
-    frame.coded[k] = near != nullptr ? near->coded[k] : worth_coding(bins, rows_, weight_of(k));
+    const BinSums bins = vector_loops().round({.values = input_.projection.components->row(k).data(),
+                                               .prediction = before.data(),
+                                               .shift = static_cast<float>(input_.shifts[k]),
+                                               .inverse_step = 1 / params.step,
+                                               .count = rows_},
+                                              workspace_.exact.data() + k * rows_, indices);
+    if (!(bins.largest < static_cast<float>(kMaxIndex))) in_range = false;
+    frame.coded[k] = coded.empty() ? worth_coding(bins, rows_, weight_of(k)) : coded[k];
     if (frame.coded[k] == 0) std::fill_n(indices, rows_, 0);
-    const float variance = bins.square / static_cast<float>(rows_);
-    if (near == nullptr && variance >= kQuietVariance) {
-      loops.add_squares(residuals, 0, 1 / variance, rows_, row_sizes_.data());
+    bins_[k] = bins;
+  });
+  return in_range;
+}
+
+void FrameQuantiser::measure_rows() {
+  row_sizes_.assign(rows_, 0);
+  pool_.run((rows_ + kRowsTogether - 1) / kRowsTogether, [&](std::size_t i, std::size_t) {
+    const std::size_t begin = i * kRowsTogether, count = std::min(kRowsTogether, rows_ - begin);
+    for (std::size_t k = 0; k < components_; ++k) {
+      const float variance = bins_[k].square / static_cast<float>(rows_);
+      if (variance < kQuietVariance) continue;
+      vector_loops().add_squares(exact(k).data() + begin, 0, 1 / variance, count, row_sizes_.data() + begin);
     }
-  }
-  return true;
+  });
 }
 
 void FrameQuantiser::choose_classes(const QuantisedFrame* near, QuantisedFrame& frame) {
   ClassRequest request;
   if (input_.prediction.previous != nullptr) request.last_scales = input_.prediction.previous->last.scales;
+  const auto note_ideal = [&](const RunPrices& runs) {
+    IndexHistograms histograms;
+    runs.count_in(frame.params.components, histograms);
+    frame.ideal_bits += histograms.bits();
+  };
   if (near != nullptr) {
     request.near = &near->params.components;
     frame.band_of_row = near->band_of_row;
     frame.band_map = near->band_map;
     frame.params.band_class = near->params.band_class;
-    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size());
-    frame.bits += choose_index_classes(runs, request, tables_, frame.params.components);
-    return;
+    RunPrices runs(frame.residuals, rows_, frame.band_of_row, request.near->band_scales.size(), pool_);
+    frame.bits += choose_index_classes(runs, request, tables_, pool_, frame.params.components);
+    return note_ideal(runs);
   }
   const BandChoice choice = rows_ < kFewRows ? BandChoice{} : choose_bands(row_sizes_);
-  RunPrices runs(frame.residuals, rows_, choice.band_of_row, choice.bands);
-  double bits = choose_index_classes(runs, request, tables_, frame.params.components);
+  RunPrices runs(frame.residuals, rows_, choice.band_of_row, choice.bands, pool_);
+  const double bits = choose_index_classes(runs, request, tables_, pool_, frame.params.components);
   if (choice.bands > 1) {
     Bytes map = encode_band_map(choice.band_of_row, frame.params, tables_);
-    bits += 8 * static_cast<double>(map.size());
+    const double with_map = bits + 8 * static_cast<double>(map.size());
     RunPrices merged = runs.merged();
     ComponentParams params = frame.params.components;
-    if (const double merged_bits = choose_index_classes(merged, request, tables_, params);
-        merged_bits < bits) {
+    const double merged_bits = choose_index_classes(merged, request, tables_, pool_, params);
+    if (merged_bits < with_map) {
       frame.params.components = std::move(params);
-      bits = merged_bits;
-    } else {
-      frame.band_of_row = choice.band_of_row;
-      frame.band_map = std::move(map);
+      frame.bits += merged_bits;
+      return note_ideal(merged);
     }
+    frame.band_of_row = choice.band_of_row;
+    frame.band_map = std::move(map);
+    frame.bits += 8 * static_cast<double>(frame.band_map.size());
   }
   frame.bits += bits;
+  note_ideal(runs);
 }
 
 // Where values are rebuilt: at the centroids of the bins, class by class.
@@ -194,22 +242,26 @@ void FrameQuantiser::set_offsets(QuantisedFrame& frame) const {
   }
 }
 
-bool FrameQuantiser::set_state(QuantisedFrame& frame) const {
+bool FrameQuantiser::set_state(QuantisedFrame& frame) {
+  frame.state.components = std::move(workspace_.components);
   frame.state.components.resize(components_ * rows_);
-  RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
+  const RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
+  std::vector<Advanced> advanced(components_);
+  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
+    const std::int32_t* of_row = offsets.of(k);
+    advanced[k] = vector_loops().advance({.exact = exact(k).data(),
+                                          .prediction = prediction(k).data(),
+                                          .residuals = frame.residuals.data() + k * rows_,
+                                          .ones_offset = of_row,
+                                          .more_offset = of_row + rows_,
+                                          .count = rows_},
+                                         frame.state.components.data() + k * rows_);
+  });
   double error = 0;
   std::int32_t largest = 0;
   for (std::size_t k = 0; k < components_; ++k) {
-    const std::int32_t* of_row = offsets.of(k);
-    const Advanced advanced = vector_loops().advance({.exact = exact(k).data(),
-                                                      .prediction = prediction(k).data(),
-                                                      .residuals = frame.residuals.data() + k * rows_,
-                                                      .ones_offset = of_row,
-                                                      .more_offset = of_row + rows_,
-                                                      .count = rows_},
-                                                     frame.state.components.data() + k * rows_);
-    error += weight_of(k) * static_cast<double>(advanced.error);
-    largest = std::max(largest, advanced.largest);
+    error += weight_of(k) * static_cast<double>(advanced[k].error);
+    largest = std::max(largest, advanced[k].largest);
   }
   frame.error = error * frame.params.step * frame.params.step / static_cast<double>(rows_);
   frame.state.largest = largest;

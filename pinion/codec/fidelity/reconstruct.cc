@@ -4,10 +4,13 @@
 #include <cmath>
 
 #include "pinion/base/float_formats.h"
+#include "pinion/codec/groups/group_loops.h"
 #include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
+
+constexpr std::size_t kBlockRows = 64;  // that are one piece of work
 
 float largest_finite(DType dtype) {
   switch (dtype) {
@@ -20,30 +23,27 @@ float largest_finite(DType dtype) {
   }
 }
 
-// Row r of the components times `unit`, in the first columns of row r.
-Matrix transposed_components(const Reconstruction& from, std::size_t columns, float unit) {
+// Rows [begin, end) of the components times `unit`, one row after the other, `columns` apart;
+// 0 where there are fewer components.
+void turn_components(const Reconstruction& from, float unit, std::size_t begin, std::size_t end,
+                     std::size_t columns, float* out) {
   const std::size_t rows = from.rows;
-  const std::size_t components = rows == 0 ? 0 : from.state.components.size() / rows;
-  const std::size_t whole_rows = rows - rows % kTurned;
+  const std::size_t components = from.state.components.size() / rows;
+  const std::size_t whole_end = begin + (end - begin) / kTurned * kTurned;
   const std::size_t whole_components = components - components % kTurned;
   const std::int32_t* const state = from.state.components.data();
   const VectorLoops& loops = vector_loops();
-  Matrix out(rows, columns);
-  for (std::size_t r = 0; r < whole_rows; r += kTurned) {
-    for (std::size_t k = 0; k < whole_components; k += kTurned) {
-      loops.turn_scaled(state + k * rows + r, rows, unit, out.row(r).data() + k, columns);
+  for (std::size_t k = 0; k < whole_components; k += kTurned) {
+    for (std::size_t r = begin; r < whole_end; r += kTurned) {
+      loops.turn_scaled(state + k * rows + r, rows, unit, out + (r - begin) * columns + k, columns);
     }
   }
-  const auto one_by_one = [&](std::size_t first_row, std::size_t first, std::size_t end) {
-    for (std::size_t k = first; k < end; ++k) {
-      for (std::size_t r = first_row; r < rows; ++r) {
-        out.row(r)[k] = static_cast<float>(state[k * rows + r]) * unit;
-      }
+  for (std::size_t r = begin; r < end; ++r) {
+    std::fill(out + (r - begin) * columns + components, out + (r - begin + 1) * columns, 0.0f);
+    for (std::size_t k = r < whole_end ? whole_components : 0; k < components; ++k) {
+      out[(r - begin) * columns + k] = static_cast<float>(state[k * rows + r]) * unit;
     }
-  };
-  one_by_one(whole_rows, 0, whole_components);
-  one_by_one(0, whole_components, components);
-  return out;
+  }
 }
 
 Matrix in_basis(const Reconstruction& from, const Basis& basis, float unit) {
@@ -59,36 +59,42 @@ Matrix in_basis(const Reconstruction& from, const Basis& basis, float unit) {
 
 }  // namespace
 
-Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape) {
+Tensor reconstruct(const Reconstruction& from, DType dtype, const Shape& shape, ChunkPool& pool) {
   const float unit = from.step / kStateOne;
   const std::size_t channels = from.state.means.size();
-  Matrix values =
-      from.basis != nullptr ? in_basis(from, *from.basis, unit) : transposed_components(from, channels, unit);
   const float mean_unit = std::ldexp(unit, -from.state.mean_shift);
   std::vector<float> means(channels);
   std::transform(from.state.means.begin(), from.state.means.end(), means.begin(),
                  [mean_unit](std::int32_t m) { return static_cast<float>(m) * mean_unit; });
-  for (std::size_t r = 0; r < values.rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < channels; ++c) row[c] += means[c];
-  }
-  return to_tensor(values, dtype, shape);
+  Matrix product;
+  if (from.basis != nullptr) product = in_basis(from, *from.basis, unit);
+  Tensor tensor = Tensor::empty(dtype, shape);
+  std::byte* const out = tensor.mutable_data();
+  pool.run((from.rows + kBlockRows - 1) / kBlockRows, [&](std::size_t i, std::size_t) {
+    const std::size_t begin = i * kBlockRows, end = std::min(from.rows, begin + kBlockRows);
+    const auto block =
+        std::make_unique_for_overwrite<float[]>(from.basis == nullptr ? (end - begin) * channels : 0);
+    float* values = block.get();
+    if (from.basis != nullptr) {
+      values = product.row(begin).data();
+    } else {
+      turn_components(from, unit, begin, end, channels, values);
+    }
+    for (std::size_t r = begin; r < end; ++r, values += channels) {
+      for (std::size_t c = 0; c < channels; ++c) values[c] += means[c];
+      write_bounded({values, channels}, dtype, out + r * channels * size_bytes(dtype));
+    }
+  });
+  return tensor;
 }
 
-Tensor to_tensor(const Matrix& values, DType dtype, const Shape& shape) {
-  const float limit = largest_finite(dtype);
-  Tensor tensor = Tensor::empty(dtype, shape);
-  std::vector<float> bounded(values.columns);
-  for (std::size_t r = 0; r < values.rows; ++r) {
-    const auto row = values.row(r);
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const float value = row[c];
-      bounded[c] = value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
-    }
-    from_float(bounded.data(), static_cast<std::int64_t>(row.size()), dtype,
-               tensor.mutable_data() + r * row.size() * size_bytes(dtype));
+void write_bounded(std::span<float> values, DType dtype, std::byte* out) {
+  vector_loops().bound(values.data(), values.size(), largest_finite(dtype));
+  if (dtype == DType::kBF16) {
+    group_loops().narrow_bf16(values.data(), values.size(), reinterpret_cast<std::uint16_t*>(out));
+    return;
   }
-  return tensor;
+  from_float(values.data(), static_cast<std::int64_t>(values.size()), dtype, out);
 }
 
 }  // namespace pinion::codec

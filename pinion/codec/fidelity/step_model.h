@@ -1,6 +1,6 @@
 #pragma once
 // The error that a quantiser step leads to, from some of the rows: what the encoder searches the step with.
-// Pure functions of a sample.
+// Pure functions of a sample; threads of a pool share the components.
 
 #include "pinion/codec/fidelity/correlation.h"
 #include "pinion/codec/math/vector_loops.h"
@@ -11,11 +11,14 @@ namespace pinion::codec {
 // how many values there were, `weight` what a squared error of theirs counts.
 bool worth_coding(const BinSums& bins, std::size_t count, double weight);
 
+// Sum of squared errors of values that fall into these bins and are rebuilt at the bins' centroids.
+double error_at_centroids(const BinSums& bins);
+
 class StepModel {
  public:
   // `weights` is of the projection; `predictors` has those of the components.
-  StepModel(const ComponentSample& sample, std::span<const double> weights,
-            const ComponentParams& predictors);
+  StepModel(const ComponentSample& sample, std::span<const double> weights, const ComponentParams& predictors,
+            ChunkPool& pool);
 
   // What lies at the centre of each component's residuals: better sent with the means than with every row.
   const std::vector<double>& shifts() const { return shifts_; }
@@ -31,6 +34,7 @@ class StepModel {
   double step_for(double target, double start) const;
 
  private:
+  ChunkPool& pool_;
   Matrix residuals_;  // [components, sampled rows], without the shifts
   std::vector<double> shifts_;
   std::vector<double> weights_;

@@ -103,18 +103,11 @@ PINION_INLINE void unpack_body(const std::uint8_t* from, std::size_t count, std:
   }
 
 PINION_GROUP_SET(Portable, );
-#if defined(__x86_64__)
-PINION_GROUP_SET(Avx2, __attribute__((target("avx2"))));
-#else
-using Avx2 = Portable;
-#endif
+PINION_BUILD_FOR_AVX2(PINION_GROUP_SET, Avx2, Portable);
 
 }  // namespace
 
-const GroupLoops& group_loops(CpuPath path) {
-  PINION_ASSERT(has_cpu_path(path));
-  return path == CpuPath::kPortable ? Portable::kLoops : Avx2::kLoops;
-}
+const GroupLoops& group_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const GroupLoops& group_loops() { return group_loops(best_cpu_path()); }
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kShapeSample = 64;  // components by which shapes are chosen
 constexpr std::size_t kBandSample = 128;  // and bands
+constexpr std::size_t kTogether = 16;     // components that are one piece of work
 constexpr int kScalesPerBand = -2;        // to begin with: bands lie half an octave of width apart
 constexpr int kPatience = 2;              // worse scales in a row that end a search
 constexpr int kSilentScales = 4;          // that components without values may be given
@@ -192,7 +193,7 @@ ShapeChoice choose_shapes(RunPrices& runs, IndexTables& tables) {
 }  // namespace
 
 double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexTables& tables,
-                            ComponentParams& params) {
+                            ChunkPool& pool, ComponentParams& params) {
   const bool known = request.near != nullptr && request.near->band_scales.size() == runs.bands() &&
                      request.near->scales.size() == runs.components();
   const ShapeChoice choice =
@@ -204,11 +205,11 @@ double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexT
     fit_sample(fit, sample, scales);
     fit.fit_bands(sample, scales);
   }
-  std::vector<ScaleWindow> windows;
-  for (std::size_t k = 0; k < runs.components(); ++k) {
+  std::vector<ScaleWindow> windows(runs.components());
+  pool.run_in_groups(windows.size(), kTogether, [&](std::size_t k, std::size_t) {
     float bits = 0;
-    windows.push_back(fit.window(k, known ? request.near->scales[k] : fit.best_scale(k, bits)));
-  }
+    windows[k] = fit.window(k, known ? request.near->scales[k] : fit.best_scale(k, bits));
+  });
   ScaleChoice scales = choose_scales(windows, request.last_scales);
   params.shapes = choice.shapes;
   params.band_scales = fit.band_scales();
@@ -217,7 +218,8 @@ double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexT
 }
 
 ClassChoice choose_class(std::span<const std::int32_t> values, IndexTables& tables) {
-  RunPrices runs(values, values.size(), {}, 1);
+  ChunkPool alone;
+  RunPrices runs(values, values.size(), {}, 1, alone);
   ClassChoice best{{}, std::numeric_limits<double>::infinity()};
   if (values.empty() || runs.mean_size(0) == 0) return {{}, 0};
   for (std::uint8_t shape = 0; shape < kShapes; ++shape) {

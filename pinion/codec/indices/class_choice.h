@@ -14,9 +14,10 @@ struct ClassRequest {
   const ComponentParams* near = nullptr;        // of values much like these: their shapes and bands are taken
 };
 
-// Fills shapes, scales and band scales; returns the bits of all indices and of the scales.
+// Fills shapes, scales and band scales; threads of the pool share the components. Returns the bits of all
+// indices and of the scales.
 double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexTables& tables,
-                            ComponentParams& params);
+                            ChunkPool& pool, ComponentParams& params);
 
 // The best class for one run, any shape, and its bits. Scale 0 if all values
 // are 0.

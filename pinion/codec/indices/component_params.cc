@@ -81,10 +81,6 @@ std::vector<std::size_t> offset_scales(const ComponentParams& params) {
 
 }  // namespace
 
-IndexClass ComponentParams::index_class(std::size_t component, std::size_t band) const {
-  return scales[component] == 0 ? IndexClass{} : shapes.at(scales[component] + band_scales[band]);
-}
-
 void write_params(BitWriter& out, const ComponentParams& params, ParamsKind kind) {
   out.write(params.shapes.rare, kShapeBits);
   out.write(params.shapes.wide, kShapeBits);

@@ -47,7 +47,13 @@ struct ComponentParams {
   std::array<BinOffsets, kOffsetScales + 1> offsets{};  // by scale of the class; all zero in bases
 
   // The class of a component's indices in a band: scale 0 if it has none there.
-  IndexClass index_class(std::size_t component, std::size_t band) const;
+  IndexClass index_class(std::size_t component, std::size_t band) const {
+    return class_at(scales[component], band);
+  }
+  // That of a component of this scale.
+  IndexClass class_at(int scale, std::size_t band) const {
+    return scale == 0 ? IndexClass{} : shapes.at(scale + band_scales[band]);
+  }
 
   BinOffsets offsets_of(IndexClass index_class) const {
     return index_class.scale <= kOffsetScales ? offsets[index_class.scale] : BinOffsets{};

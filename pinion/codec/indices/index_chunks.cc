@@ -73,29 +73,28 @@ ChunkGrid choose_grid(const ComponentParams& params, std::size_t rows, double bi
 }
 
 void write_index_chunks(ByteWriter& out, const ChunkGrid& grid, const IndexMatrix& matrix,
-                        IndexTables& tables) {
+                        IndexTables& tables, ChunkPool& pool) {
   const std::vector<std::size_t> active = active_components(matrix.params);
   const ChunkCounts counts = count_chunks(grid, active.size(), matrix.rows());
   out.write(static_cast<std::uint8_t>(std::bit_width(static_cast<unsigned>(grid.lanes)) - 1));
   write_varint(out, grid.tile_rows);
   write_varint(out, grid.group_components);
 
-  ByteWriter data;
-  for (std::size_t group = 0; group < counts.groups; ++group) {
-    for (std::size_t tile = 0; tile < counts.tiles; ++tile) {
-      const std::vector<Run> runs = runs_of(matrix, grid, active, group, tile);
-      ChunkEncoder chunk(grid.lanes);
-      for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
-        encode_indices(chunk, grid.lanes, tables.get(run->index_class),
-                       matrix.values.subspan(run->begin, run->count));
-      }
-      if (group == 0 && tile == 0 && matrix.lead_class.scale > 0) {
-        encode_indices(chunk, grid.lanes, tables.get(matrix.lead_class), matrix.lead);
-      }
-      write_varint(out, chunk.finish(data));
+  std::vector<ByteWriter> chunks(counts.groups * counts.tiles);
+  pool.run(chunks.size(), [&](std::size_t i, std::size_t) {
+    const std::vector<Run> runs = runs_of(matrix, grid, active, i / counts.tiles, i % counts.tiles);
+    ChunkEncoder chunk(grid.lanes);
+    for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+      encode_indices(chunk, grid.lanes, tables.get(run->index_class),
+                     matrix.values.subspan(run->begin, run->count));
     }
-  }
-  out.write_bytes(data.view());
+    if (i == 0 && matrix.lead_class.scale > 0) {
+      encode_indices(chunk, grid.lanes, tables.get(matrix.lead_class), matrix.lead);
+    }
+    chunk.finish(chunks[i]);
+  });
+  for (const ByteWriter& chunk : chunks) write_varint(out, chunk.view().size());
+  for (const ByteWriter& chunk : chunks) out.write_bytes(chunk.view());
 }
 
 Result<IndexChunks> parse_index_chunks(ByteReader& in, const ComponentParams& params, std::size_t rows) {
@@ -127,12 +126,13 @@ Result<IndexChunks> parse_index_chunks(ByteReader& in, const ComponentParams& pa
   return coded;
 }
 
-Result<void> decode_index_chunks(const IndexChunks& coded, const IndexMatrix& matrix, IndexTables& tables) {
+Result<void> decode_index_chunks(const IndexChunks& coded, const IndexMatrix& matrix, IndexTables& tables,
+                                 ChunkPool& pool) {
   const std::vector<std::size_t> active = active_components(matrix.params);
   const ChunkCounts counts = count_chunks(coded.grid, active.size(), matrix.rows());
   std::fill(matrix.values.begin(), matrix.values.end(), 0);
   std::fill(matrix.lead.begin(), matrix.lead.end(), 0);
-  for (std::size_t i = 0; i < coded.chunks.size(); ++i) {
+  const auto decode_chunk = [&](std::size_t i) -> Result<void> {
     PINION_TRY(ChunkDecoder chunk, ChunkDecoder::open(coded.chunks[i], coded.grid.lanes));
     if (i == 0 && matrix.lead_class.scale > 0) {
       PINION_TRY_VOID(decode_indices(chunk, coded.grid.lanes, tables.get(matrix.lead_class), matrix.lead));
@@ -141,8 +141,11 @@ Result<void> decode_index_chunks(const IndexChunks& coded, const IndexMatrix& ma
       PINION_TRY_VOID(decode_indices(chunk, coded.grid.lanes, tables.get(run.index_class),
                                      matrix.values.subspan(run.begin, run.count)));
     }
-    PINION_TRY_VOID(chunk.finish());
-  }
+    return chunk.finish();
+  };
+  std::vector<Result<void>> results(coded.chunks.size(), Result<void>{});
+  pool.run(results.size(), [&](std::size_t i, std::size_t) { results[i] = decode_chunk(i); });
+  for (Result<void>& result : results) PINION_TRY_VOID(std::move(result));
   return {};
 }
 

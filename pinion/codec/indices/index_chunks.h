@@ -1,11 +1,12 @@
 #pragma once
 // A matrix of integers, components by rows, cut into chunks that decode
 // independently (docs/format.md §6.3). Shared by fidelity frames and basis
-// assets. Pure functions but for the tables they fill.
+// assets. Pure functions but for the tables they fill; threads of a pool share the chunks.
 
 #include <span>
 #include <vector>
 
+#include "pinion/codec/chunk_pool.h"
 #include "pinion/codec/indices/component_params.h"
 #include "pinion/codec/indices/index_coding.h"
 #include "pinion/codec/indices/row_bands.h"
@@ -39,7 +40,7 @@ struct IndexMatrix {
 ChunkGrid choose_grid(const ComponentParams& params, std::size_t rows, double bits);
 
 void write_index_chunks(ByteWriter& out, const ChunkGrid& grid, const IndexMatrix& matrix,
-                        IndexTables& tables);
+                        IndexTables& tables, ChunkPool& pool);
 
 // The grid and the chunks' bytes, from the reader's place to its end.
 struct IndexChunks {
@@ -49,7 +50,8 @@ struct IndexChunks {
 Result<IndexChunks> parse_index_chunks(ByteReader& in, const ComponentParams& params, std::size_t rows);
 
 // Fills values and lead; those without a class become 0.
-Result<void> decode_index_chunks(const IndexChunks& coded, const IndexMatrix& matrix, IndexTables& tables);
+Result<void> decode_index_chunks(const IndexChunks& coded, const IndexMatrix& matrix, IndexTables& tables,
+                                 ChunkPool& pool);
 
 // One run as a chunk of its own, with one lane; no bytes if the class has scale
 // 0.

@@ -107,46 +107,34 @@ Result<void> decode_group_rest(ChunkDecoder& chunk, const IndexTable& table, int
   return Error{Errc::kBadFormat, "a coded index is out of range", ""};
 }
 
-// One symbol a lane, when there surely are words enough.
-void take_symbols(ChunkDecoder& chunk, const DecodeTable& table, std::span<std::uint8_t> symbols) {
-  std::array<std::uint32_t, kMaxLanes>& states = chunk.states();
-  const std::byte* const begin = chunk.next_words();
-  const std::byte* words = begin;
-  for (std::size_t lane = 0; lane < symbols.size(); ++lane) {
-    const std::uint32_t x = states[lane];
-    const DecodeEntry entry = table[x & (kProbabilityScale - 1)];
-    const std::uint32_t next = entry.frequency * (x >> kProbabilityBits) + entry.offset;
-    std::uint16_t word;
-    std::memcpy(&word, words, sizeof(word));
-    const bool refill = next < kRansLow;
-    states[lane] = refill ? (next << 16) | word : next;
-    words += refill ? 2 : 0;
-    symbols[lane] = entry.symbol;
-  }
-  chunk.skip_words(static_cast<std::size_t>(words - begin) / 2);
-}
-
 }  // namespace
 
 void encode_indices(ChunkEncoder& chunk, int lanes, ClassCode code, std::span<const std::int32_t> values) {
+  // Whole groups, of which most hold no escape.
+  constexpr std::size_t kTogether = 256;
+  static_assert(kTogether % kMaxLanes == 0);
   const auto group = static_cast<std::size_t>(lanes);
   const IndexTable& table = *code.table;
-  std::int32_t least = 0, most = 0;
-  for (const std::int32_t value : values) {
-    least = std::min(least, value);
-    most = std::max(most, value);
-  }
-  if (code.shift == 0 && least >= -table.half && most <= table.half) {
-    for (std::size_t i = values.size(); i-- > 0;) {
-      const auto symbol = static_cast<std::size_t>(values[i] + table.half);
-      chunk.put(static_cast<int>(i & (group - 1)), table.encode[symbol]);
+  std::array<std::uint8_t, kTogether> symbols;
+  for (std::size_t end = values.size(); end > 0;) {
+    const std::size_t count = (end - 1) % kTogether + 1;
+    end -= count;
+    const auto piece = values.subspan(end, count);
+    std::uint32_t outside = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto symbol = static_cast<std::uint32_t>(piece[i] + table.half);
+      outside |= symbol > static_cast<std::uint32_t>(2 * table.half);
+      symbols[i] = static_cast<std::uint8_t>(symbol);
     }
-    return;
-  }
-  std::size_t end = values.size();
-  for (std::size_t size = (end - 1) % group + 1; end > 0; size = group) {
-    end -= size;
-    encode_group(chunk, table, code.shift, values.subspan(end, size));
+    if (code.shift == 0 && outside == 0) {
+      chunk.put_run(table.run_encode, std::span(symbols).first(count));
+      continue;
+    }
+    for (std::size_t last = count; last > 0;) {
+      const std::size_t size = (last - 1) % group + 1;
+      last -= size;
+      encode_group(chunk, table, code.shift, piece.subspan(last, size));
+    }
   }
 }
 
@@ -157,13 +145,7 @@ Result<void> decode_indices(ChunkDecoder& chunk, int lanes, ClassCode code, std:
   const auto group = static_cast<std::size_t>(lanes);
   for (std::size_t begin = 0; begin < values.size(); begin += group) {
     const std::size_t size = std::min(group, values.size() - begin);
-    if (size == group && chunk.words_left() >= group) {
-      take_symbols(chunk, table.decode, std::span(symbols).first(size));
-    } else {
-      for (std::size_t lane = 0; lane < size; ++lane) {
-        symbols[lane] = static_cast<std::uint8_t>(chunk.get(static_cast<int>(lane), table.decode));
-      }
-    }
+    chunk.get_group(table.decode.slots(), size, symbols.data());
     bool rest = shift > 0;
     for (std::size_t lane = 0; lane < size; ++lane) {
       values[begin + lane] = symbols[lane] - table.half;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
+#include <mutex>
 
 #include "pinion/base/assert.h"
 
@@ -58,25 +60,6 @@ std::uint64_t weight(IndexClass base, std::uint64_t n) {
 
 }  // namespace
 
-int base_scales(int shape) {
-  constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
-  return kBaseScales[static_cast<std::size_t>(shape)];
-}
-
-int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
-
-SplitClass split_class(IndexClass index_class) {
-  const int over = index_class.scale - base_scales(index_class.shape);
-  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
-  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
-          shift};
-}
-
-IndexClass Shapes::at(int scale) const {
-  const int clamped = std::clamp(scale, 0, max_scale(wide));
-  return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
-}
-
 Frequencies index_frequencies(IndexClass base) {
   PINION_ASSERT(base.scale >= 1 && base.scale <= base_scales(base.shape));
   std::array<std::uint64_t, kMaxHalfAlphabet + 2> weights{};
@@ -106,7 +89,11 @@ Frequencies index_frequencies(IndexClass base) {
 }
 
 IndexTable::IndexTable(const Frequencies& frequencies)
-    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies), decode(frequencies) {
+    : half(static_cast<int>(frequencies.size()) / 2 - 1), encode(frequencies) {
+  Frequencies of_bytes = frequencies;
+  of_bytes.resize(kMaxAlphabet);
+  run_encode.build({&of_bytes, 1});
+  decode.build({&of_bytes, 1});
   for (const std::uint16_t frequency : frequencies) {
     cost_bits.push_back(static_cast<float>(symbol_cost_bits(frequency)));
   }
@@ -123,14 +110,36 @@ IndexTable::IndexTable(const Frequencies& frequencies)
   }
 }
 
+// A table that is there is read without the lock.
+struct IndexTables::Tables {
+  static constexpr std::size_t kMostScales = 32;
+  std::array<std::array<std::atomic<const IndexTable*>, kMostScales>, kShapes>
+      by_class{};  // shape, base scale
+  std::mutex mutex;
+  std::vector<std::unique_ptr<const IndexTable>> owned;  // guarded by mutex
+};
+
+IndexTables::IndexTables() : tables_(std::make_unique<Tables>()) {}
+IndexTables::IndexTables(IndexTables&&) noexcept = default;
+IndexTables& IndexTables::operator=(IndexTables&&) noexcept = default;
+IndexTables::~IndexTables() = default;
+
 ClassCode IndexTables::get(IndexClass index_class) {
   PINION_ASSERT(index_class.scale >= 1);
   const SplitClass split = split_class(index_class);
-  auto& of_shape = tables_[split.base.shape];
-  if (of_shape.empty()) of_shape.resize(static_cast<std::size_t>(base_scales(split.base.shape)) + 1);
-  std::unique_ptr<IndexTable>& table = of_shape[split.base.scale];
-  if (!table) table = std::make_unique<IndexTable>(index_frequencies(split.base));
-  return {table.get(), split.shift};
+  PINION_ASSERT(split.base.scale < Tables::kMostScales);
+  std::atomic<const IndexTable*>& place = tables_->by_class[split.base.shape][split.base.scale];
+  const IndexTable* table = place.load(std::memory_order_acquire);
+  if (table == nullptr) {
+    const std::lock_guard lock(tables_->mutex);
+    table = place.load(std::memory_order_relaxed);
+    if (table == nullptr) {
+      table = tables_->owned.emplace_back(std::make_unique<const IndexTable>(index_frequencies(split.base)))
+                  .get();
+      place.store(table, std::memory_order_release);
+    }
+  }
+  return {table, split.shift};
 }
 
 }  // namespace pinion::codec

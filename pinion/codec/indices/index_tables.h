@@ -3,15 +3,16 @@
 // (docs/format.md §6.2).
 //
 // A table class is a shape (how heavy the tails are) and a scale. Scale 0 means
-// "all zero" and has no table. Tables are built when first asked for and kept;
-// one IndexTables is used by one thread at a time.
+// "all zero" and has no table. Tables are built when first asked for and kept.
+// Thread-safe, but for moves.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "pinion/codec/entropy/rans.h"
+#include "pinion/codec/entropy/byte_tables.h"
 
 namespace pinion::codec {
 
@@ -37,8 +38,9 @@ struct IndexClass {
 inline constexpr int kRareScales = 11;
 
 // The largest scale without and with shift.
-int base_scales(int shape);
-int max_scale(int shape);
+inline constexpr std::array<int, kShapes> kBaseScales = {13, 23, 25, 26};
+inline int base_scales(int shape) { return kBaseScales[static_cast<std::size_t>(shape)]; }
+inline int max_scale(int shape) { return base_scales(shape) + kScalesPerOctave * kMaxShift; }
 
 // Rare and wide classes of a frame differ in shape.
 struct Shapes {
@@ -47,7 +49,10 @@ struct Shapes {
   bool operator==(const Shapes&) const = default;
 
   // The class of a scale, which is clamped to what there is.
-  IndexClass at(int scale) const;
+  IndexClass at(int scale) const {
+    const int clamped = std::clamp(scale, 0, max_scale(wide));
+    return {clamped <= kRareScales ? rare : wide, static_cast<std::uint8_t>(clamped)};
+  }
 };
 
 // An index v is coded as a high part h = (v + 2^(shift-1)) >> shift through the
@@ -59,7 +64,8 @@ struct IndexTable {
 
   int half = 0;
   EncodeTable encode;
-  DecodeTable decode;
+  ByteEncodeTables run_encode;  // the same for whole runs
+  ByteDecodeTables decode;
   std::vector<float> cost_bits;  // of each symbol
   // Of values of each magnitude, with the escape and what follows it where they need that.
   std::array<float, kMagnitudes> size_cost_bits{};
@@ -73,7 +79,12 @@ struct SplitClass {
   IndexClass base;
   int shift;
 };
-SplitClass split_class(IndexClass index_class);
+inline SplitClass split_class(IndexClass index_class) {
+  const int over = index_class.scale - base_scales(index_class.shape);
+  const int shift = over <= 0 ? 0 : (over + kScalesPerOctave - 1) / kScalesPerOctave;
+  return {{index_class.shape, static_cast<std::uint8_t>(index_class.scale - kScalesPerOctave * shift)},
+          shift};
+}
 
 // What codes a class: a table, and a number of plain bits.
 struct ClassCode {
@@ -83,11 +94,17 @@ struct ClassCode {
 
 class IndexTables {
  public:
+  IndexTables();
+  IndexTables(IndexTables&&) noexcept;
+  IndexTables& operator=(IndexTables&&) noexcept;
+  ~IndexTables();
+
   // For a class of scale ≥ 1.
   ClassCode get(IndexClass index_class);
 
  private:
-  std::array<std::vector<std::unique_ptr<IndexTable>>, kShapes> tables_;  // by shape and base scale
+  struct Tables;
+  std::unique_ptr<Tables> tables_;
 };
 
 // Frequencies of a base class (1 ≤ scale ≤ base_scales(shape)), symbol order as

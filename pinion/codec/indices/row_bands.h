@@ -3,6 +3,7 @@
 // band after band (docs/format.md §6.3). Immutable after it is made; may be
 // shared between threads.
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -42,6 +43,18 @@ class RowBands {
   template <class T>
   void unsort(std::span<const T> coded, std::span<T> by_row) const {
     for (std::size_t i = 0; i < coded.size(); ++i) by_row[row_at(i)] = coded[i];
+  }
+
+  // Puts runs of a value for each row, one after the other, from row order into coded order.
+  template <class T>
+  void sort_runs(std::span<T> values) const {
+    if (row_at_.empty()) return;
+    std::vector<T> coded(rows());
+    for (std::size_t begin = 0; begin < values.size(); begin += rows()) {
+      const std::span<T> run = values.subspan(begin, rows());
+      sort(std::span<const T>(run), std::span(coded));
+      std::copy(coded.begin(), coded.end(), run.begin());
+    }
   }
 
  private:

@@ -6,12 +6,12 @@
 #include <cstdlib>
 
 #include "pinion/codec/indices/index_coding.h"
-#include "pinion/codec/math/vector_loops.h"
 
 namespace pinion::codec {
 namespace {
 
 constexpr std::int32_t kMaxCounted = kMagnitudes - 1;
+constexpr std::size_t kTogether = 16;  // components that are one piece of work
 
 std::int32_t largest_size(std::span<const std::int32_t> values) {
   std::int32_t largest = 0;
@@ -44,14 +44,20 @@ double class_cost(const Spread& spread, const IndexTable& table) {
 }
 
 RunPrices::RunPrices(std::span<const std::int32_t> values, std::size_t rows,
-                     std::span<const std::uint8_t> band_of_row, std::size_t bands)
+                     std::span<const std::uint8_t> band_of_row, std::size_t bands, ChunkPool& pool)
     : rows_(rows), band_rows_(bands) {
   const std::size_t components = rows == 0 ? 0 : values.size() / rows;
-  std::vector<std::int32_t> largest;
+  std::vector<std::int32_t> largest(components);
+  pool.run_in_groups(components, kTogether, [&](std::size_t k, std::size_t) {
+    largest[k] = largest_size(values.subspan(k * rows, rows));
+  });
   std::int32_t most = 0;
   for (std::size_t k = 0; k < components; ++k) {
-    largest.push_back(largest_size(values.subspan(k * rows, rows)));
-    if (largest.back() <= kMaxCounted) most = std::max(most, largest.back());
+    if (largest[k] <= kMaxCounted) {
+      most = std::max(most, largest[k]);
+    } else {
+      wide_[k].runs.resize(bands);
+    }
   }
   stride_ = (static_cast<std::size_t>(most) / 8 + 1) * 8;
   for (std::size_t r = 0; r < rows; ++r) ++band_rows_[band_of_row.empty() ? 0 : band_of_row[r]];
@@ -63,26 +69,26 @@ RunPrices::RunPrices(std::span<const std::int32_t> values, std::size_t rows,
   }
   // Equal values beside each other would wait for each other's count, so neighbours count apart.
   const std::size_t size = bands * stride_;
-  std::vector<std::int32_t> odd(size);
-  for (std::size_t k = 0; k < components; ++k) {
+  std::vector<std::int32_t> odd_counts(size * pool.threads());
+  pool.run_in_groups(components, kTogether, [&](std::size_t k, std::size_t worker) {
     const auto row = values.subspan(k * rows, rows);
     std::int32_t* const even = counts_.data() + k * size;
     if (largest[k] == 0) {
       for (std::size_t band = 0; band < bands; ++band) {
         even[band * stride_] = static_cast<std::int32_t>(band_rows_[band]);
       }
-      continue;
+      return;
     }
     double sum = 0;
     if (largest[k] > kMaxCounted) {
-      Wide& wide = wide_[k];
-      wide.runs.resize(bands);
+      Wide& wide = wide_.find(k)->second;
       for (std::size_t r = 0; r < rows; ++r) {
         wide.runs[band_of_row.empty() ? 0 : band_of_row[r]].push_back(row[r]);
         sum += std::abs(row[r]);
       }
     } else {
-      std::fill(odd.begin(), odd.end(), 0);
+      std::int32_t* const odd = odd_counts.data() + worker * size;
+      std::fill_n(odd, size, 0);
       std::size_t r = 0;
       for (; r + 1 < rows; r += 2) {
         ++even[place[r] + static_cast<std::uint32_t>(std::abs(row[r]))];
@@ -95,7 +101,7 @@ RunPrices::RunPrices(std::span<const std::int32_t> values, std::size_t rows,
       }
     }
     mean_sizes_[k] = static_cast<float>(sum / static_cast<double>(rows));
-  }
+  });
 }
 
 RunPrices RunPrices::merged() const {
@@ -125,16 +131,14 @@ float RunPrices::band_bits(std::size_t component, std::size_t band, IndexClass i
     const std::int32_t* counts = counts_of(component, band);
     const auto size = static_cast<std::int32_t>(band_rows_[band]);
     if (index_class.scale == 0) return counts[0] == size ? 0 : kImpossible;
-    const SplitClass split = split_class(index_class);
-    if (split.shift == 0) {
-      return vector_loops().priced(counts, tables.get(index_class).table->size_cost_bits.data(), stride_);
-    }
+    const auto [index_table, shift] = tables.get(index_class);
+    const IndexTable& table = *index_table;
+    if (shift == 0) return loops_->priced(counts, table.size_cost_bits.data(), stride_);
     // Small values in a class for large ones: their high parts are few.
-    const IndexTable& table = *tables.get(index_class).table;
-    float bits = static_cast<float>(split.shift * size);
+    float bits = static_cast<float>(shift * size);
     for (std::size_t n = 0; n < stride_; ++n) {
       if (counts[n] == 0) continue;
-      const auto high = static_cast<std::size_t>(high_part(static_cast<std::int32_t>(n), split.shift));
+      const auto high = static_cast<std::size_t>(high_part(static_cast<std::int32_t>(n), shift));
       bits += static_cast<float>(counts[n]) * table.size_cost_bits[high];
     }
     return bits;
@@ -149,6 +153,28 @@ float RunPrices::band_bits(std::size_t component, std::size_t band, IndexClass i
     spread = wide.spreads.emplace(std::pair(band, shift), Spread(run, shift)).first;
   }
   return static_cast<float>(class_cost(spread->second, *tables.get(index_class).table));
+}
+
+void RunPrices::count_in(const ComponentParams& params, IndexHistograms& histograms) const {
+  for (std::size_t k = 0; k < params.scales.size(); ++k) {
+    const auto wide = wide_.find(k);
+    for (std::size_t band = 0; band < bands(); ++band) {
+      const IndexClass index_class = params.index_class(k, band);
+      if (index_class.scale == 0 || band_rows_[band] == 0) continue;
+      if (wide != wide_.end()) {
+        for (const std::int32_t value : wide->second.runs[band]) {
+          histograms.add(index_class, static_cast<std::uint32_t>(std::abs(value)), 1);
+        }
+        continue;
+      }
+      const std::int32_t* const counts = counts_of(k, band);
+      for (std::size_t size = 0; size < stride_; ++size) {
+        if (counts[size] == 0) continue;
+        histograms.add(index_class, static_cast<std::uint32_t>(size),
+                       static_cast<std::uint64_t>(counts[size]));
+      }
+    }
+  }
 }
 
 float RunPrices::bits(std::size_t component, Shapes shapes, int scale,

@@ -218,9 +218,10 @@ TEST(CpuPaths, ProductsOfMatricesAreTheSameBits) {
 TEST(CpuPaths, EveryThreadEncodesTheSameBytes) {
   const auto sequence =
       testing::low_rank_sequence(DType::kBF16, 3, {.rows = 300, .channels = 96, .rank = 40, .seed = 16});
-  const auto run = [&] {
+  const auto run = [&](int helpers = 1) {
     Bytes all;
-    const auto encoder = testing::encoder_of({.mode = Mode::kFidelity, .target_snr_db = 20});
+    const auto encoder =
+        Encoder::create({.mode = Mode::kFidelity, .target_snr_db = 20}, {.threads = helpers}).value();
     for (const Tensor& tensor : sequence) {
       const EncodedFrame encoded = encoder->encode(tensor).value();
       all.insert(all.end(), encoded.basis.begin(), encoded.basis.end());
@@ -229,6 +230,8 @@ TEST(CpuPaths, EveryThreadEncodesTheSameBytes) {
     return all;
   };
   const Bytes expected = run();
+  EXPECT_EQ(run(2), expected);
+  EXPECT_EQ(run(3), expected);
   std::array<Bytes, 3> results;
   std::vector<std::thread> threads;
   for (Bytes& result : results) threads.emplace_back([&] { result = run(); });

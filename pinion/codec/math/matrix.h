@@ -2,8 +2,7 @@
 // Small dense matrices of float32 and the one product that the codec needs.
 // Thread-safe, no global state.
 //
-// Results are the same on every machine: sums are in one order, and no
-// operation is fused.
+// Results are the same on every machine: sums are in one order (of products: pinion/codec/math/product.h).
 
 #include <cstddef>
 #include <span>
@@ -23,6 +22,13 @@ struct Matrix {
   std::span<float> row(std::size_t r) { return {values.data() + r * columns, columns}; }
   std::span<const float> row(std::size_t r) const { return {values.data() + r * columns, columns}; }
   bool empty() const { return values.empty(); }
+
+  // Values are whatever they were.
+  void resize(std::size_t row_count, std::size_t column_count) {
+    rows = row_count;
+    columns = column_count;
+    values.resize(rows * columns);
+  }
 
   std::size_t rows = 0;
   std::size_t columns = 0;

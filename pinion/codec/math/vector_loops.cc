@@ -95,6 +95,45 @@ PINION_INLINE BinSums round_body(const RoundInput& input, float* exact, std::int
   return totals.sums();
 }
 
+PINION_INLINE WeighedSums quantise_body(const float* values, const float* weights, float inverse_step,
+                                        std::size_t count, std::int32_t* rounded) {
+  constexpr float kMost = 0x1p26f;
+  F8 square{}, error{}, weighed_square{}, weighed_error{}, largest{};
+  const auto one = [&](const float* from, const float* weight_of, std::int32_t* to) {
+    F8 value, size, weight;
+    I8 index;
+    load(value, from);
+    value *= inverse_step;
+    absolute(size, value);
+    raise(largest, size);
+    const F8 bounded = value > kMost ? kMost - F8{} : value < -kMost ? -kMost - F8{} : value;
+    nearest(index, bounded);
+    store(to, index);
+    const F8 left = value - __builtin_convertvector(index, F8);
+    const F8 square_of = value * value, error_of = left * left;
+    square += square_of;
+    error += error_of;
+    if (weight_of == nullptr) return;
+    load(weight, weight_of);
+    weighed_square += weight * square_of;
+    weighed_error += weight * error_of;
+  };
+  in_groups<kLanes>(
+      count, [&](std::size_t i) { one(values + i, weights == nullptr ? nullptr : weights + i, rounded + i); },
+      [&](std::size_t i, std::size_t n) {
+        float rest[kLanes] = {}, weight[kLanes] = {};
+        std::int32_t to[kLanes];
+        std::copy_n(values + i, n, rest);
+        if (weights != nullptr) std::copy_n(weights + i, n, weight);
+        one(rest, weights == nullptr ? nullptr : weight, to);
+        std::copy_n(to, n, rounded + i);
+      });
+  WeighedSums sums{sum_of(square), sum_of(error), 0, 0, largest_of(largest)};
+  sums.weighed_square = weights == nullptr ? sums.square : sum_of(weighed_square);
+  sums.weighed_error = weights == nullptr ? sums.error : sum_of(weighed_error);
+  return sums;
+}
+
 PINION_INLINE BinSums bins_body(const float* values, float inverse_step, std::size_t count) {
   BinTotals totals;
   const auto one = [&](const float* from) {
@@ -241,6 +280,27 @@ PINION_INLINE float priced_body(const std::int32_t* counts, const float* prices,
   return sum_of(sum);
 }
 
+PINION_INLINE void bound_body(float* values, std::size_t count, float limit) {
+  const F8 most = limit - F8{}, least = -limit - F8{};
+  const auto one = [&](float* at) {
+    F8 value, known;
+    load(value, at);
+    const I8 is_number = value == value;
+    masked(known, is_number, value);
+    known = known > most ? most : known;
+    known = known < least ? least : known;
+    store(at, known);
+  };
+  in_groups<kLanes>(
+      count, [&](std::size_t i) { one(values + i); },
+      [&](std::size_t i, std::size_t n) {
+        float rest[kLanes] = {};
+        std::copy_n(values + i, n, rest);
+        one(rest);
+        std::copy_n(rest, n, values + i);
+      });
+}
+
 PINION_INLINE double distance_body(const float* values, const double* from, std::size_t count) {
   D4 sum{};
   const auto one = [&](const float* a, const double* b) {
@@ -311,6 +371,10 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
     attributes static BinSums round(const RoundInput& input, float* exact, std::int32_t* rounded) {         \
       return round_body(input, exact, rounded);                                                             \
     }                                                                                                       \
+    attributes static WeighedSums quantise(const float* values, const float* weights, float inverse_step,   \
+                                           std::size_t count, std::int32_t* rounded) {                      \
+      return quantise_body(values, weights, inverse_step, count, rounded);                                  \
+    }                                                                                                       \
     attributes static BinSums bins(const float* values, float inverse_step, std::size_t count) {            \
       return bins_body(values, inverse_step, count);                                                        \
     }                                                                                                       \
@@ -336,6 +400,9 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
     attributes static float priced(const std::int32_t* counts, const float* prices, std::size_t count) {    \
       return priced_body(counts, prices, count);                                                            \
     }                                                                                                       \
+    attributes static void bound(float* values, std::size_t count, float limit) {                           \
+      bound_body(values, count, limit);                                                                     \
+    }                                                                                                       \
     attributes static double distance(const float* values, const double* from, std::size_t count) {         \
       return distance_body(values, from, count);                                                            \
     }                                                                                                       \
@@ -343,24 +410,17 @@ PINION_INLINE void measure_body(const float* original, const float* other, const
                                    std::size_t count, RowSums& sums, double* other_sums) {                  \
       measure_body(original, other, means, count, sums, other_sums);                                        \
     }                                                                                                       \
-    static constexpr VectorLoops kLoops = {                                                                 \
-        predict, round,        bins,        add_squares, advance, products,                                 \
-        priced,  turn_centred, turn_scaled, distance,    measure};                                          \
+    static constexpr VectorLoops kLoops = {predict, round,    quantise, bins,         add_squares,          \
+                                           advance, products, priced,   turn_centred, turn_scaled,          \
+                                           bound,   distance, measure};                                     \
   }
 
 PINION_LOOP_SET(Portable, );
-#if defined(__x86_64__)
-PINION_LOOP_SET(Avx2, __attribute__((target("avx2"))));
-#else
-using Avx2 = Portable;
-#endif
+PINION_BUILD_FOR_AVX2(PINION_LOOP_SET, Avx2, Portable);
 
 }  // namespace
 
-const VectorLoops& vector_loops(CpuPath path) {
-  PINION_ASSERT(has_cpu_path(path));
-  return path == CpuPath::kPortable ? Portable::kLoops : Avx2::kLoops;
-}
+const VectorLoops& vector_loops(CpuPath path) { return built_for(path, Portable::kLoops, Avx2::kLoops); }
 
 const VectorLoops& vector_loops() { return vector_loops(best_cpu_path()); }
 

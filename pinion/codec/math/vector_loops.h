@@ -1,6 +1,6 @@
 #pragma once
-// The inner loops of mode 2 over the rows of a component or the channels of a row. Each is built once per CPU
-// path from one body with fixed lanes and no fused operations, so that all paths give the same bits.
+// The inner loops of modes 2 and 6 over the rows of a component or the channels of a row. Each is built once
+// per CPU path from one body with fixed lanes and no fused operations, so that all paths give the same bits.
 // Thread-safe, no state; nothing is allocated. Pointers are to `count` values each.
 
 #include <array>
@@ -25,6 +25,13 @@ struct BinSums {
   float square = 0;                        // sum of squares
   float error = 0;                         // sum of squared distances from the index
   float largest = 0;                       // |value|
+};
+
+// The same for values whose errors count by a weight each.
+struct WeighedSums {
+  float square = 0, error = 0;
+  float weighed_square = 0, weighed_error = 0;
+  float largest = 0;  // |value|
 };
 
 struct RoundInput {
@@ -67,6 +74,10 @@ struct VectorLoops {
   void (*predict)(const PredictionTerms& terms, std::size_t count, std::int32_t* out);
   // exact = (values - shift) / step - prediction; rounded = its nearest integers. Sizes below 2^31.
   BinSums (*round)(const RoundInput& input, float* exact, std::int32_t* rounded);
+  // Nearest integers of values * inverse_step, of which those above 2^26 in size become that. `weights` may
+  // be null: all are 1.
+  WeighedSums (*quantise)(const float* values, const float* weights, float inverse_step, std::size_t count,
+                          std::int32_t* rounded);
   BinSums (*bins)(const float* values, float inverse_step, std::size_t count);
   // sums[i] += weight * (values[i] - shift)^2
   void (*add_squares)(const float* values, float shift, float weight, std::size_t count, float* sums);
@@ -81,6 +92,8 @@ struct VectorLoops {
   // and to[c][r] = from[r][c] * unit.
   void (*turn_scaled)(const std::int32_t* from, std::size_t from_stride, float unit, float* to,
                       std::size_t to_stride);
+  // Values outside of ±limit become that, NaN 0.
+  void (*bound)(float* values, std::size_t count, float limit);
   double (*distance)(const float* values, const double* from, std::size_t count);  // squared
   // Adds the row to `sums` and its deviations of `other` to other_sums.
   void (*measure)(const float* original, const float* other, const double* means, std::size_t count,

@@ -92,6 +92,7 @@ inline Bytes any_fidelity_frame(Dice& dice, DType dtype, const Shape& shape, con
   params.components = any_component_params(
       dice, below(dice, (basis == nullptr ? channels : basis->rows.rows) + 1), bands, params.references);
   IndexTables tables;
+  ChunkPool alone;
   RowBands row_bands(rows);
   Bytes band_map;
   if (bands > 1) {
@@ -119,7 +120,7 @@ inline Bytes any_fidelity_frame(Dice& dice, DType dtype, const Shape& shape, con
                       .values = residuals,
                       .lead_class = params.mean_class,
                       .lead = means},
-                     tables);
+                     tables, alone);
   return write_frame(header, body.view());
 }
 

@@ -40,7 +40,8 @@ class TwinDecoders {
     const ParsedFrame parsed = parse_frame(frame, limits).value();
     if (parsed.header.mode == Mode::kFidelity) {
       const Basis* basis = parsed.header.basis ? bases_.at(*parsed.header.basis).get() : nullptr;
-      state_ = decode_fidelity(parsed, basis, state(), tables_).value().state;
+      ChunkPool alone;
+      state_ = decode_fidelity(parsed, basis, state(), tables_, alone).value().state;
       if (std::string difference = compare_states(*state_, *reference_.state()); !difference.empty()) {
         return difference;
       }
