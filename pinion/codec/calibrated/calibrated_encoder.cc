@@ -47,26 +47,6 @@ Result<void> check_input(const TensorView& tensor, const StepContext& context,
   return {};
 }
 
-CalibratedParams choose_predictor(const Calibration& calibration, const StepContext& context,
-                                  const CalibratedState* state, std::size_t rows) {
-  CalibratedParams params;
-  params.position = schedule_position(calibration, context.sigma);
-  const bool has_state = state != nullptr && state->components.columns == rows;
-  if (calibration.has_history && !has_state) return params;
-  if (calibration.latents() > 0) {
-    if (context.previous_latents.empty() || !context.previous_sigma) return params;
-    params.delta_sigma = context.sigma - *context.previous_sigma;
-    if (!(std::abs(params.delta_sigma) >= kMinDeltaSigma) || !std::isfinite(params.delta_sigma)) {
-      params.delta_sigma = 0;
-      return params;
-    }
-  } else if (!calibration.has_history) {
-    return params;
-  }
-  params.predictor = CalibratedPredictor::kHistory;
-  return params;
-}
-
 // The target in the units of the quantiser: output error energy of its components, or bits.
 struct Goal {
   bool is_bits = false;
@@ -197,7 +177,9 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
     return result;
   }
   const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
-  CalibratedParams params = choose_predictor(calibration, context, state_ ? &*state_ : nullptr, rows);
+  CalibratedParams params =
+      first_params(calibration, {context.sigma, context.previous_sigma, !context.previous_latents.empty(),
+                                 state_.has_value() && state_->components.columns == rows});
   bool in_range = predict(tensor, context, params);
   if (in_range && params.uses_history() && calibration.latents() > 0 && misses(residual_, record_)) {
     const CalibratedParams by_history = params;

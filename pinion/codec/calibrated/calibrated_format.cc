@@ -98,10 +98,8 @@ void record_at(const Calibration& calibration, std::uint16_t position, Calibrate
   blend(from.*prediction, to.*prediction, record.prediction);
   blend(from.*levels, to.*levels, record.levels);
   blend(from.gain, to.gain, record.gain);
-  record.floor = blend(from.floor, to.floor);
-  record.output_energy = blend(from.output_energy, to.output_energy);
+  static_cast<RecordScalars&>(record) = scalars_at(calibration, position);
   blend(from.loudness, to.loudness, record.loudness);
-  record.loudness_bias = blend(from.loudness_bias, to.loudness_bias);
 }
 
 std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
@@ -112,6 +110,80 @@ std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_
   std::vector<std::uint8_t> mixed;
   blend(blend.from.*levels, blend.to.*levels, mixed);
   return mixed;
+}
+
+RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position) {
+  const Blend blend = blend_at(calibration, position);
+  return {.floor = blend(blend.from.floor, blend.to.floor),
+          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
+          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
+}
+
+CalibratedParams first_params(const Calibration& calibration, const KnownOfStep& known) {
+  CalibratedParams params;
+  params.position = schedule_position(calibration, known.sigma);
+  if (calibration.has_history && !known.has_state) return params;
+  if (calibration.latents() > 0) {
+    if (!known.has_previous_latents || !known.previous_sigma) return params;
+    params.delta_sigma = known.sigma - *known.previous_sigma;
+    if (!(std::abs(params.delta_sigma) >= kMinDeltaSigma) || !std::isfinite(params.delta_sigma)) {
+      params.delta_sigma = 0;
+      return params;
+    }
+  } else if (!calibration.has_history) {
+    return params;
+  }
+  params.predictor = CalibratedPredictor::kHistory;
+  return params;
+}
+
+Result<void> check_calibrated_fit(const FrameHeader& header, const Calibration& calibration) {
+  if (header.mode != Mode::kCalibrated) {
+    return Error{Errc::kInvalidArgument,
+                 "a frame of mode " + std::string(name(header.mode)) +
+                     " was given to the decoder of calibrated frames",
+                 ""};
+  }
+  if (header.shape.elements() == 0) return {};
+  if (!header.basis) return Error{Errc::kBadFormat, "calibrated frame names no calibration", ""};
+  if (header.basis != calibration.id) {
+    return Error{
+        Errc::kNotFound,
+        "coded frame needs calibration " + to_hex(*header.basis) + ", here is " + to_hex(calibration.id),
+        "use the same calibration on both sides"};
+  }
+  if (channels_of(header.shape) != static_cast<std::int64_t>(calibration.channels())) {
+    return Error{Errc::kBadFormat,
+                 "coded frame has " + std::to_string(channels_of(header.shape)) +
+                     " channels, its calibration " + std::to_string(calibration.channels()),
+                 ""};
+  }
+  return {};
+}
+
+Result<void> check_calibrated_previous(const FrameHeader& header, std::optional<std::uint32_t> checksum,
+                                       std::size_t rows) {
+  if (!header.previous) return {};
+  if (checksum != header.previous) return previous_frame_not_here();
+  if (rows != static_cast<std::size_t>(rows_of(header.shape))) {
+    return broken("it predicts from a frame of another shape");
+  }
+  return {};
+}
+
+Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, std::size_t given,
+                           std::size_t previous) {
+  if (given != wanted) {
+    return Error{Errc::kInvalidArgument,
+                 "a calibrated frame of " + std::to_string(wanted) + " latent values was given " +
+                     std::to_string(given),
+                 ""};
+  }
+  if (params.uses_history() && previous != wanted) {
+    return Error{Errc::kNotFound, "coded frame predicts from latents of the step before, which are not here",
+                 "ask the sender to restart the stream"};
+  }
+  return {};
 }
 
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params) {

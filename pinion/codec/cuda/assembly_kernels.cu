@@ -2,6 +2,7 @@
 // the data, then a warp for each chunk moves the data to its place.
 
 #include "pinion/codec/cuda/device_numbers.cuh"
+#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 
 namespace pinion::codec::cuda {
@@ -10,22 +11,6 @@ namespace {
 constexpr std::uint32_t kLayoutThreads = 1024;
 constexpr std::uint32_t kWarps = 8;
 constexpr std::uint8_t kVersion = 1, kRawMode = 0, kLosslessMode = 1, kFlagPrevious = 2;
-
-__device__ std::uint32_t varint_bytes(std::uint64_t value) {
-  std::uint32_t bytes = 1;
-  for (; value >= 0x80; value >>= 7) ++bytes;
-  return bytes;
-}
-
-__device__ std::byte* put(std::byte* to, std::uint32_t value) {
-  *to = static_cast<std::byte>(value & 255);
-  return to + 1;
-}
-
-__device__ std::byte* put_varint(std::byte* to, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) to = put(to, 0x80 | static_cast<std::uint32_t>(value & 0x7f));
-  return put(to, static_cast<std::uint32_t>(value));
-}
 
 __device__ std::uint32_t plane_header_bytes(const PlanePlan& plan) {
   if (plan.treatment == PlaneTreatment::kConstant) return 2;
@@ -167,17 +152,6 @@ __global__ void lay_out(EncodeJob job) {
   }
 }
 
-// Bytes of a slot, of which whole words may be read beside those that are asked for.
-struct SlotBytes {
-  const std::byte* from;
-  __device__ std::uint32_t byte(std::uint32_t i) const { return static_cast<std::uint32_t>(from[i]); }
-  __device__ std::uint32_t word(std::uint32_t i) const {
-    const auto address = reinterpret_cast<std::uintptr_t>(from + i);
-    const auto* const words = reinterpret_cast<const std::uint32_t*>(address / 4 * 4);
-    return __funnelshift_r(__ldg(words), __ldg(words + 1), static_cast<std::uint32_t>(address % 4 * 8));
-  }
-};
-
 struct TensorBytes {
   const std::byte* from;
   __device__ std::uint32_t byte(std::uint32_t i) const { return static_cast<std::uint32_t>(from[i]); }
@@ -203,19 +177,6 @@ struct RawPlane {
   }
 };
 
-// `count` bytes by one warp, in whole words where the target has them.
-template <class Source>
-__device__ void move(std::byte* to, std::uint32_t count, std::uint32_t lane, const Source& source) {
-  const auto misaligned = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) % 4);
-  const std::uint32_t head = min((4 - misaligned) % 4, count), words = (count - head) / 4;
-  if (lane < head) to[lane] = static_cast<std::byte>(source.byte(lane));
-  auto* const whole = reinterpret_cast<std::uint32_t*>(to + head);
-#pragma unroll 4
-  for (std::uint32_t i = lane; i < words; i += kWarp) whole[i] = source.word(head + 4 * i);
-  const std::uint32_t done = head + 4 * words;
-  if (lane < count - done) to[done + lane] = static_cast<std::byte>(source.byte(done + lane));
-}
-
 template <class Word>
 __global__ void move_data(EncodeJob job) {
   const std::uint32_t plane = blockIdx.y, lane = threadIdx.x % kWarp;
@@ -227,20 +188,20 @@ __global__ void move_data(EncodeJob job) {
   if (job.outcome->is_raw != 0) {
     if (plane != 0) return;
     const std::uint64_t at = begin * sizeof(Word);
-    move(job.frame + job.places[0] + at, count * static_cast<std::uint32_t>(sizeof(Word)), lane,
-         TensorBytes{elements.now + at});
+    move_bytes(job.frame + job.places[0] + at, count * static_cast<std::uint32_t>(sizeof(Word)), lane,
+               TensorBytes{elements.now + at});
     return;
   }
   const PlanePlan plan = job.plans[plane];
   if (plan.is_coded) {
     const std::size_t slot = std::size_t{plane} * job.chunks + chunk;
     const std::uint32_t bytes = job.sizes[slot];
-    move(job.frame + job.places[slot], bytes, lane,
-         SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
+    move_bytes(job.frame + job.places[slot], bytes, lane,
+               SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
   } else if (plan.treatment == PlaneTreatment::kRaw) {
     const NumberForm form = job.outcome->is_predicted != 0 ? NumberForm::kPredicted : elements.key_form;
-    move(job.frame + job.places[std::size_t{plane} * job.chunks] + begin, count, lane,
-         RawPlane<Word>{elements, form, plane, begin});
+    move_bytes(job.frame + job.places[std::size_t{plane} * job.chunks] + begin, count, lane,
+               RawPlane<Word>{elements, form, plane, begin});
   }
 }
 
