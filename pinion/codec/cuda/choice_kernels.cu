@@ -4,6 +4,7 @@
 
 #include "pinion/codec/cuda/device_numbers.cuh"
 #include "pinion/codec/cuda/kernels.h"
+#include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/entropy/rans_lanes.h"
 
 namespace pinion::codec::cuda {
@@ -272,9 +273,13 @@ __device__ std::uint32_t put_map(const EncodeJob& job, Scratch& scratch, std::ui
   return channels * width;
 }
 
-__global__ void choose(EncodeJob job) {
+__global__ void __launch_bounds__(kThreads) choose(EncodeJob job) {
+  wait_for_earlier_work();
   __shared__ Scratch scratch;
   const std::uint32_t plane = blockIdx.x, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  // Nobody looks at the samples any more.
+  for (std::uint32_t i = threadIdx.x; plane == 0 && i < sizeof(SampleCounts) / 4; i += kThreads)
+    reinterpret_cast<std::uint32_t*>(job.samples)[i] = 0;
   if (!job.plans[plane].is_coded) return;  // it is not worth a look
   const bool predicted = job.outcome->is_predicted != 0;
   const std::uint32_t* const counts = job.counts + std::size_t{plane} * kFinest * kSymbols;
@@ -341,7 +346,7 @@ __global__ void choose(EncodeJob job) {
 }  // namespace
 
 void launch_choices(const EncodeJob& job, cudaStream_t stream) {
-  choose<<<job.elements.width, kThreads, 0, stream>>>(job);
+  start_behind(choose, job.elements.width, kThreads, 0, stream, job);
 }
 
 }  // namespace pinion::codec::cuda

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstring>
 
 #include "pinion/codec/cuda/device_codec.h"
@@ -10,6 +12,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::size_t kBodyAlignment = 16;  // of groups
+constexpr std::chrono::milliseconds kPatience{5};
 
 bool is_group_mode(Mode mode) { return mode == Mode::kInt8 || mode == Mode::kInt4; }
 
@@ -31,6 +34,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.frame = frame_.data();
     job_.crc = checksum_.tables();
     PINION_TRY_VOID(pinned_outcome_.reserve(2 * sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
+    std::memset(pinned_outcome_.data(), 0, sizeof(cuda::EncodeOutcome));
+    job_.outcome_on_host = &outcome();
+    PINION_TRY_VOID(cuda::check(cudaMemset(workspace_.data(), 0, first_bytes_), "cannot clear memory"));
     if (mode_ == Mode::kLossless && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
     return {};
   }
@@ -63,6 +69,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
  private:
   // Sizes of the largest tensor that the limits allow, whatever its element type and channels.
   void place(cuda::Parts& parts) {
+    job_.kept = parts.take<cuda::KeptByEncoder>(1);
+    job_.samples = parts.take<cuda::SampleCounts>(1);
+    first_bytes_ = parts.used();
     job_.outcome = parts.take<cuda::EncodeOutcome>(1);
     if (is_group_mode(mode_)) return;
     const std::size_t bytes = limits_.max_tensor_bytes, channels = limits_.max_channels;
@@ -72,7 +81,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
     job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
-    job_.cleared_bytes = parts.used();
+    job_.group_sums =
+        parts.take<std::uint64_t>(chunks / cuda::kGroupChunks + std::size_t{2} * cuda::kPlanes);
+    job_.cleared_bytes = parts.used() - first_bytes_;
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
     job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
     job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);
@@ -80,7 +91,6 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.slots = parts.take<std::byte>(chunks * cuda::kSlotBytes);
     job_.sizes = parts.take<std::uint32_t>(chunks);
-    job_.places = parts.take<std::uint64_t>(chunks);
   }
 
   Result<void> check_tensor(const TensorView& tensor) const {
@@ -127,27 +137,36 @@ class StreamingDeviceEncoder : public DeviceEncoder {
                        "cannot begin a frame");
   }
 
-  // Waits for the outcome of everything on the stream.
-  Result<void> read_outcome(cudaStream_t on) {
-    PINION_TRY_VOID(cuda::check(cudaGetLastError(), "cannot start kernels"));
-    PINION_TRY_VOID(cuda::check(
-        cudaMemcpyAsync(&outcome(), job_.outcome, sizeof(cuda::EncodeOutcome), cudaMemcpyDeviceToHost, on),
-        "cannot read the frame's size"));
-    return cuda::check(cudaStreamSynchronize(on), "encoding failed");
+  // Waits for the outcome that the last kernel on the stream writes. Looking for it is quicker than to wait for
+  // the stream, which also tells what went wrong.
+  Result<void> wait_for_outcome(cudaStream_t on) {
+    const std::atomic_ref<std::uint32_t> serial(outcome().serial);
+    cudaError_t failed = cudaGetLastError();
+    const auto last = std::chrono::steady_clock::now() + kPatience;
+    while (failed == cudaSuccess && serial.load(std::memory_order_acquire) == serial_) {
+      if (std::chrono::steady_clock::now() < last) continue;
+      failed = cudaStreamSynchronize(on);
+      break;
+    }
+    if (failed != cudaSuccess) cudaStreamSynchronize(on);
+    serial_ = serial.load(std::memory_order_acquire);
+    return cuda::check(failed, "encoding failed");
   }
 
   DeviceFrame take_frame() {
     frame_begin_ = outcome().begin;
     frame_bytes_ = outcome().frame_bytes;
-    return {frame_.data() + frame_begin_, frame_bytes_, outcome().is_predicted == 0 || outcome().is_raw != 0};
+    return {frame_.data() + frame_begin_, frame_bytes_, outcome().refers == 0 || outcome().is_raw != 0};
   }
 
   Result<DeviceFrame> encode_empty(const TensorView& tensor, cudaStream_t on) {
     const Bytes frame =
         write_frame({Mode::kLossless, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
     PINION_TRY_VOID(begin_frame(frame, 0, frame.size(), on));
-    PINION_TRY_VOID(read_outcome(on));
-    return take_frame();
+    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
+    frame_begin_ = 0;
+    frame_bytes_ = frame.size();
+    return DeviceFrame{frame_.data(), frame_bytes_, true};
   }
 
   // Begins a frame whose body is that long, aligned; returns where the body lies.
@@ -162,7 +181,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
 
   Result<DeviceFrame> finish_body(std::size_t body_bytes, cudaStream_t on) {
     cuda::launch_checksum(job_, body_bytes + cuda::kFrameSlack, on);
-    PINION_TRY_VOID(read_outcome(on));
+    PINION_TRY_VOID(wait_for_outcome(on));
     return take_frame();
   }
 
@@ -215,10 +234,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     if (may_predict) {
       PINION_TRY_VOID(last_.wait(on));
       job.elements.before = last_.elements();
-      job.previous = *last_.checksum();
     }
-    PINION_TRY_VOID(graph_.launch(job, &outcome(), on));
-    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
+    PINION_TRY_VOID(graph_.launch(job, on));
+    PINION_TRY_VOID(wait_for_outcome(on));
     const DeviceFrame frame = take_frame();
     if (!options_.predicts) return frame;
     if (outcome().is_raw != 0) {
@@ -238,7 +256,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   cuda::LastOnDevice last_;
   cuda::EncodeGraph graph_;
   cuda::EncodeJob job_;  // with the workspace's places
+  std::size_t first_bytes_ = 0;       // of the workspace: 0 when the encoder is made
   std::size_t frame_begin_ = 0, frame_bytes_ = 0;
+  std::uint32_t serial_ = 0;  // of the last outcome
 };
 
 }  // namespace

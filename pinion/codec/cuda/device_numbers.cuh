@@ -30,7 +30,7 @@ __device__ inline std::uint32_t context_of(NumberForm key_form, Word before) {
 }
 
 // Whether a plane has classes, as far as shape and prediction tell.
-__device__ inline bool has_classes(const ElementsOf& elements, bool is_predicted) {
+constexpr bool has_classes(const ElementsOf& elements, bool is_predicted) {
   constexpr std::uint64_t kLeastElements = 512, kLeastRows = 16;
   if (elements.count < kLeastElements) return false;
   return is_predicted || (elements.channels > 1 && elements.count / elements.channels >= kLeastRows);

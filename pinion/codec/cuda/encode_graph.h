@@ -1,8 +1,8 @@
 #pragma once
-// Everything that makes a lossless frame as one CUDA graph, so that the host starts it with one call. It is
-// made for a shape and kept; of another tensor of that shape only the kernels' arguments change. Used by one
-// thread at a time.
+// Everything that makes a lossless frame as one CUDA graph, so that the host starts it with one call. Graphs
+// are made for a shape; a few are kept for tensors at different places. Used by one thread at a time.
 
+#include <array>
 #include <vector>
 
 #include "pinion/codec/cuda/cuda_memory.h"
@@ -19,9 +19,8 @@ class EncodeGraph {
 
   Result<void> make();
 
-  // Puts the work of `job` on the stream, the frame's checksum and the copy of the outcome to the host
-  // included. The graph's work of before is done.
-  Result<void> launch(const EncodeJob& job, EncodeOutcome* outcome_on_host, cudaStream_t stream);
+  // Puts the work of `job` on the stream, the frame's checksum included. The work of before is done.
+  Result<void> launch(const EncodeJob& job, cudaStream_t stream);
 
  private:
   // What decides which kernels there are and how large.
@@ -31,17 +30,23 @@ class EncodeGraph {
     bool may_predict = false;
     bool operator==(const Form&) const = default;
   };
+  // One that is ready to be started for tensors at a place.
+  struct Ready {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t executable = nullptr;
+    std::vector<cudaGraphNode_t> kernels;  // all take the job and nothing else
+    const std::byte* tensor = nullptr;
+  };
 
-  Result<void> put_work(const EncodeJob& job, EncodeOutcome* outcome_on_host, cudaStream_t stream);
-  Result<void> capture(const EncodeJob& job, EncodeOutcome* outcome_on_host);
-  Result<void> find_kernels();
-  Result<void> change(const EncodeJob& job);
+  Result<void> put_work(const EncodeJob& job, cudaStream_t stream);
+  Result<Ready*> ready_for(const EncodeJob& job);
+  Result<void> capture(const EncodeJob& job, Ready& ready);
+  Result<void> change(const EncodeJob& job, Ready& ready);
   void forget();
 
   cudaStream_t recorder_ = nullptr;
-  cudaGraph_t graph_ = nullptr;
-  cudaGraphExec_t executable_ = nullptr;
-  std::vector<cudaGraphNode_t> kernels_;  // all take the job and nothing else
+  std::array<Ready, 4> ready_;
+  std::size_t next_ = 0;  // the one that makes room
   Form form_;
 };
 

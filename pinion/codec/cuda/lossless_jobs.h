@@ -22,6 +22,9 @@ inline constexpr std::uint32_t kSlots = 4096;
 // Elements of a chunk that the encoder makes: half of the CPU's, since a device wants many at once.
 inline constexpr std::uint32_t kEncodedChunk = 1 << 13;
 
+// Chunks whose sizes are summed as they are made, so that the place of a chunk is found from few numbers.
+inline constexpr std::uint32_t kGroupChunks = 256;
+
 // Room for what a chunk of the encoder becomes: states, 12 bits a symbol and a word a lane at most, and what
 // copies may read beside it.
 inline constexpr std::size_t kSlotBytes = 4 * kWarp + kEncodedChunk / 2 * 3 + 2 * kWarp + 64;
@@ -51,6 +54,13 @@ struct PlanePlan {
   bool is_coded;
 };
 
+// How often bytes occur in a sample: of a key frame's numbers and of predicted ones, and with the contexts
+// of these.
+struct SampleCounts {
+  std::uint32_t bytes[2][kPlanes][kSymbols];
+  std::uint32_t contexts[kSymbols], context_sums[kSymbols];
+};
+
 // What a reader of the results wants, and what the kernels tell each other.
 struct EncodeOutcome {
   std::uint64_t frame_bytes;
@@ -58,9 +68,17 @@ struct EncodeOutcome {
   std::uint32_t checksum;
   std::uint32_t crc_sum;     // of the parts done so far
   std::uint32_t parts_done;  // blocks of the last kernel
-  std::uint32_t is_predicted;
-  std::uint32_t is_raw;
   std::uint32_t not_finite;
+  std::uint32_t is_predicted;  // numbers are differences from those before, classes are of contexts
+  std::uint32_t refers;        // the frame needs the one before
+  std::uint32_t is_raw;
+  std::uint32_t serial;  // counts outcomes: how the host knows a new one
+};
+
+// What stays from one frame to the next.
+struct KeptByEncoder {
+  std::uint32_t serial;    // of the last outcome
+  std::uint32_t checksum;  // of the last frame
 };
 
 // Tables of the checksum.
@@ -77,13 +95,16 @@ struct EncodeJob {
   std::uint8_t shape[80];  // rank and extents as in the frame
   std::uint32_t shape_bytes = 0;
   std::uint8_t dtype = 0;
-  std::uint32_t previous = 0;  // checksum of the frame before
 
   CrcTables crc;
-  std::size_t cleared_bytes = 0;             // from `outcome` on: what is 0 at first
+  EncodeOutcome* outcome_on_host = nullptr;  // written by the last kernel: page-locked memory
+  KeptByEncoder* kept = nullptr;
+  std::size_t cleared_bytes = 0;             // from `outcome` on: what the first kernel fills with 0
   EncodeOutcome* outcome = nullptr;          // 0 at first
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
   std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
+  std::uint64_t* group_sums = nullptr;       // [planes, groups of chunks], both_bytes() of them, 0 at first
+  SampleCounts* samples = nullptr;           // 0 between frames
   std::uint32_t* sums = nullptr;             // [planes, channels]: of a sample of a channel's bytes
   std::uint8_t* class_of_channel = nullptr;  // [planes, channels + kChannelRing], the finest classes
   std::uint8_t* class_of_context = nullptr;  // [256], likewise
@@ -91,7 +112,6 @@ struct EncodeJob {
   uint2* tables = nullptr;                   // [planes, kFinest, symbols]: reciprocal and range
   std::byte* slots = nullptr;                // [planes, chunks, kSlotBytes]; a chunk ends where its slot does
   std::uint32_t* sizes = nullptr;            // [planes, chunks], bytes
-  std::uint64_t* places = nullptr;  // [planes, chunks], in the frame; of a raw plane its data's, first
   std::byte* frame = nullptr;       // 16-byte aligned
 };
 

@@ -1,7 +1,9 @@
 // Chunks of the coded planes, a warp for each.
 
 #include "pinion/codec/cuda/device_numbers.cuh"
+#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
+#include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/cuda/warp_rans.cuh"
 
 namespace pinion::codec::cuda {
@@ -113,6 +115,7 @@ __device__ void encode_chunk(const Chunk<Word>& chunk, std::uint32_t lane, WarpR
 
 template <class Word>
 __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
+  wait_for_earlier_work();
   __shared__ uint2 tables[kFinest * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const ElementsOf& elements = job.elements;
@@ -152,13 +155,19 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
     encode_chunk<false>(chunk, lane, coder);
   }
   coder.finish(lane);
-  if (lane == 0) job.sizes[slot] = 2 * (kEnd - coder.first);
+  if (lane != 0) return;
+  const std::uint32_t bytes = 2 * (kEnd - coder.first);
+  job.sizes[slot] = bytes;
+  // Unsigned numbers of 64 bits have one name here and another one there.
+  atomicAdd(reinterpret_cast<unsigned long long*>(job.group_sums) +
+                std::size_t{plane} * groups_of(job) + index / kGroupChunks,
+            both_bytes(bytes));
 }
 
 template <class Word>
 void launch_as(const EncodeJob& job, cudaStream_t stream) {
   const dim3 grid((job.chunks - 1) / kWarps + 1, job.elements.width);
-  encode_chunks<Word><<<grid, kWarps * kWarp, 0, stream>>>(job);
+  start_behind(encode_chunks<Word>, grid, kWarps * kWarp, 0, stream, job);
 }
 
 }  // namespace
