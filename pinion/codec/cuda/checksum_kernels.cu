@@ -108,16 +108,19 @@ __global__ void __launch_bounds__(kThreads, 4) checksum(EncodeJob job) {
 
 __global__ void __launch_bounds__(kThreads, 4)
     verification(CrcTables tables, const std::byte* buffer, std::uint64_t begin, std::uint64_t frame_bytes,
-                 DecodeOutcome* outcome) {
+                 DecodeOutcome* outcome, DecodeOutcome* outcome_on_host) {
+  wait_for_earlier_work();
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   const Message message{buffer, begin, begin + frame_bytes - 4};
   add_parts(tables, message, stride, &outcome->crc_sum);
   if (!is_last_block(&outcome->parts_done) || threadIdx.x != 0) return;
-  const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
+  const std::uint32_t crc = finished(message, atomicExch(&outcome->crc_sum, 0u));
   std::uint32_t stored = 0;
   for (std::uint32_t i = 0; i < 4; ++i)
     stored |= static_cast<std::uint32_t>(buffer[message.end + i]) << (8 * i);
   outcome->wrong_checksum = crc != stored;
+  outcome->parts_done = 0;
+  if (outcome_on_host != nullptr) tell_host(*outcome, outcome_on_host);
 }
 
 std::uint32_t blocks_for(std::uint64_t bytes) {
@@ -131,10 +134,10 @@ void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_
 }
 
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
-                         DecodeOutcome* outcome, cudaStream_t stream) {
+                         DecodeOutcome* outcome, DecodeOutcome* outcome_on_host, cudaStream_t stream) {
   const std::uint64_t begin = reinterpret_cast<std::uintptr_t>(frame) % 4;
-  verification<<<blocks_for(begin + frame_bytes), kThreads, 0, stream>>>(tables, frame - begin, begin,
-                                                                         frame_bytes, outcome);
+  start_behind(verification, blocks_for(begin + frame_bytes), kThreads, 0, stream, tables, frame - begin, begin,
+               frame_bytes, outcome, outcome_on_host);
 }
 
 }  // namespace pinion::codec::cuda

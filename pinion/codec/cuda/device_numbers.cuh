@@ -36,6 +36,13 @@ constexpr bool has_classes(const ElementsOf& elements, bool is_predicted) {
   return is_predicted || (elements.channels > 1 && elements.count / elements.channels >= kLeastRows);
 }
 
+// What a frame's first kernel does besides.
+__device__ inline void clear(const EncodeJob& job) {
+  const std::uint32_t block = blockIdx.y * gridDim.x + blockIdx.x, threads = gridDim.x * gridDim.y * blockDim.x;
+  for (std::size_t i = block * blockDim.x + threadIdx.x; i < job.cleared_bytes / sizeof(uint4); i += threads)
+    reinterpret_cast<uint4*>(job.outcome)[i] = uint4{};
+}
+
 template <class T>
 __device__ inline T warp_sum(T value) {
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
@@ -81,6 +88,18 @@ __device__ inline T block_sum_before(T value, T* scratch, T& total) {
     total += scratch[w];
   }
   return sum + before;
+}
+
+// By one thread, when everything of a frame is done: writes the outcome where the host looks for it, its serial
+// last, and makes it as it was before.
+__device__ inline void tell_host(DecodeOutcome& outcome, DecodeOutcome* on_host) {
+  volatile DecodeOutcome* const to = on_host;
+  to->wrong_checksum = outcome.wrong_checksum;
+  to->broken = atomicExch(&outcome.broken, 0u);
+  outcome.blocks_done = 0;
+  const std::uint32_t serial = ++outcome.serial;
+  __threadfence_system();
+  to->serial = serial;
 }
 
 }  // namespace pinion::codec::cuda

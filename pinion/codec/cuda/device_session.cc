@@ -50,34 +50,17 @@ Result<void> LastOnDevice::keep(const std::byte* elements, DType dtype, const Sh
   const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_bytes(dtype);
   PINION_TRY_VOID(check(cudaMemcpyAsync(memory_.data(), elements, bytes, cudaMemcpyDeviceToDevice, stream),
                         "cannot keep the tensor"));
+  return keep_memory(dtype, shape, checksum, stream);
+}
+
+Result<void> LastOnDevice::keep_memory(DType dtype, const Shape& shape, std::uint32_t checksum,
+                                       cudaStream_t stream) {
   PINION_TRY_VOID(check(cudaEventRecord(copied_, stream), "cannot keep the tensor"));
   checksum_ = checksum;
   dtype_ = dtype;
   rows_ = rows_of(shape);
   channels_ = channels_of(shape);
   return {};
-}
-
-SideStream::~SideStream() {
-  if (begin_ != nullptr) cudaEventDestroy(begin_);
-  if (end_ != nullptr) cudaEventDestroy(end_);
-  if (stream_ != nullptr) cudaStreamDestroy(stream_);
-}
-
-Result<void> SideStream::make() {
-  PINION_TRY_VOID(check(cudaEventCreateWithFlags(&begin_, cudaEventDisableTiming), "no event"));
-  PINION_TRY_VOID(check(cudaEventCreateWithFlags(&end_, cudaEventDisableTiming), "no event"));
-  return check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
-}
-
-Result<void> SideStream::begin_behind(cudaStream_t other) const {
-  PINION_TRY_VOID(check(cudaEventRecord(begin_, other), "cannot order streams"));
-  return check(cudaStreamWaitEvent(stream_, begin_, 0), "cannot order streams");
-}
-
-Result<void> SideStream::end_before(cudaStream_t other) const {
-  PINION_TRY_VOID(check(cudaEventRecord(end_, stream_), "cannot order streams"));
-  return check(cudaStreamWaitEvent(other, end_, 0), "cannot order streams");
 }
 
 Result<void> ChecksumTables::make() {

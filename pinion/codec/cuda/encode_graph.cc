@@ -5,7 +5,7 @@
 namespace pinion::codec::cuda {
 
 EncodeGraph::~EncodeGraph() {
-  forget();
+  for (Ready& ready : ready_) forget(ready);
   if (recorder_ != nullptr) cudaStreamDestroy(recorder_);
 }
 
@@ -13,20 +13,24 @@ Result<void> EncodeGraph::make() {
   return check(cudaStreamCreateWithFlags(&recorder_, cudaStreamNonBlocking), "no stream");
 }
 
-void EncodeGraph::forget() {
-  for (Ready& ready : ready_) {
-    if (ready.executable != nullptr) cudaGraphExecDestroy(ready.executable);
-    if (ready.graph != nullptr) cudaGraphDestroy(ready.graph);
-    ready = {};
-  }
-  form_ = {};
+void EncodeGraph::forget(Ready& ready) {
+  if (ready.executable != nullptr) cudaGraphExecDestroy(ready.executable);
+  if (ready.graph != nullptr) cudaGraphDestroy(ready.graph);
+  ready = {};
+}
+
+EncodeGraph::Form EncodeGraph::form_of(const EncodeJob& job) {
+  return {job.elements.count,
+          job.elements.channels,
+          job.elements.width,
+          job.mode,
+          job.dtype,
+          job.elements.before != nullptr || job.bounded.may_refer};
 }
 
 Result<void> EncodeGraph::launch(const EncodeJob& job, cudaStream_t stream) {
-  const Form form{job.elements.count, job.elements.channels, job.elements.width,
-                  job.elements.before != nullptr};
-  if (form != form_) {
-    forget();
+  const Form form = form_of(job);
+  if (form != form_) {  // perhaps it comes but once
     form_ = form;
     return put_work(job, stream);
   }
@@ -35,27 +39,31 @@ Result<void> EncodeGraph::launch(const EncodeJob& job, cudaStream_t stream) {
 }
 
 Result<void> EncodeGraph::put_work(const EncodeJob& job, cudaStream_t stream) {
+  if (static_cast<Mode>(job.mode) == Mode::kBounded) launch_numbers(job, stream);
   launch_statistics(job, stream);
   launch_choices(job, stream);
   launch_encoding(job, stream);
   launch_assembly(job, stream);
-  launch_checksum(job, job.elements.count * job.elements.width + kFrameSlack, stream);
+  launch_checksum(job, job.elements.count * job.tensor_width + kFrameSlack, stream);
   return check(cudaGetLastError(), "cannot start kernels");
 }
 
 Result<EncodeGraph::Ready*> EncodeGraph::ready_for(const EncodeJob& job) {
+  const Form form = form_of(job);
   for (Ready& ready : ready_) {
-    if (ready.executable != nullptr && ready.tensor == job.elements.now) return &ready;
+    if (ready.form == form && ready.tensor == job.tensor) return &ready;
   }
   Ready& ready = ready_[next_];
   next_ = (next_ + 1) % ready_.size();
   ready.tensor = nullptr;  // until it is done
-  if (ready.executable == nullptr) {
-    PINION_TRY_VOID(capture(job, ready));
-  } else {
+  if (ready.form == form) {
     PINION_TRY_VOID(change(job, ready));
+  } else {
+    forget(ready);
+    PINION_TRY_VOID(capture(job, ready));
+    ready.form = form;
   }
-  ready.tensor = job.elements.now;
+  ready.tensor = job.tensor;
   return &ready;
 }
 

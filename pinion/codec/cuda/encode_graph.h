@@ -1,5 +1,5 @@
 #pragma once
-// Everything that makes a lossless frame as one CUDA graph, so that the host starts it with one call. Graphs
+// Everything that makes a frame of mode 1 or 3 as one CUDA graph, so that the host starts it with one call. Graphs
 // are made for a shape; a few are kept for tensors at different places. Used by one thread at a time.
 
 #include <array>
@@ -27,6 +27,7 @@ class EncodeGraph {
   struct Form {
     std::uint64_t count = 0;
     std::uint32_t channels = 0, width = 0;
+    std::uint8_t mode = 0, dtype = 0;
     bool may_predict = false;
     bool operator==(const Form&) const = default;
   };
@@ -35,19 +36,21 @@ class EncodeGraph {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
     std::vector<cudaGraphNode_t> kernels;  // all take the job and nothing else
+    Form form;
     const std::byte* tensor = nullptr;
   };
 
+  static Form form_of(const EncodeJob& job);
   Result<void> put_work(const EncodeJob& job, cudaStream_t stream);
   Result<Ready*> ready_for(const EncodeJob& job);
   Result<void> capture(const EncodeJob& job, Ready& ready);
   Result<void> change(const EncodeJob& job, Ready& ready);
-  void forget();
+  static void forget(Ready& ready);
 
   cudaStream_t recorder_ = nullptr;
   std::array<Ready, 4> ready_;
   std::size_t next_ = 0;  // the one that makes room
-  Form form_;
+  Form form_;  // of the last job
 };
 
 }  // namespace pinion::codec::cuda

@@ -5,6 +5,8 @@
 
 namespace pinion::codec::cuda {
 
+inline constexpr std::uint8_t kRawMode = 0, kLosslessMode = 1, kBoundedMode = 3;  // docs/format.md §2.1
+
 __device__ inline std::uint32_t varint_bytes(std::uint64_t value) {
   std::uint32_t bytes = 1;
   for (; value >= 0x80; value >>= 7) ++bytes;

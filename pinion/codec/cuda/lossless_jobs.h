@@ -72,7 +72,9 @@ struct EncodeOutcome {
   std::uint32_t is_predicted;  // numbers are differences from those before, classes are of contexts
   std::uint32_t refers;        // the frame needs the one before
   std::uint32_t is_raw;
-  std::uint32_t serial;  // counts outcomes: how the host knows a new one
+  std::uint32_t large_numbers;  // of mode 3: those above one byte
+  std::uint32_t unused;         // so that `serial` is the last word
+  std::uint32_t serial;         // counts outcomes: how the host knows a new one
 };
 
 // What stays from one frame to the next.
@@ -87,8 +89,44 @@ struct CrcTables {
   const CrcPowersOfParts* parts = nullptr;  // for kCrcPartWords
 };
 
+// What an element of mode 3 (docs/format.md §9) is coded with.
+struct BoundedStep {
+  float step, bound;
+};
+
+// What encoding of mode 3 needs besides.
+struct BoundedCoding {
+  bool per_channel = false;
+  bool may_refer = false;            // to `state`
+  double size = 0;                   // of a relative bound
+  BoundedStep one{};                 // of all elements, if it is not by channel, and in the frame
+  std::uint16_t one_in_frame = 0;
+  BoundedStep* steps = nullptr;      // [channels], and in the frame
+  std::uint16_t* step_bits = nullptr;
+  double* squares = nullptr;         // [row parts, channels]
+  std::uint32_t* finite = nullptr;   // likewise: how many of these
+  std::byte* state = nullptr;        // what the decoder has, then what it will have; null if nobody asks
+  std::uint8_t* escape_masks = nullptr;       // a bit for each element
+  std::uint32_t* escapes_of_chunk = nullptr;  // [chunks]
+  std::uint32_t* escapes_of_group = nullptr;  // [groups of chunks], 0 at first
+};
+
+// In how many parts the rows are summed, by kernels that have a row's channels side by side.
+inline constexpr std::uint64_t kRowPartEntries = 1 << 20;  // parts times channels, or one part
+constexpr std::uint32_t row_parts(std::uint64_t rows, std::uint32_t channels) {
+  constexpr std::uint64_t kMost = 32;
+  const std::uint64_t room = channels < kRowPartEntries ? kRowPartEntries / channels : 1;
+  const std::uint64_t parts = rows < kMost ? rows : kMost;
+  return static_cast<std::uint32_t>(parts < room ? parts : room);
+}
+
 struct EncodeJob {
-  ElementsOf elements;
+  ElementsOf elements;  // in mode 3 the numbers
+  const std::byte* tensor = nullptr;
+  std::uint32_t tensor_width = 1;  // bytes of its elements
+  std::uint8_t mode = 1;
+  BoundedCoding bounded;       // of mode 3
+  std::byte* numbers = nullptr;  // likewise
   std::uint32_t chunks = 0;
   std::uint32_t map_words = 0;  // room for a plane's class map and tables in `headers`, in 32-bit words
 
@@ -126,30 +164,61 @@ struct DecodePlane {
 };
 
 struct DecodeOutcome {
-  std::uint32_t crc_sum;
-  std::uint32_t parts_done;
+  std::uint32_t crc_sum;      // of the parts done so far
+  std::uint32_t parts_done;   // blocks that check the checksum
+  std::uint32_t blocks_done;  // of the last kernel
   std::uint32_t wrong_checksum;
   std::uint32_t broken;  // a chunk does not hold what it should, or a scale is impossible
+  std::uint32_t serial;  // counts frames: how the host knows a new one
 };
+
+// What decoding of mode 3 (docs/format.md §9) needs besides.
+struct BoundedParts {
+  std::uint32_t number_bytes = 1;
+  std::uint16_t step = 0;                // if there is one
+  const std::uint16_t* steps = nullptr;  // of channels and their ring; null if there is one
+  std::uint64_t escapes = 0, escapes_at = 0;  // how many, and where in the frame
+};
+
+inline constexpr std::uint32_t kEscapeGroup = 1 << 13;  // elements whose escapes are counted together
 
 struct DecodeJob {
   ElementsOf elements;  // `now` is not used
   bool is_predicted = false;
+  bool is_bounded = false;
+  std::uint8_t dtype = 0;
   std::uint32_t lanes = 1;
   std::uint64_t chunk_elements = 1;
   std::uint64_t chunks = 0;
   DecodePlane planes[kPlanes];
+  BoundedParts bounded;
 
   const std::byte* frame = nullptr;
   DecodeOutcome* outcome = nullptr;
-  const std::uint16_t* frequencies = nullptr;  // [planes, classes, symbols]
+  DecodeOutcome* outcome_on_host = nullptr;  // written by the last kernel: page-locked memory
+  // What the host says of the frame, in page-locked memory, and where it is copied to.
+  const std::byte* parts_on_host = nullptr;
+  std::byte* parts = nullptr;
+  std::size_t part_bytes = 0;                          // a multiple of 16
+  const std::uint16_t* frequencies_on_host = nullptr;  // [planes, classes, symbols]
+  // In the copy:
   const std::uint8_t* maps = nullptr;
   const std::uint64_t* places = nullptr;
   const std::uint32_t* sizes = nullptr;
-  std::uint8_t* slot_symbols = nullptr;    // [planes, classes, 4096]
-  std::uint32_t* symbol_ranges = nullptr;  // [planes, classes, 256]: frequency and start
-  std::uint8_t* decoded = nullptr;         // [planes, count]
-  std::byte* out = nullptr;                // the tensor
+
+  std::uint8_t* slot_symbols = nullptr;       // [planes, classes, 4096]
+  std::uint32_t* symbol_ranges = nullptr;     // [planes, classes, 256]: frequency and start
+  std::uint8_t* decoded = nullptr;            // [planes, count]
+  std::uint32_t* escape_masks = nullptr;      // a bit for each element
+  std::uint32_t* escapes_of_group = nullptr;  // [escape_groups]
+  std::uint64_t escape_groups = 0;
+  std::byte* out = nullptr;  // the tensor
+};
+
+// What a device has.
+struct DeviceRoom {
+  std::size_t most_shared_bytes = 0;  // of a block
+  std::uint32_t multiprocessors = 1;
 };
 
 }  // namespace pinion::codec::cuda

@@ -2,6 +2,7 @@
 // contexts (from a sample), and how often each byte occurs in each class (exactly).
 
 #include "pinion/codec/cuda/device_numbers.cuh"
+#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/cuda/launch.cuh"
 
@@ -17,8 +18,9 @@ constexpr std::uint32_t kSumWarps = kSampleThreads / kWarp;
 constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 256;
-constexpr std::uint32_t kCountBatch = 4;
-constexpr std::uint32_t kCountBlocks = 528;  // at most, of two planes
+constexpr std::uint32_t kCountBatch = 8;
+constexpr std::uint32_t kCountBlocks = 528;         // at most, of two planes
+constexpr std::uint64_t kCountedInFull = 1 << 20;  // elements
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
 
@@ -79,13 +81,11 @@ __device__ void sum_channels(const EncodeJob& job, std::uint32_t block) {
   job.sums[std::size_t{warp} * channels + channel] = sum;
 }
 
-// Looks at samples, and clears what later kernels count in. The first kBlocks blocks take one each.
+// Looks at samples. The first kBlocks blocks take one each.
 template <class Word>
 __global__ void __launch_bounds__(kSampleThreads) sample(EncodeJob job) {
   wait_for_earlier_work();
-  const std::uint64_t first = std::uint64_t{blockIdx.x} * kSampleThreads + threadIdx.x;
-  for (std::uint64_t i = first; i < job.cleared_bytes / sizeof(uint4); i += gridDim.x * kSampleThreads)
-    reinterpret_cast<uint4*>(job.outcome)[i] = uint4{};
+  if (job.mode == kLosslessMode) clear(job);
   if (blockIdx.x < kBlocks) {
     count_sample<Word>(job.elements, blockIdx.x, *job.samples);
   } else {
@@ -208,16 +208,18 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_planes(EncodeJob job)
 
 // Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
 // banks.
-constexpr std::uint32_t kRow = kSymbols + 5;
+constexpr std::uint32_t kRow = kSymbols + 5, kMarkRow = kSymbols + 20;
 
-// Blocks share the elements; each counts up to two planes. Odd and even lanes have counters of their own,
-// since neighbours are often alike.
+// Blocks share the elements; each looks at up to two planes. Which bytes occur is found exactly. How often, by
+// one in kCountBatch of large tensors: a count has to be right to a percent. Odd and even lanes have counters
+// of their own, since neighbours are often alike.
 template <class Word>
 __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job) {
   wait_for_earlier_work();
   constexpr std::uint32_t kCopies = 2, kAtOnce = sizeof(Word) == 1 ? 1 : 2,
                           kCounters = kCopies * kFinest * kRow;
   __shared__ std::uint32_t counts[kAtOnce * kCounters];
+  __shared__ std::uint8_t occurs[kAtOnce][kFinest * kMarkRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const std::uint32_t first_plane = blockIdx.y * kAtOnce, channels = job.elements.channels;
   bool is_counted[kAtOnce], is_any = false;
@@ -226,6 +228,8 @@ __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job)
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(job.elements, predicted);
   for (std::uint32_t i = threadIdx.x; i < kAtOnce * kCounters; i += kCountThreads) counts[i] = 0;
+  for (std::uint32_t i = threadIdx.x; i < sizeof(occurs) / 4; i += kCountThreads)
+    reinterpret_cast<std::uint32_t*>(occurs)[i] = 0;
   if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
@@ -236,18 +240,20 @@ __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job)
   auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
   const std::uint32_t step = kCountThreads % channels;
   const NumberForm form = predicted ? NumberForm::kPredicted : job.elements.key_form;
+  const bool counts_all = job.elements.count < kCountedInFull;
   std::uint32_t* const own = counts + threadIdx.x % kCopies * kFinest * kRow;
+  const Word* const from = reinterpret_cast<const Word*>(job.elements.now) + begin;
+  const Word* const from_before = reinterpret_cast<const Word*>(job.elements.before) + begin;
   for (std::uint32_t first = threadIdx.x; first < count; first += kCountBatch * kCountThreads) {
     // All that is needed from memory at first, so that it is waited for once.
     Word now[kCountBatch], before[kCountBatch] = {};
     std::uint8_t classes[kAtOnce][kCountBatch] = {};
-    const auto place = [&](std::uint32_t k) { return begin + min(first + k * kCountThreads, count - 1); };
+    const auto place = [&](std::uint32_t k) { return min(first + k * kCountThreads, count - 1); };
 #pragma unroll
-    for (std::uint32_t k = 0; k < kCountBatch; ++k) now[k] = load_element<Word>(job.elements.now, place(k));
+    for (std::uint32_t k = 0; k < kCountBatch; ++k) now[k] = __ldg(from + place(k));
     if (predicted) {
 #pragma unroll
-      for (std::uint32_t k = 0; k < kCountBatch; ++k)
-        before[k] = load_element<Word>(job.elements.before, place(k));
+      for (std::uint32_t k = 0; k < kCountBatch; ++k) before[k] = __ldg(from_before + place(k));
     } else if (classed) {
 #pragma unroll
       for (std::uint32_t k = 0; k < kCountBatch; ++k) {
@@ -267,13 +273,19 @@ __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job)
           predicted && classed ? class_of_context[context_of(job.elements.key_form, before[k])] : 0;
 #pragma unroll
       for (std::uint32_t p = 0; p < kAtOnce; ++p) {
+        if (!is_counted[p]) continue;
         const std::uint32_t index = predicted ? context : classes[p][k];
-        if (is_counted[p])
-          atomicAdd(&own[p * kCounters + index * kRow + byte_of(number, first_plane + p)], 1u);
+        const std::uint32_t symbol = byte_of(number, first_plane + p);
+        if (counts_all || k == 0) {
+          atomicAdd(&own[p * kCounters + index * kRow + symbol], 1u);
+        } else {
+          occurs[p][index * kMarkRow + symbol] = 1;
+        }
       }
     }
   }
   __syncthreads();
+  const std::uint32_t weight = counts_all ? 1 : kCountBatch;
   for (std::uint32_t p = 0; p < kAtOnce; ++p) {
     if (!is_counted[p]) continue;
     std::uint32_t* const total = job.counts + std::size_t{first_plane + p} * kFinest * kSymbols;
@@ -281,6 +293,7 @@ __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job)
       std::uint32_t of = 0;
       for (std::uint32_t copy = 0; copy < kCopies; ++copy)
         of += counts[p * kCounters + (copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
+      of = max(of * weight, std::uint32_t{occurs[p][i / kSymbols * kMarkRow + i % kSymbols]});
       if (of != 0) atomicAdd(&total[i], of);
     }
   }
