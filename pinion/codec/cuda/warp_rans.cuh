@@ -34,9 +34,23 @@ struct WarpRansEncoder {
     if (active) state = lane_with_symbol(state, reciprocal, range);
   }
 
-  // Puts the 32 states in front; `first` is where the chunk begins.
-  __device__ void finish(std::uint32_t lane) {
-    first -= 64;
+  // The low `bits` bits of `value` from each active lane: 0 to 16.
+  __device__ void put_bits(std::uint32_t lane, bool active, std::uint32_t value, std::uint32_t bits) {
+    active = active && bits > 0;
+    const bool full = active && state >> (32 - bits) != 0;
+    const std::uint32_t full_lanes = __ballot_sync(kAllLanes, full);
+    first -= static_cast<std::uint32_t>(__popc(full_lanes));
+    if (full) {
+      words[first + lanes_before(full_lanes, lane)] = static_cast<std::uint16_t>(state);
+      state >>= 16;
+    }
+    if (active) state = state << bits | value;
+  }
+
+  // Puts the states of the first `lanes` lanes in front; `first` is where the chunk begins.
+  __device__ void finish(std::uint32_t lane, std::uint32_t lanes = 32) {
+    first -= 2 * lanes;
+    if (lane >= lanes) return;
     words[first + 2 * lane] = static_cast<std::uint16_t>(state);
     words[first + 2 * lane + 1] = static_cast<std::uint16_t>(state >> 16);
   }
@@ -68,7 +82,18 @@ class WarpRansDecoder {
 
   // Takes the symbol of this range from each active lane. False (in all threads) if words run out.
   __device__ bool take(std::uint32_t lane, bool active, std::uint32_t range) {
-    if (active) state_ = lane_without_symbol(state_, range);
+    return go_on(lane, active, lane_without_symbol(state_, range));
+  }
+
+  // The same of so many plain bits, 0 to 16, which `value` becomes where lanes are active.
+  __device__ bool take_bits(std::uint32_t lane, bool active, std::uint32_t bits, std::uint32_t& value) {
+    if (active) value = state_ & ((1u << bits) - 1);
+    return go_on(lane, active, state_ >> bits);
+  }
+
+  // Active lanes go on to the state `next`, and to the next word where that is too low.
+  __device__ bool go_on(std::uint32_t lane, bool active, std::uint32_t next) {
+    if (active) state_ = next;
     const bool low = active && state_ < kStartState;
     const std::uint32_t low_lanes = __ballot_sync(kAllLanes, low);
     const auto needed = static_cast<std::uint32_t>(__popc(low_lanes));

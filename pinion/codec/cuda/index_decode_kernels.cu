@@ -1,0 +1,118 @@
+// Chunks of indices to indices, a warp for each (docs/format.md §6.3). The frame is hostile: the host checked
+// where chunks lie and how they are cut; whatever they hold is read within them.
+
+#include "pinion/codec/cuda/index_coding_jobs.h"
+#include "pinion/codec/cuda/warp_rans.cuh"
+
+namespace pinion::codec::cuda {
+namespace {
+
+constexpr std::uint32_t kWarps = 2;  // of a block: each has the slots of its run's table in shared memory
+constexpr std::int64_t kLargest = (1 << 26) - 1;
+constexpr std::uint32_t kMostLength = 27;  // of what exceeds the alphabet
+
+struct Run {
+  std::int32_t* values;
+  std::uint32_t count, lanes;
+  const std::uint32_t* slots;  // of its table, in shared memory
+  std::int32_t half;
+  std::uint32_t shift;
+};
+
+// What follows the symbols of a group: plain bits, then escapes. False if words run out or a value is out of
+// range.
+__device__ bool decode_rest(const Run& run, std::uint32_t lane, bool active, bool escapes, std::int32_t& value,
+                            WarpRansDecoder& coder) {
+  std::uint32_t low = 0;
+  if (run.shift > 0 && !coder.take_bits(lane, active, run.shift, low)) return false;
+  std::int64_t high = value;
+  if (__any_sync(kAllLanes, escapes)) {
+    std::uint32_t head = 0, excess = 0, rest = 0;
+    if (!coder.take_bits(lane, escapes, 6, head)) return false;
+    const std::uint32_t length = head >> 1;
+    if (__any_sync(kAllLanes, length > kMostLength)) return false;
+    if (!coder.take_bits(lane, escapes, min(length, 16u), excess)) return false;
+    const bool is_long = length > 16;
+    if (__any_sync(kAllLanes, is_long) && !coder.take_bits(lane, is_long, is_long ? length - 16 : 0, rest))
+      return false;
+    if (escapes) {
+      high = static_cast<std::int64_t>(run.half) + ((1u << length) | excess | rest << 16);
+      if ((head & 1) != 0) high = -high;
+    }
+  }
+  if (run.shift > 0) high = high * (1 << run.shift) + low - (1 << (run.shift - 1));
+  value = static_cast<std::int32_t>(high);
+  return __all_sync(kAllLanes, !active || (high <= kLargest && high >= -kLargest));
+}
+
+__device__ bool decode_run(const Run& run, std::uint32_t lane, WarpRansDecoder& coder) {
+  const std::uint32_t escape = 2 * static_cast<std::uint32_t>(run.half) + 1;
+  for (std::uint32_t first = 0; first < run.count; first += run.lanes) {
+    const bool active = lane < run.lanes && first + lane < run.count;
+    const std::uint32_t entry = run.slots[lane_slot(coder.state())], symbol = entry & 0xff;
+    const std::uint32_t next =
+        (entry >> 8 & 0xfff) * (coder.state() >> kLaneProbabilityBits) + (entry >> 20);
+    if (!coder.go_on(lane, active, next)) return false;
+    std::int32_t value = static_cast<std::int32_t>(symbol) - run.half;
+    const bool escapes = active && symbol == escape;
+    if (run.shift > 0 || __any_sync(kAllLanes, escapes)) {
+      if (!decode_rest(run, lane, active, escapes, value, coder)) return false;
+    }
+    if (active) run.values[first + lane] = value;
+  }
+  return true;
+}
+
+// Fills the warp's slots; nobody else uses them.
+__device__ void load_slots(const IndexCodingTables& tables, std::uint32_t table, std::uint32_t lane,
+                           std::uint32_t* slots) {
+  __syncwarp();
+  const auto* const from = reinterpret_cast<const uint4*>(tables.slots + std::size_t{table} * kIndexSlots);
+#pragma unroll 8
+  for (std::uint32_t i = lane; i < kIndexSlots / 4; i += 32) reinterpret_cast<uint4*>(slots)[i] = __ldg(from + i);
+  __syncwarp();
+}
+
+__device__ bool decode_chunk(const IndexDecodeJob& job, std::uint32_t chunk, std::uint32_t lane,
+                             std::uint32_t* slots) {
+  const IndexMatrixOnDevice& matrix = job.matrix;
+  const IndexGrid& grid = *matrix.grid;
+  WarpRansDecoder coder;
+  if (!coder.open(job.frame + job.places[chunk], job.sizes[chunk], grid.lanes, lane)) return false;
+  const std::uint32_t first = chunk / grid.tiles * grid.group_components;
+  const std::uint32_t first_row = chunk % grid.tiles * grid.tile_rows;
+  const std::uint32_t end_row = min(first_row + grid.tile_rows, matrix.rows);
+  std::uint32_t loaded = kNoIndexClass;
+  for (std::uint32_t i = first; i < min(first + grid.group_components, grid.active); ++i) {
+    const std::uint32_t component = __ldg(matrix.active + i);
+    for (std::uint32_t band = 0; band < grid.bands; ++band) {
+      const std::uint32_t begin = max(band == 0 ? 0u : grid.band_ends[band - 1], first_row);
+      const std::uint32_t end = min(grid.band_ends[band], end_row);
+      const std::uint32_t code = __ldg(matrix.classes + component * grid.bands + band);
+      if (begin >= end || code == kNoIndexClass) continue;
+      const std::uint32_t table = table_of_class(code);
+      if (table != loaded) load_slots(job.tables, loaded = table, lane, slots);
+      const Run run{job.values + std::size_t{component} * matrix.pitch + begin, end - begin, grid.lanes, slots,
+                    __ldg(job.tables.halves + table), shift_of_class(code)};
+      if (!decode_run(run, lane, coder)) return false;
+    }
+  }
+  return coder.ends_cleanly();
+}
+
+__global__ void __launch_bounds__(kWarps * 32) decode_index_chunks(IndexDecodeJob job) {
+  __shared__ std::uint32_t slots[kWarps][kIndexSlots];
+  const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const std::uint32_t chunk = blockIdx.x * kWarps + warp;
+  if (chunk >= job.chunks) return;
+  if (!decode_chunk(job, chunk, lane, slots[warp])) *job.broken = 1;
+}
+
+}  // namespace
+
+void launch_index_decoding(const IndexDecodeJob& job, cudaStream_t stream) {
+  if (job.chunks == 0) return;
+  decode_index_chunks<<<(job.chunks - 1) / kWarps + 1, kWarps * 32, 0, stream>>>(job);
+}
+
+}  // namespace pinion::codec::cuda
