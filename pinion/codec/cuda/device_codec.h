@@ -1,12 +1,13 @@
 #pragma once
 // The tensor codec for tensors in the memory of a CUDA device: modes 1 (lossless), 3 (bounded), 4 (int8)
-// and 5 (int4) of docs/format.md, as pinion/codec/codec.h has them for the CPU. Frames made on one decode on
-// the other; those of modes 4 and 5 are the same bytes. How it is done: docs/cuda.md.
+// and 5 (int4) of docs/format.md, and decoding of mode 2 (fidelity), as pinion/codec/codec.h has them for the
+// CPU. Frames made on one decode on the other; those of modes 4 and 5 are the same bytes. How it is done:
+// docs/cuda.md.
 //
 // An object codes the frames of one stream in order and is used by one thread at a time; several may run side
 // by side, each on a stream of its own. `stream` is a cudaStream_t, null for the default one: all work on the
 // device is put there, and calls return when their result is there. All memory is taken when an object is
-// made, but for what frames of other encoders may need beyond that, and a decoder's copy of bounded tensors. No CUDA header is needed to use this one.
+// made, but for what frames of other encoders may need beyond that, a decoder's copy of bounded tensors, and its states of fidelity frames. No CUDA header is needed to use this one.
 
 #include <memory>
 #include <optional>
@@ -66,6 +67,9 @@ class DeviceDecoder {
   static Result<std::unique_ptr<DeviceDecoder>> create(const DecodeLimits& limits,
                                                        const DeviceDecoderOptions& options = {});
   virtual ~DeviceDecoder() = default;
+
+  // As Decoder::add_basis(); the basis goes to the device too.
+  virtual Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) = 0;
 
   // Decodes the next frame of the stream to `out`, device memory aligned to 16 bytes, and returns the tensor
   // that lies there. `frame` is in host memory; faster if that is page-locked. `on_device`, if not null, is a

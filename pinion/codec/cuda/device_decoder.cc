@@ -4,6 +4,7 @@
 #include "pinion/codec/bounded/bounded_format.h"
 #include "pinion/codec/cuda/device_codec.h"
 #include "pinion/codec/cuda/device_session.h"
+#include "pinion/codec/cuda/fidelity_on_device.h"
 #include "pinion/codec/cuda/outcome_on_host.h"
 #include "pinion/codec/groups/group_codec.h"
 #include "pinion/codec/lossless/byte_planes.h"
@@ -73,6 +74,9 @@ class StreamingDeviceDecoder : public DeviceDecoder {
       case Mode::kBounded:
         PINION_TRY_VOID(decode_planes(frame, bytes, out.data(), on, on_device));
         break;
+      case Mode::kFidelity:
+        PINION_TRY_VOID(decode_fidelity(frame, bytes, out.data(), on, on_device));
+        break;
       case Mode::kInt8:
       case Mode::kInt4:
         PINION_TRY_VOID(decode_as_groups(frame, bytes, out.data(), on, on_device));
@@ -84,8 +88,13 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     return tensor;
   }
 
+  Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) override {
+    const cuda::DeviceScope scope(options_.device);
+    return fidelity_.add_basis(basis, limits);
+  }
+
   std::size_t scratch_bytes() const override {
-    return workspace_.bytes() + parts_.bytes();
+    return workspace_.bytes() + parts_.bytes() + fidelity_.bytes();
   }
 
  private:
@@ -325,6 +334,18 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     return last.keep(out, header.dtype, header.shape, frame.checksum, on);
   }
 
+  Result<void> decode_fidelity(const ParsedFrame& frame, ByteSpan bytes, std::byte* out, cudaStream_t on,
+                               const std::byte* on_device) {
+    PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
+    begin_verification(sent, bytes.size(), on);
+    auto started =
+        fidelity_.start(frame, bytes, {sent, out, job_.outcome, outcome_.place(), on}, room_);
+    if (!started.ok()) return refuse(std::move(started).error(), on);
+    PINION_TRY_VOID(finish(on));
+    fidelity_.commit();
+    return {};
+  }
+
   DecodeLimits limits_;
   DeviceDecoderOptions options_;
   cuda::DeviceRoom room_;
@@ -333,6 +354,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   cuda::PinnedMemory pinned_parts_;
   cuda::OutcomeOnHost<cuda::DecodeOutcome> outcome_;
   cuda::LastOnDevice last_, last_bounded_;  // of modes 1 and 3
+  cuda::FidelityOnDevice fidelity_;
   cuda::DecodeJob job_;                     // with the workspace's places
 };
 

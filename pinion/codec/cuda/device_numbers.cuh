@@ -102,4 +102,14 @@ __device__ inline void tell_host(DecodeOutcome& outcome, DecodeOutcome* on_host)
   to->serial = serial;
 }
 
+// By all threads of a block of the last kernel, when it is done: the last block tells the host.
+__device__ inline void finish(DecodeOutcome& outcome, DecodeOutcome* on_host) {
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  __threadfence();
+  if (atomicAdd(&outcome.blocks_done, 1u) != gridDim.x * gridDim.y - 1) return;
+  __threadfence();
+  tell_host(outcome, on_host);
+}
+
 }  // namespace pinion::codec::cuda

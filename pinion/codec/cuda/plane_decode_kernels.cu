@@ -282,18 +282,6 @@ __device__ bool decode_chunk(const DecodeJob& job, const Tables<kShared>& tables
   return coder.ends_cleanly();
 }
 
-// Says that this block is done; the last one of the last kernel tells the host how it went, and leaves
-// everything as it was before.
-__device__ void finish(const DecodeJob& job) {
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  __threadfence();
-  DecodeOutcome& outcome = *job.outcome;
-  if (atomicAdd(&outcome.blocks_done, 1u) != gridDim.x * gridDim.y - 1) return;
-  __threadfence();
-  tell_host(outcome, job.outcome_on_host);
-}
-
 // Blocks take the chunks of a plane in turns.
 template <Output kOutput, bool kShared, class Type>
 __global__ void __launch_bounds__(kMostWarps* kWarp, 2)
@@ -338,7 +326,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 2)
       if (!fine) job.outcome->broken = 1;
     }
   }
-  if (is_last) finish(job);
+  if (is_last) finish(*job.outcome, job.outcome_on_host);
 }
 
 // An element's number, where all planes are decoded.
@@ -368,7 +356,7 @@ __global__ void __launch_bounds__(kJoinThreads) join(DecodeJob job) {
     const Word before = job.is_predicted ? load_element<Word>(job.elements.before, i) : Word{0};
     reinterpret_cast<Word*>(job.out)[i] = element_of(form, number_at<Word>(job, i), before);
   }
-  finish(job);
+  finish(*job.outcome, job.outcome_on_host);
 }
 
 // Elements of mode 3 out of their numbers' planes.
@@ -392,7 +380,7 @@ __global__ void __launch_bounds__(kJoinThreads) join_bounded(DecodeJob job, bool
     }
     note_escapes(job, i, active, number == kEscape, threadIdx.x % kWarp);
   }
-  if (is_last) finish(job);
+  if (is_last) finish(*job.outcome, job.outcome_on_host);
 }
 
 // Puts the escaped elements of mode 3 where the marks are: a block for each group, a thread for each word of
@@ -420,7 +408,7 @@ __global__ void __launch_bounds__(kEscapeGroup / kWarp) place_escapes(DecodeJob 
     for (std::uint32_t i = 0; i < sizeof(Word); ++i) bits |= static_cast<std::uint32_t>(from[i]) << (8 * i);
     reinterpret_cast<Word*>(job.out)[element] = static_cast<Word>(bits);
   }
-  finish(job);
+  finish(*job.outcome, job.outcome_on_host);
 }
 
 constexpr std::uint64_t kMostBlocks = 4096;
