@@ -1,31 +1,23 @@
 // Speed of the codec on a CUDA device: median and 99th percentile over RUNS calls, by the clock of the host
 // (a call returns when the size, or the verdict, has been read back) and by the device's. Values are made:
 // normal, every channel of its own size, and for `next` a step that differs a little from the one before. The
-// frame stays in device memory; `to host` copies it. Bytes per second count the raw tensor. Usage:
-// device_codec_bench [RUNS]
+// frame stays in device memory; `to host` copies it. Bytes per second count the raw tensor. Then the codec
+// beside products of matrices on another stream: what each takes from the other. Usage: device_codec_bench
+// [RUNS]
 
-#include <cuda_runtime.h>
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <random>
 #include <string_view>
-#include <vector>
 
+#include "bench/device_calibrated_bench.h"
+#include "bench/device_load_bench.h"
+#include "bench/device_timing.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/cuda/device_codec.h"
 
 namespace pinion::bench {
 namespace {
-
-struct Setting {
-  int runs = 200;
-  int warm_up = 20;
-  bool brief = false;
-};
 
 Tensor made_state(std::int64_t rows, std::int64_t channels, float change) {
   std::mt19937 dice(1);
@@ -44,76 +36,6 @@ Tensor made_state(std::int64_t rows, std::int64_t channels, float change) {
   Tensor tensor = Tensor::empty(DType::kBF16, {rows, channels});
   from_float(values.data(), tensor.elements(), DType::kBF16, tensor.mutable_data());
   return tensor;
-}
-
-struct OnDevice {
-  TensorView view;
-  void* data = nullptr;
-
-  explicit OnDevice(const Tensor& tensor) : view(tensor.view()) {
-    cudaMalloc(&data, tensor.bytes());
-    cudaMemcpy(data, tensor.view().data, tensor.bytes(), cudaMemcpyHostToDevice);
-    view.data = static_cast<const std::byte*>(data);
-    view.device = {Device::Kind::kCuda, 0};
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  ~OnDevice() { cudaFree(data); }
-};
-
-double at_fraction(std::vector<double> values, double fraction) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1))];
-}
-
-class Timer {
- public:
-  explicit Timer(cudaStream_t stream) : stream_(stream) {
-    cudaEventCreate(&begin_);
-    cudaEventCreate(&end_);
-  }
-  ~Timer() {
-    cudaEventDestroy(begin_);
-    cudaEventDestroy(end_);
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
-  // Prints a line; false if a call failed.
-  template <class Call>
-  bool measure(const std::string& what, std::size_t bytes, const Setting& setting, Call call) {
-    std::vector<double> host, device;
-    for (int run = -setting.warm_up; run < setting.runs; ++run) {
-      cudaStreamSynchronize(stream_);
-      const auto start = std::chrono::steady_clock::now();
-      cudaEventRecord(begin_, stream_);
-      if (!call(run + setting.warm_up)) return false;
-      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-      cudaEventRecord(end_, stream_);
-      cudaEventSynchronize(end_);
-      float ms = 0;
-      cudaEventElapsedTime(&ms, begin_, end_);
-      if (run < 0) continue;
-      host.push_back(took.count());
-      device.push_back(ms);
-    }
-    const double median = at_fraction(host, 0.5);
-    fmt::print("{:47} host {:.3f} ms (p99 {:.3f}), device {:.3f} ms (p99 {:.3f}): {:.0f} GB/s\n", what,
-               median, at_fraction(host, 0.99), at_fraction(device, 0.5), at_fraction(device, 0.99),
-               static_cast<double>(bytes) / median / 1e6);
-    return true;
-  }
-
- private:
-  cudaStream_t stream_;
-  cudaEvent_t begin_ = nullptr, end_ = nullptr;
-};
-
-// Says what went wrong, if something did.
-template <class T>
-bool is_fine(const Result<T>& result) {
-  if (!result.ok()) fmt::print("error: {}\n", result.error().message());
-  return result.ok();
 }
 
 struct Case {
@@ -192,7 +114,9 @@ int run_all(const Setting& setting) {
                            Case{kInt8}, Case{kInt4}, Case{kLossless, true}, Case{kBounded, true, 0.02, true}}) {
       if (!run_case(of, first, second, setting, stream)) return 1;
     }
+    if (!run_calibrated(channels, setting, stream)) return 1;
   }
+  if (!run_beside_products(setting)) return 1;
   cudaStreamDestroy(stream);
   return 0;
 }

@@ -51,26 +51,6 @@ Result<void> check_input(const TensorView& tensor, const StepContext& context,
   return {};
 }
 
-CalibratedParams choose_predictor(const Calibration& calibration, const StepContext& context,
-                                  const CalibratedState* state, std::size_t rows) {
-  CalibratedParams params;
-  params.position = schedule_position(calibration, context.sigma);
-  const bool has_state = state != nullptr && state->components.columns == rows;
-  if (calibration.has_history && !has_state) return params;
-  if (calibration.latents() > 0) {
-    if (context.previous_latents.empty() || !context.previous_sigma) return params;
-    params.delta_sigma = context.sigma - *context.previous_sigma;
-    if (!(std::abs(params.delta_sigma) >= kMinDeltaSigma) || !std::isfinite(params.delta_sigma)) {
-      params.delta_sigma = 0;
-      return params;
-    }
-  } else if (!calibration.has_history) {
-    return params;
-  }
-  params.predictor = CalibratedPredictor::kHistory;
-  return params;
-}
-
 // [channels, rows] without the means; nothing if a value is not finite.
 std::optional<Matrix> centred_tensor(const TensorView& tensor, std::span<const float> means) {
   Matrix values(static_cast<std::size_t>(rows_of(tensor.shape)), means.size());
@@ -171,7 +151,9 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
     return result;
   }
   const auto rows = static_cast<std::size_t>(rows_of(tensor.shape));
-  CalibratedParams params = choose_predictor(calibration, context, state_ ? &*state_ : nullptr, rows);
+  CalibratedParams params =
+      first_params(calibration, {context.sigma, context.previous_sigma, !context.previous_latents.empty(),
+                                 state_.has_value() && state_->components.columns == rows});
   const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
   const RecordAt record = record_at(calibration, params.position, params.predictor);
 

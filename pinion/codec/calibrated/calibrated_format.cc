@@ -102,24 +102,111 @@ std::uint16_t schedule_position(const Calibration& calibration, float sigma) {
   return static_cast<std::uint16_t>(static_cast<long>(next - 1) * kBlendOne + part);
 }
 
-RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor) {
+namespace {
+
+Blend blend_at(const Calibration& calibration, std::uint16_t position) {
   PINION_ASSERT(position <= last_position(calibration));
   const std::size_t index = position / kBlendOne;
   const int part = position % kBlendOne;
-  const Blend blend{calibration.records[index], calibration.records[index + (part == 0 ? 0 : 1)], part};
+  return {calibration.records[index], calibration.records[index + (part == 0 ? 0 : 1)], part};
+}
+
+}  // namespace
+
+RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position) {
+  const Blend blend = blend_at(calibration, position);
+  return {.floor = blend(blend.from.floor, blend.to.floor),
+          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
+          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
+}
+
+std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
+                                    CalibratedPredictor predictor) {
+  const Blend blend = blend_at(calibration, position);
+  const auto levels = predictor == CalibratedPredictor::kHistory ? &CalibrationRecord::history_levels
+                                                                 : &CalibrationRecord::levels;
+  return blend(blend.from.*levels, blend.to.*levels);
+}
+
+RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor) {
+  const Blend blend = blend_at(calibration, position);
   const bool history = predictor == CalibratedPredictor::kHistory;
   const auto prediction = history ? &CalibrationRecord::history : &CalibrationRecord::latents_alone;
-  const auto levels = history ? &CalibrationRecord::history_levels : &CalibrationRecord::levels;
-  return {.mean = blend(blend.from.mean, blend.to.mean),
-          .latent_mean = blend(blend.from.latent_mean, blend.to.latent_mean),
-          .change_mean = blend(blend.from.change_mean, blend.to.change_mean),
-          .prediction = blend(blend.from.*prediction, blend.to.*prediction),
-          .levels = blend(blend.from.*levels, blend.to.*levels),
-          .gain = blend(blend.from.gain, blend.to.gain),
-          .floor = blend(blend.from.floor, blend.to.floor),
-          .output_energy = blend(blend.from.output_energy, blend.to.output_energy),
-          .loudness = blend(blend.from.loudness, blend.to.loudness),
-          .loudness_bias = blend(blend.from.loudness_bias, blend.to.loudness_bias)};
+  return {scalars_at(calibration, position),
+          blend(blend.from.mean, blend.to.mean),
+          blend(blend.from.latent_mean, blend.to.latent_mean),
+          blend(blend.from.change_mean, blend.to.change_mean),
+          blend(blend.from.*prediction, blend.to.*prediction),
+          levels_at(calibration, position, predictor),
+          blend(blend.from.gain, blend.to.gain),
+          blend(blend.from.loudness, blend.to.loudness)};
+}
+
+CalibratedParams first_params(const Calibration& calibration, const KnownOfStep& known) {
+  CalibratedParams params;
+  params.position = schedule_position(calibration, known.sigma);
+  if (calibration.has_history && !known.has_state) return params;
+  if (calibration.latents() > 0) {
+    if (!known.has_previous_latents || !known.previous_sigma) return params;
+    params.delta_sigma = known.sigma - *known.previous_sigma;
+    if (!(std::abs(params.delta_sigma) >= kMinDeltaSigma) || !std::isfinite(params.delta_sigma)) {
+      params.delta_sigma = 0;
+      return params;
+    }
+  } else if (!calibration.has_history) {
+    return params;
+  }
+  params.predictor = CalibratedPredictor::kHistory;
+  return params;
+}
+
+Result<void> check_calibrated_fit(const FrameHeader& header, const Calibration& calibration) {
+  if (header.mode != Mode::kCalibrated) {
+    return Error{Errc::kInvalidArgument,
+                 "a frame of mode " + std::string(name(header.mode)) +
+                     " was given to the decoder of calibrated frames",
+                 ""};
+  }
+  if (header.shape.elements() == 0) return {};
+  if (!header.basis) return Error{Errc::kBadFormat, "calibrated frame names no calibration", ""};
+  if (header.basis != calibration.id) {
+    return Error{
+        Errc::kNotFound,
+        "coded frame needs calibration " + to_hex(*header.basis) + ", here is " + to_hex(calibration.id),
+        "use the same calibration on both sides"};
+  }
+  if (channels_of(header.shape) != static_cast<std::int64_t>(calibration.channels())) {
+    return Error{Errc::kBadFormat,
+                 "coded frame has " + std::to_string(channels_of(header.shape)) +
+                     " channels, its calibration " + std::to_string(calibration.channels()),
+                 ""};
+  }
+  return {};
+}
+
+Result<void> check_calibrated_previous(const FrameHeader& header, std::optional<std::uint32_t> checksum,
+                                       std::size_t rows) {
+  if (!header.previous) return {};
+  if (checksum != header.previous) return previous_frame_not_here();
+  if (rows != static_cast<std::size_t>(rows_of(header.shape))) {
+    return broken("it predicts from a frame of another shape");
+  }
+  return {};
+}
+
+Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, std::size_t given,
+                           std::size_t previous) {
+  if (given != wanted) {
+    return Error{Errc::kInvalidArgument,
+                 "a calibrated frame of " + std::to_string(wanted) + " latent values was given " +
+                     std::to_string(given),
+                 ""};
+  }
+  if (params.uses_history() && previous != wanted) {
+    return Error{Errc::kNotFound, "coded frame predicts from latents of the step before, which are not here",
+                 "ask the sender to restart the stream"};
+  }
+  return {};
 }
 
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params) {
@@ -237,8 +324,7 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   if (params.bands.count > 1) {
     PINION_TRY(body.band_map, read_bands(in, frame.header.previous.has_value(), params.bands));
   }
-  body.components =
-      component_classes(record_at(calibration, params.position, params.predictor).levels, params);
+  body.components = component_classes(levels_at(calibration, params.position, params.predictor), params);
   if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
   PINION_TRY(body.chunks,
              parse_index_chunks(in, body.components, static_cast<std::size_t>(rows_of(frame.header.shape))));

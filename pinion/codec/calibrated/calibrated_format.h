@@ -41,20 +41,54 @@ struct CalibratedBody {
 // The place of a sigma in the schedule; beyond its ends, the end.
 std::uint16_t schedule_position(const Calibration& calibration, float sigma);
 
+// What a position's record says besides its arrays.
+struct RecordScalars {
+  double floor = 0;
+  double output_energy = 0;
+  float loudness_bias = 0;
+};
+RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position);
+
+// The levels of a position under a predictor.
+std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
+                                    CalibratedPredictor predictor);
+
 // The record of a position, with the parts of one predictor only.
-struct RecordAt {
+struct RecordAt : RecordScalars {
   std::vector<float> mean;
   std::vector<float> latent_mean;
   std::vector<float> change_mean;
   Matrix prediction;  // [features, K]
   std::vector<std::uint8_t> levels;
   std::vector<float> gain;
-  double floor = 0;
-  double output_energy = 0;
   std::vector<float> loudness;  // empty: rows are all alike
-  float loudness_bias = 0;
 };
 RecordAt record_at(const Calibration& calibration, std::uint16_t position, CalibratedPredictor predictor);
+
+// What decides, besides the calibration, which predictor an encoder may use.
+struct KnownOfStep {
+  float sigma = 0;
+  std::optional<float> previous_sigma;
+  bool has_previous_latents = false;
+  bool has_state = false;  // of as many rows
+};
+
+// An encoder's parameters as far as they are known before anything is quantised: predictor, position, change
+// of sigma.
+CalibratedParams first_params(const Calibration& calibration, const KnownOfStep& known);
+
+// Whether a frame's header is one for this calibration: kInvalidArgument for another mode, kNotFound for
+// another calibration, kBadFormat. A tensor without elements fits any.
+Result<void> check_calibrated_fit(const FrameHeader& header, const Calibration& calibration);
+
+// Whether a frame that predicts from another may do so from one of that checksum and those rows; no checksum:
+// there is none.
+Result<void> check_calibrated_previous(const FrameHeader& header, std::optional<std::uint32_t> checksum,
+                                       std::size_t rows);
+
+// Whether a frame's decoder was given the latents that it needs; `previous` says how many of the step before.
+Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, std::size_t given,
+                           std::size_t previous);
 
 // The scales that levels, step, shapes and offset lead to.
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);

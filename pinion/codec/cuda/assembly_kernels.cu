@@ -3,8 +3,8 @@
 
 #include <type_traits>
 
+#include "pinion/codec/cuda/chunk_sizes.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
-#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/cuda/launch.cuh"
 
@@ -190,17 +190,6 @@ __device__ void put_heads(const EncodeJob& job, const Layout& layout, std::uint3
   for (std::uint32_t i = threadIdx.x; i < (plan.header_bits + 7) / 8; i += blockDim.x) to[2 + i] = bits[i];
 }
 
-// Bytes of a slot, of which whole words may be read beside those that are asked for.
-struct SlotBytes {
-  const std::byte* from;
-  __device__ std::uint32_t byte(std::uint32_t i) const { return static_cast<std::uint32_t>(from[i]); }
-  __device__ std::uint32_t word(std::uint32_t i) const {
-    const auto address = reinterpret_cast<std::uintptr_t>(from + i);
-    const auto* const words = reinterpret_cast<const std::uint32_t*>(address / 4 * 4);
-    return __funnelshift_r(__ldg(words), __ldg(words + 1), static_cast<std::uint32_t>(address % 4 * 8));
-  }
-};
-
 struct TensorBytes {
   const std::byte* from;
   __device__ std::uint32_t byte(std::uint32_t i) const { return static_cast<std::uint32_t>(from[i]); }
@@ -304,19 +293,6 @@ __device__ void move_plane(std::byte* to, std::uint32_t count, std::uint32_t lan
   for (std::uint32_t i = done + lane; i < count; i += kWarp) to[i] = static_cast<std::byte>(from.byte(i));
 }
 
-// `count` bytes by one warp, in whole words where the target has them.
-template <class Source>
-__device__ void move(std::byte* to, std::uint32_t count, std::uint32_t lane, const Source& source) {
-  const auto misaligned = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) % 4);
-  const std::uint32_t head = min((4 - misaligned) % 4, count), words = (count - head) / 4;
-  if (lane < head) to[lane] = static_cast<std::byte>(source.byte(lane));
-  auto* const whole = reinterpret_cast<std::uint32_t*>(to + head);
-#pragma unroll 4
-  for (std::uint32_t i = lane; i < words; i += kWarp) whole[i] = source.word(head + 4 * i);
-  const std::uint32_t done = head + 4 * words;
-  if (lane < count - done) to[done + lane] = static_cast<std::byte>(source.byte(done + lane));
-}
-
 // The escaped elements of a chunk, by a warp.
 __device__ void put_escapes(const EncodeJob& job, const Layout& layout, const Places& places,
                             std::uint32_t chunk) {
@@ -359,7 +335,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) assemble(EncodeJob job) {
   if (places.raw) {
     if (plane != 0) return;
     const std::uint64_t at = begin * job.tensor_width;
-    move(job.frame + places.header_bytes + at, count * job.tensor_width, lane, TensorBytes{job.tensor + at});
+    move_bytes(job.frame + places.header_bytes + at, count * job.tensor_width, lane, TensorBytes{job.tensor + at});
     return;
   }
   if (plane == 0 && job.mode == kBoundedMode) put_escapes(job, layout, places, chunk);
@@ -369,7 +345,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) assemble(EncodeJob job) {
     const auto bytes = static_cast<std::uint32_t>(layout.own[warp] & kDataMask);
     if (lane == 0) put_varint(job.frame + places.sizes + (before >> kSizeShift), bytes);
     const std::size_t slot = std::size_t{plane} * job.chunks + chunk;
-    move(job.frame + places.data + (before & kDataMask), bytes, lane,
+    move_bytes(job.frame + places.data + (before & kDataMask), bytes, lane,
          SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
   } else if (plan.treatment == PlaneTreatment::kRaw) {
     const NumberForm form = job.outcome->is_predicted != 0 ? NumberForm::kPredicted : elements.key_form;

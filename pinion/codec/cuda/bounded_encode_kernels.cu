@@ -6,9 +6,9 @@
 #include <type_traits>
 
 #include "pinion/codec/bounded/bounded_arithmetic.h"
+#include "pinion/codec/cuda/chunk_sizes.cuh"
 #include "pinion/codec/cuda/device_floats.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
-#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/cuda/launch.cuh"
 

@@ -81,9 +81,8 @@ __device__ std::uint32_t finished(const Message& message, std::uint32_t sum) {
 }
 
 // Writes the outcome where the host looks for it, its serial last.
-__device__ void tell_host(const EncodeJob& job, std::uint32_t crc) {
-  EncodeOutcome told = *job.outcome;
-  told.checksum = crc;
+__device__ void tell_host(const EncodeJob& job) {
+  const EncodeOutcome told = *job.outcome;
   volatile std::uint32_t* const to = reinterpret_cast<volatile std::uint32_t*>(job.outcome_on_host);
   constexpr std::uint32_t kWords = offsetof(EncodeOutcome, serial) / 4;
   static_assert(offsetof(EncodeOutcome, serial) + 4 == sizeof(EncodeOutcome));
@@ -102,8 +101,10 @@ __global__ void __launch_bounds__(kThreads, 4) checksum(EncodeJob job) {
   const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
   for (std::uint32_t i = 0; i < 4; ++i)
     job.frame[message.end + i] = static_cast<std::byte>(crc >> (8 * i) & 255);
+  outcome->checksum = crc;
+  if (job.kept == nullptr) return;
   job.kept->checksum = crc;
-  tell_host(job, crc);
+  tell_host(job);
 }
 
 __global__ void __launch_bounds__(kThreads, 4)

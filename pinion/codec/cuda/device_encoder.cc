@@ -5,8 +5,8 @@
 #include "pinion/codec/bounded/bounded_arithmetic.h"
 #include "pinion/codec/cuda/device_codec.h"
 #include "pinion/codec/cuda/device_session.h"
-#include "pinion/codec/cuda/encode_graph.h"
 #include "pinion/codec/cuda/outcome_on_host.h"
+#include "pinion/codec/cuda/recorded_graph.h"
 #include "pinion/codec/groups/group_codec.h"
 
 namespace pinion::codec {
@@ -24,7 +24,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   Result<void> prepare() {
     const cuda::DeviceScope scope(options_.device);
     PINION_TRY_VOID(checksum_.make());
-    PINION_TRY_VOID(graph_.make());
+    PINION_TRY_VOID(graphs_.make());
     cuda::Parts measured(nullptr);
     place(measured);
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
@@ -240,8 +240,33 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     return job;
   }
 
+  static Result<void> put_work(const cuda::EncodeJob& job, cudaStream_t on) {
+    if (static_cast<Mode>(job.mode) == Mode::kBounded) cuda::launch_numbers(job, on);
+    cuda::launch_statistics(job, on);
+    cuda::launch_choices(job, on);
+    cuda::launch_encoding(job, on);
+    cuda::launch_assembly(job, on);
+    cuda::launch_checksum(job, job.elements.count * job.tensor_width + cuda::kFrameSlack, on);
+    return cuda::check(cudaGetLastError(), "cannot start kernels");
+  }
+
+  // All that differs between the jobs of one encoder.
+  static cuda::RecordedGraphs::Form form_of(const cuda::EncodeJob& job) {
+    const auto number = [](const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); };
+    cuda::RecordedGraphs::Form form{job.mode,
+                                    job.dtype,
+                                    job.elements.width,
+                                    job.bounded.may_refer,
+                                    number(job.tensor),
+                                    number(job.elements.before),
+                                    number(job.bounded.state)};
+    form.insert(form.end(), job.shape, job.shape + job.shape_bytes);
+    return form;
+  }
+
   Result<void> run(const cuda::EncodeJob& job, cudaStream_t on) {
-    PINION_TRY_VOID(graph_.launch(job, on));
+    PINION_TRY_VOID(
+        graphs_.launch(form_of(job), [&job](cudaStream_t to) { return put_work(job, to); }, on));
     return outcome_.wait(on, "encoding failed");
   }
 
@@ -307,7 +332,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   cuda::PinnedMemory to_device_, pinned_frame_;  // the one: an outcome, then a frame's header
   cuda::OutcomeOnHost<cuda::EncodeOutcome> outcome_;
   cuda::LastOnDevice last_;
-  cuda::EncodeGraph graph_;
+  cuda::RecordedGraphs graphs_;
   cuda::EncodeJob job_;  // with the workspace's places
   std::size_t first_bytes_ = 0;       // of the workspace: 0 when the encoder is made
   bool wide_numbers_ = false;         // of mode 3, as the last frame wanted it

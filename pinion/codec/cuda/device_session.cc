@@ -63,6 +63,28 @@ Result<void> LastOnDevice::keep_memory(DType dtype, const Shape& shape, std::uin
   return {};
 }
 
+SideStream::~SideStream() {
+  if (begin_ != nullptr) cudaEventDestroy(begin_);
+  if (end_ != nullptr) cudaEventDestroy(end_);
+  if (stream_ != nullptr) cudaStreamDestroy(stream_);
+}
+
+Result<void> SideStream::make() {
+  PINION_TRY_VOID(check(cudaEventCreateWithFlags(&begin_, cudaEventDisableTiming), "no event"));
+  PINION_TRY_VOID(check(cudaEventCreateWithFlags(&end_, cudaEventDisableTiming), "no event"));
+  return check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
+}
+
+Result<void> SideStream::begin_behind(cudaStream_t other) const {
+  PINION_TRY_VOID(check(cudaEventRecord(begin_, other), "cannot order streams"));
+  return check(cudaStreamWaitEvent(stream_, begin_, 0), "cannot order streams");
+}
+
+Result<void> SideStream::end_before(cudaStream_t other) const {
+  PINION_TRY_VOID(check(cudaEventRecord(end_, stream_), "cannot order streams"));
+  return check(cudaStreamWaitEvent(other, end_, 0), "cannot order streams");
+}
+
 Result<void> ChecksumTables::make() {
   std::vector<std::uint32_t> table(kCrcTableEntries);
   const auto powers = make_crc_powers();

@@ -50,6 +50,26 @@ class LastOnDevice {
   std::int64_t rows_ = 0, channels_ = 0;
 };
 
+// A stream for what may go on beside the caller's.
+class SideStream {
+ public:
+  SideStream() = default;
+  ~SideStream();
+  SideStream(const SideStream&) = delete;
+  SideStream& operator=(const SideStream&) = delete;
+
+  Result<void> make();
+  cudaStream_t stream() const { return stream_; }
+
+  // What follows here comes behind what is on the other one so far, and the other way round.
+  Result<void> begin_behind(cudaStream_t other) const;
+  Result<void> end_before(cudaStream_t other) const;
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+};
+
 // The checksum's tables on the current device.
 class ChecksumTables {
  public:

@@ -21,7 +21,7 @@ struct ReferenceOnDevice {
 };
 
 // From residuals to the state (§6.4).
-struct AdvanceJob {
+struct FidelityAdvance {
   std::uint32_t rows = 0, channels = 0, components = 0, references = 0;
   const IndexGrid* grid = nullptr;
   const std::uint16_t* classes = nullptr;      // [components, bands]
@@ -51,7 +51,7 @@ struct BasisOnDevice {
 };
 
 // From the state to the tensor (§6.5).
-struct RebuildJob {
+struct FidelityRebuild {
   std::uint32_t rows = 0, channels = 0, components = 0;
   const std::int32_t* state = nullptr;
   const std::int32_t* means = nullptr;
@@ -70,8 +70,8 @@ struct RebuildJob {
 // Copies what the host wrote for the kernels behind it (a multiple of 16 bytes), and clears a number.
 void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes, std::uint32_t* cleared,
                       cudaStream_t stream);
-void launch_advance(const AdvanceJob& job, cudaStream_t stream);
-void launch_rebuilding(const RebuildJob& job, const DeviceRoom& room, cudaStream_t stream);
+void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream);
+void launch_fidelity_rebuilding(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream);
 // Once for each device, before that.
 cudaError_t allow_product_memory();
 

@@ -41,7 +41,7 @@ __device__ std::uint32_t block_max(std::uint32_t value) {
 }
 
 // The state of a component at a place in coded order; returns its size.
-__device__ std::uint32_t advance_one(const AdvanceJob& job, const IndexGrid& grid, std::uint32_t component,
+__device__ std::uint32_t advance_one(const FidelityAdvance& job, const IndexGrid& grid, std::uint32_t component,
                                      std::uint32_t place) {
   std::uint32_t band = 0;
   while (band + 1 < grid.bands && place >= grid.band_ends[band]) ++band;
@@ -68,7 +68,7 @@ __device__ std::uint32_t advance_one(const AdvanceJob& job, const IndexGrid& gri
 }
 
 // A block has a part of a component's places.
-__global__ void __launch_bounds__(kThreads) advance(AdvanceJob job) {
+__global__ void __launch_bounds__(kThreads) advance(FidelityAdvance job) {
   const std::uint32_t place = blockIdx.x * kThreads + threadIdx.x;
   std::uint32_t size = 0;
   for (std::uint32_t component = blockIdx.y; component < job.components && place < job.rows;
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) advance(AdvanceJob job) {
   if (threadIdx.x == 0 && size > *job.largest) atomicMax(job.largest, size);
 }
 
-__global__ void __launch_bounds__(kThreads) advance_means(AdvanceJob job) {
+__global__ void __launch_bounds__(kThreads) advance_means(FidelityAdvance job) {
   const std::uint32_t channel = blockIdx.x * kThreads + threadIdx.x;
   if (channel >= job.channels) return;
   std::int64_t value = job.mean_residuals == nullptr ? 0 : 16 * std::int64_t{job.mean_residuals[channel]};
@@ -97,7 +97,7 @@ __device__ std::uint32_t shift_of_state(std::uint32_t largest) {
 }
 
 // The state turned, rows of components, in two parts. Components up to the pitch are 0.
-__global__ void __launch_bounds__(kThreads) turn_state(RebuildJob job) {
+__global__ void __launch_bounds__(kThreads) turn_state(FidelityRebuild job) {
   wait_for_earlier_work();
   __shared__ float tile[kTile][kTile + 1];
   const std::uint32_t lane = threadIdx.x % kTile, first = threadIdx.x / kTile;
@@ -130,7 +130,7 @@ __device__ typename Type::Word bounded(float value) {
 // Takes what a product gives.
 template <class Type>
 struct Rebuilt {
-  const RebuildJob& job;
+  const FidelityRebuild& job;
   float unit;  // of what the product's numbers are multiples of
 
   __device__ void operator()(std::uint32_t row, std::uint32_t channel, float4 sums) const {
@@ -160,7 +160,7 @@ constexpr std::uint32_t kProductThreads = Form<1, 1>::kThreads;
 constexpr std::uint32_t kProductBlocks = 2;  // of a multiprocessor
 
 template <class Type, std::uint32_t kXParts, std::uint32_t kYParts>
-__device__ void multiply(const RebuildJob& job, std::byte* shared) {
+__device__ void multiply(const FidelityRebuild& job, std::byte* shared) {
   Product<__half> product;
   product.x = {{job.turned[0], job.turned[1]}, job.rows, job.pitch};
   product.y = {{job.basis.parts[0], job.basis.parts[1]}, job.channels, job.basis.pitch};
@@ -171,7 +171,7 @@ __device__ void multiply(const RebuildJob& job, std::byte* shared) {
 
 // A small state needs no second part.
 template <class Type, std::uint32_t kYParts>
-__global__ void __launch_bounds__(kProductThreads, kProductBlocks) rebuild(RebuildJob job) {
+__global__ void __launch_bounds__(kProductThreads, kProductBlocks) rebuild(FidelityRebuild job) {
   wait_for_earlier_work();
   extern __shared__ __align__(16) std::byte shared_bytes[];
   if (*job.largest < 1u << kExactBits) {
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kProductThreads, kProductBlocks) rebuild(Rebui
 // One by one: without a basis, where parts do not hold it, and for so few components that the error of parts
 // would show.
 template <class Type>
-__global__ void __launch_bounds__(kThreads) rebuild_plainly(RebuildJob job) {
+__global__ void __launch_bounds__(kThreads) rebuild_plainly(FidelityRebuild job) {
   wait_for_earlier_work();
   const std::uint32_t channel = blockIdx.x * kThreads + threadIdx.x, row = blockIdx.y;
   for (std::uint32_t r = row; channel < job.channels && r < job.rows; r += gridDim.y) {
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kThreads) rebuild_plainly(RebuildJob job) {
 }
 
 template <class Type>
-void rebuild_as(const RebuildJob& job, const DeviceRoom& room, cudaStream_t stream) {
+void rebuild_as(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream) {
   const bool on_tensor_cores = job.has_basis && job.basis.fits && job.components >= kLeastDepth;
   if (!on_tensor_cores) {
     const dim3 grid((job.channels - 1) / kThreads + 1, job.rows < kMostRows ? job.rows : kMostRows);
@@ -234,14 +234,14 @@ void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes
   start_behind(receive, kBlocks, kThreads, 0, stream, on_host, to, bytes, cleared);
 }
 
-void launch_advance(const AdvanceJob& job, cudaStream_t stream) {
+void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream) {
   advance_means<<<(job.channels - 1) / kThreads + 1, kThreads, 0, stream>>>(job);
   if (job.components == 0) return;
   const dim3 grid((job.rows - 1) / kThreads + 1, job.components < kMostRows ? job.components : kMostRows);
   advance<<<grid, kThreads, 0, stream>>>(job);
 }
 
-void launch_rebuilding(const RebuildJob& job, const DeviceRoom& room, cudaStream_t stream) {
+void launch_fidelity_rebuilding(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream) {
   switch (static_cast<DType>(job.dtype)) {
     case DType::kF32:
       return rebuild_as<F32>(job, room, stream);

@@ -127,7 +127,7 @@ Result<void> FidelityOnDevice::reserve(std::size_t components, std::size_t rows,
 }
 
 Result<void> FidelityOnDevice::write_parts(const FidelityBody& body, const RowBands& bands,
-                                           const std::byte* frame, AdvanceJob& advance,
+                                           const std::byte* frame, FidelityAdvance& advance,
                                            IndexDecodeJob& indices) {
   const FidelityParams& params = body.params;
   const ChunkGrid& grid = body.chunks.grid;
@@ -219,7 +219,7 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
   const auto components = static_cast<std::uint32_t>(params.component_count());
   PINION_TRY_VOID(reserve(components, rows, channels));
 
-  AdvanceJob advance;
+  FidelityAdvance advance;
   IndexDecodeJob indices;
   PINION_TRY_VOID(write_parts(body, bands, bytes.data(), advance, indices));
   auto* const residuals = reinterpret_cast<std::int32_t*>(residuals_.data());
@@ -248,7 +248,7 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
   }
   advance.largest = largest;
   advance.outcome = target.outcome;
-  RebuildJob rebuild;
+  FidelityRebuild rebuild;
   rebuild.rows = rows;
   rebuild.channels = channels;
   rebuild.components = components;
@@ -269,8 +269,8 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
 
   launch_receiving(pinned_parts_.data(), parts_.data(), part_bytes_, largest, target.stream);
   launch_index_decoding(indices, target.stream);
-  launch_advance(advance, target.stream);
-  launch_rebuilding(rebuild, room, target.stream);
+  launch_fidelity_advance(advance, target.stream);
+  launch_fidelity_rebuilding(rebuild, room, target.stream);
 
   next_.count = components;
   next_has_references_ = params.references > 0;

@@ -49,7 +49,7 @@ class FidelityOnDevice {
   Result<const HeldBasis*> basis_for(const FrameHeader& header) const;
   Result<void> reserve(std::size_t components, std::size_t rows, std::size_t channels);
   Result<void> write_parts(const FidelityBody& body, const RowBands& bands, const std::byte* frame,
-                           AdvanceJob& advance, IndexDecodeJob& indices);
+                           FidelityAdvance& advance, IndexDecodeJob& indices);
 
   bool is_ready_ = false;  // tables and sizes
   IndexTablesOnDevice tables_;

@@ -1,11 +1,10 @@
 #pragma once
-// Fields of a frame that kernels write, and the sizes of chunks as they are summed.
+// Fields of a frame written by one thread, and bytes moved by a warp.
 
-#include "pinion/codec/cuda/lossless_jobs.h"
+#include <cstddef>
+#include <cstdint>
 
 namespace pinion::codec::cuda {
-
-inline constexpr std::uint8_t kRawMode = 0, kLosslessMode = 1, kBoundedMode = 3;  // docs/format.md §2.1
 
 __device__ inline std::uint32_t varint_bytes(std::uint64_t value) {
   std::uint32_t bytes = 1;
@@ -23,14 +22,28 @@ __device__ inline std::byte* put_varint(std::byte* to, std::uint64_t value) {
   return put(to, static_cast<std::uint32_t>(value));
 }
 
-// Bytes of a chunk size and of the chunk in one number, to be summed at once.
-inline constexpr std::uint32_t kSizeShift = 40;
-inline constexpr std::uint64_t kDataMask = (std::uint64_t{1} << kSizeShift) - 1;
+// Bytes of a slot, of which whole words may be read beside those that are asked for.
+struct SlotBytes {
+  const std::byte* from;
+  __device__ std::uint32_t byte(std::uint32_t i) const { return static_cast<std::uint32_t>(from[i]); }
+  __device__ std::uint32_t word(std::uint32_t i) const {
+    const auto address = reinterpret_cast<std::uintptr_t>(from + i);
+    const auto* const words = reinterpret_cast<const std::uint32_t*>(address / 4 * 4);
+    return __funnelshift_r(__ldg(words), __ldg(words + 1), static_cast<std::uint32_t>(address % 4 * 8));
+  }
+};
 
-__device__ inline std::uint64_t both_bytes(std::uint32_t chunk_bytes) {
-  return std::uint64_t{varint_bytes(chunk_bytes)} << kSizeShift | chunk_bytes;
+// `count` bytes by one warp, in whole words where the target has them.
+template <class Source>
+__device__ void move_bytes(std::byte* to, std::uint32_t count, std::uint32_t lane, const Source& source) {
+  const auto misaligned = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) % 4);
+  const std::uint32_t head = min((4 - misaligned) % 4, count), words = (count - head) / 4;
+  if (lane < head) to[lane] = static_cast<std::byte>(source.byte(lane));
+  auto* const whole = reinterpret_cast<std::uint32_t*>(to + head);
+#pragma unroll 4
+  for (std::uint32_t i = lane; i < words; i += 32) whole[i] = source.word(head + 4 * i);
+  const std::uint32_t done = head + 4 * words;
+  if (lane < count - done) to[done + lane] = static_cast<std::byte>(source.byte(done + lane));
 }
-
-constexpr std::uint32_t groups_of(const EncodeJob& job) { return (job.chunks - 1) / kGroupChunks + 1; }
 
 }  // namespace pinion::codec::cuda

@@ -9,17 +9,19 @@
 
 namespace pinion::codec::cuda {
 
-inline constexpr std::uint32_t kIndexTables = 87;      // of docs/format.md §6.2
-inline constexpr std::uint32_t kIndexSymbols = 256;    // room for a table's symbols
+inline constexpr std::uint32_t kIndexTables = 87;    // of docs/format.md §6.2
+inline constexpr std::uint32_t kIndexSymbols = 256;  // room for a table's symbols
 inline constexpr std::uint32_t kIndexSlots = 4096;
-inline constexpr std::uint32_t kIndexBands = 8;        // at most
+inline constexpr std::uint32_t kIndexBands = 8;          // at most
 inline constexpr std::uint32_t kMostIndexChunks = 1024;  // that an encoder makes
 
 // The tables, the same for every frame: see IndexTablesOnDevice.
 struct IndexCodingTables {
-  const uint2* entries = nullptr;         // [kIndexTables, kIndexSymbols]: reciprocal and range, as rans_lanes.h
-  const std::uint32_t* slots = nullptr;   // [kIndexTables, kIndexSlots]: symbol | frequency << 8 | offset << 20
-  const std::uint8_t* halves = nullptr;   // [kIndexTables]: symbols 0 .. 2 half are numbers, the next the escape
+  const uint2* entries = nullptr;  // [kIndexTables, kIndexSymbols]: reciprocal and range, as rans_lanes.h
+  const std::uint32_t* slots =
+      nullptr;  // [kIndexTables, kIndexSlots]: symbol | frequency << 8 | offset << 20
+  const std::uint8_t* halves =
+      nullptr;  // [kIndexTables]: symbols 0 .. 2 half are numbers, the next the escape
 };
 
 // A class (docs/format.md §6.2) as one number: the table, and the plain bits above it. Components without
@@ -74,7 +76,8 @@ struct IndexEncodeJob {
   const std::int32_t* values = nullptr;
   std::byte* slots = nullptr;      // room_of_chunk() of each
   std::uint32_t* sizes = nullptr;  // bytes of each chunk, which ends 16 bytes before its room does
-  // One run more, which becomes a chunk of one lane behind kMostIndexChunks in `sizes`; no class: there is none.
+  // One run more, which becomes a chunk of one lane behind kMostIndexChunks in `sizes`; no class: there is
+  // none.
   const std::int32_t* lead = nullptr;
   const std::uint16_t* lead_class = nullptr;
   std::byte* lead_slot = nullptr;  // room for rows * kIndexSlotBytes + kChunkSlotBytes
@@ -83,7 +86,7 @@ struct IndexEncodeJob {
 struct IndexDecodeJob {
   IndexCodingTables tables;
   IndexMatrixOnDevice matrix;
-  std::uint32_t chunks = 0;               // known to the host too
+  std::uint32_t chunks = 0;  // known to the host too
   const std::byte* frame = nullptr;
   const std::uint64_t* places = nullptr;  // of each chunk in the frame, and its bytes
   const std::uint32_t* sizes = nullptr;

@@ -21,8 +21,8 @@ struct Run {
 
 // What follows the symbols of a group: plain bits, then escapes. False if words run out or a value is out of
 // range.
-__device__ bool decode_rest(const Run& run, std::uint32_t lane, bool active, bool escapes, std::int32_t& value,
-                            WarpRansDecoder& coder) {
+__device__ bool decode_rest(const Run& run, std::uint32_t lane, bool active, bool escapes,
+                            std::int32_t& value, WarpRansDecoder& coder) {
   std::uint32_t low = 0;
   if (run.shift > 0 && !coder.take_bits(lane, active, run.shift, low)) return false;
   std::int64_t high = value;
@@ -50,8 +50,7 @@ __device__ bool decode_run(const Run& run, std::uint32_t lane, WarpRansDecoder& 
   for (std::uint32_t first = 0; first < run.count; first += run.lanes) {
     const bool active = lane < run.lanes && first + lane < run.count;
     const std::uint32_t entry = run.slots[lane_slot(coder.state())], symbol = entry & 0xff;
-    const std::uint32_t next =
-        (entry >> 8 & 0xfff) * (coder.state() >> kLaneProbabilityBits) + (entry >> 20);
+    const std::uint32_t next = (entry >> 8 & 0xfff) * (coder.state() >> kLaneProbabilityBits) + (entry >> 20);
     if (!coder.go_on(lane, active, next)) return false;
     std::int32_t value = static_cast<std::int32_t>(symbol) - run.half;
     const bool escapes = active && symbol == escape;
@@ -69,7 +68,8 @@ __device__ void load_slots(const IndexCodingTables& tables, std::uint32_t table,
   __syncwarp();
   const auto* const from = reinterpret_cast<const uint4*>(tables.slots + std::size_t{table} * kIndexSlots);
 #pragma unroll 8
-  for (std::uint32_t i = lane; i < kIndexSlots / 4; i += 32) reinterpret_cast<uint4*>(slots)[i] = __ldg(from + i);
+  for (std::uint32_t i = lane; i < kIndexSlots / 4; i += 32)
+    reinterpret_cast<uint4*>(slots)[i] = __ldg(from + i);
   __syncwarp();
 }
 
@@ -98,8 +98,12 @@ __device__ bool decode_chunk(const IndexDecodeJob& job, std::uint32_t chunk, std
       if (begin >= end || code == kNoIndexClass) continue;
       const std::uint32_t table = table_of_class(code);
       if (table != loaded) load_slots(job.tables, loaded = table, lane, slots);
-      const Run run{job.values + std::size_t{component} * matrix.pitch + begin, end - begin, grid.lanes, slots,
-                    __ldg(job.tables.halves + table), shift_of_class(code)};
+      const Run run{job.values + std::size_t{component} * matrix.pitch + begin,
+                    end - begin,
+                    grid.lanes,
+                    slots,
+                    __ldg(job.tables.halves + table),
+                    shift_of_class(code)};
       if (!decode_run(run, lane, coder)) return false;
     }
   }

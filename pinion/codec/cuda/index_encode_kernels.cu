@@ -21,7 +21,11 @@ struct Run {
 __device__ Run run_of(const IndexCodingTables& tables, std::uint32_t code, const std::int32_t* values,
                       std::uint32_t count, std::uint32_t lanes) {
   const std::uint32_t table = table_of_class(code);
-  return {values, count, lanes, tables.entries + table * kIndexSymbols, __ldg(tables.halves + table),
+  return {values,
+          count,
+          lanes,
+          tables.entries + table * kIndexSymbols,
+          __ldg(tables.halves + table),
           shift_of_class(code)};
 }
 
@@ -51,7 +55,8 @@ __device__ void encode_step(const Run& run, std::uint32_t lane, bool active, std
     coder.put_bits(lane, escapes, std::uint32_t{high < 0} | length << 1, 6);
   }
   if (run.shift > 0)
-    coder.put_bits(lane, active, static_cast<std::uint32_t>(value + bias) & ((1u << run.shift) - 1), run.shift);
+    coder.put_bits(lane, active, static_cast<std::uint32_t>(value + bias) & ((1u << run.shift) - 1),
+                   run.shift);
   const uint2 entry = __ldg(run.entries + (escapes ? 2 * run.half + 1 : active ? high + run.half : run.half));
   coder.put(lane, active, entry.x, entry.y);
 }

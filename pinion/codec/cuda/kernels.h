@@ -8,8 +8,6 @@
 
 namespace pinion::codec::cuda {
 
-// All kernels of an encoder take the job and nothing else: see encode_graph.h.
-//
 // Mode 3: what comes before the kernels of mode 1, which then code the numbers.
 void launch_numbers(const EncodeJob& job, cudaStream_t stream);
 // Mode 1. Everything from the tensor to the frame without its checksum; memory that begins as 0 is cleared.

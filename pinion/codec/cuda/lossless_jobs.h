@@ -136,7 +136,7 @@ struct EncodeJob {
 
   CrcTables crc;
   EncodeOutcome* outcome_on_host = nullptr;  // written by the last kernel: page-locked memory
-  KeptByEncoder* kept = nullptr;
+  KeptByEncoder* kept = nullptr;             // null: nobody is told
   std::size_t cleared_bytes = 0;             // from `outcome` on: what the first kernel fills with 0
   EncodeOutcome* outcome = nullptr;          // 0 at first
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first

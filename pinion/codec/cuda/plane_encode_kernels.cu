@@ -1,7 +1,7 @@
 // Chunks of the coded planes, a warp for each.
 
+#include "pinion/codec/cuda/chunk_sizes.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
-#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/cuda/warp_rans.cuh"

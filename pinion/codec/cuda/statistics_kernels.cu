@@ -1,8 +1,8 @@
 // What the choices of mode 1 rest on: whether prediction pays (from a sample), classes of channels or
 // contexts (from a sample), and how often each byte occurs in each class (exactly).
 
+#include "pinion/codec/cuda/chunk_sizes.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
-#include "pinion/codec/cuda/frame_fields.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/cuda/launch.cuh"
 

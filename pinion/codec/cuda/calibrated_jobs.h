@@ -1,0 +1,199 @@
+#pragma once
+// What the kernels of mode 6 (docs/format.md §12) work on. Plain data; all pointers are to device memory.
+// d channels, K components, L latents, F features of the prediction: y', u, w or what there is of them.
+// Matrices of components are [K, pitch], a column for each row of the tensor.
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "pinion/codec/cuda/index_coding_jobs.h"
+#include "pinion/codec/cuda/lossless_jobs.h"
+#include "pinion/codec/cuda/magnitude_bins.h"
+
+namespace pinion::codec::cuda {
+
+inline constexpr std::uint32_t kMostComponents = 16384;  // of a calibration: what grids of blocks allow
+inline constexpr std::uint32_t kClassShapes = 4;
+inline constexpr std::uint32_t kClassScales = 91;  // 0 to the largest of any shape
+inline constexpr int kLeastStep = -2048;           // in 64ths of an octave
+inline constexpr int kMostStep = 2047;
+inline constexpr int kStepEntries = kMostStep - kLeastStep + 1 + 7 * 255;  // with those of the bands
+inline constexpr int kLeastLaplace = -384, kMostLaplace = 320;  // log2 of a deviation in steps, in 64ths
+inline constexpr int kNoDeviation = -(1 << 20);                 // a level: all values are 0
+// Scales around the expected one for which a class is priced, either way.
+inline constexpr int kScaleReach = 24, kPricedScales = 2 * kScaleReach + 1;
+
+// The same for every frame: see CalibrationOnDevice.
+struct CalibratedTables {
+  const float* class_costs = nullptr;          // [shapes, scales, kMagnitudeBins]: bits of an index
+  const std::uint16_t* class_codes = nullptr;  // [shapes, scales]
+  const float* steps = nullptr;                // [kStepEntries], from kLeastStep on
+  const float* laplace = nullptr;              // squared error in steps², from kLeastLaplace on
+  std::uint8_t max_scales[kClassShapes] = {};
+};
+
+// A calibration. Records lie one behind the other.
+struct CalibrationArrays {
+  std::uint32_t channels = 0, components = 0, latents = 0;
+  bool has_history = false, has_loudness = false;
+  std::uint32_t padded_channels = 0;        // pitch of the projection
+  const __nv_bfloat16* projection[2] = {};  // [K, padded_channels], its parts
+  std::uint32_t padded_known = 0;           // pitch of the reconstruction
+  const __half* reconstruction[2] = {};     // [d, padded_known], its parts, scaled
+  const float* known_scales = nullptr;      // [K + L]: what y and u are multiplied by for that
+  const float* means = nullptr;             // [records, d]
+  const float* projected_means = nullptr;   // [records, K]: means times the projection
+  const float* latent_means = nullptr;      // [records, L]
+  const float* change_means = nullptr;      // [records, L]
+  const float* alone = nullptr;             // [records, K, L]
+  const float* history = nullptr;           // [records, K, F]
+  const float *alone_sizes = nullptr, *history_sizes = nullptr;  // [records, features]: the largest of each
+  const std::uint8_t *alone_levels = nullptr, *history_levels = nullptr;  // [records, K]
+  const float* gains = nullptr;                                           // [records, K]
+  const float* loudness = nullptr;                                        // [records, d]
+};
+
+// A position: the way from one record to another is `part` of 256.
+struct RecordPair {
+  std::uint32_t first = 0, second = 0;
+  std::int32_t part = 0;
+};
+
+// What changes from call to call. In device memory, so that a graph need not be changed.
+struct CalibratedStep {
+  const std::byte* tensor = nullptr;                            // encoding
+  std::byte* out = nullptr;                                     // decoding
+  const float *latents = nullptr, *previous_latents = nullptr;  // [rows, L]
+  const float* last_y = nullptr;
+  float* next_y = nullptr;
+  const std::uint8_t* last_bands = nullptr;  // of each row; null: all in the first
+  std::uint8_t* next_bands = nullptr;
+  RecordPair records;
+  float per_sigma = 0;  // 1 / delta_sigma
+
+  // Encoding.
+  double allowed_error = 0, floor = 0, signal = 0;
+  float loudness_bias = 0;
+  std::uint32_t previous = 0;  // checksum of the frame before
+  bool has_previous = false;
+  std::uint8_t head[96];  // the frame before body_bytes
+  std::uint32_t head_bytes = 0;
+  std::uint8_t calibration[16];
+  std::uint8_t params[16];  // the body's first fields; those that are decided on the device are 0
+  std::uint32_t params_bytes = 0;
+};
+
+// Rows of features as one side of a product: parts [rows, pitch], each row divided by row_scales.
+struct FeatureRows {
+  __half* parts[2] = {};
+  std::uint32_t features = 0, pitch = 0, part_count = 2;
+  float* row_scales = nullptr;
+};
+
+// Where features come from: y first if it is one of them, then latents, then their change.
+struct FeatureSources {
+  std::uint32_t components = 0;  // K if y is one of them, else 0
+  bool of_next_y = false;        // y is that of this step
+};
+
+struct PredictJob {
+  CalibrationArrays calibration;
+  const CalibratedStep* step = nullptr;
+  std::uint32_t rows = 0, pitch = 0;
+  bool with_history = false;
+  FeatureSources sources;
+  FeatureRows rows_side;
+  __half* matrix[2] = {};   // [K, rows_side.pitch], the blended predictor
+  float* scales = nullptr;  // [F]: what features are multiplied by for it
+  float* prediction = nullptr;
+  std::uint32_t* not_finite = nullptr;  // set if latents are not
+};
+
+struct RebuildJob {
+  CalibrationArrays calibration;
+  const CalibratedStep* step = nullptr;
+  std::uint32_t rows = 0, pitch = 0;
+  std::uint8_t dtype = 0;
+  FeatureRows rows_side;
+};
+
+// Rows in coded order; encoding with loudness only, else all are in one band.
+struct RowOrder {
+  std::uint32_t bands = 1;
+  std::uint32_t ends[kIndexBands] = {};
+  double weights[kIndexBands] = {};  // sums over their rows
+  std::uint32_t first_band = 0, map_shape = 0, map_scale = 0;
+};
+
+struct StepPlan {
+  double goal = 0;            // of the error energy
+  float expected = 0;         // at the planned step
+  int planned = 0, step = 0;  // log2 in 64ths
+};
+
+struct CalibratedOutcome {
+  EncodeOutcome frame;
+  double coded_bits, output_snr_db;
+  float step;
+  std::uint32_t not_finite, bad_latents;
+};
+
+// The body's parts that are decided before indices are coded.
+struct BodyParts {
+  std::uint8_t first[64];  // to the class of the map
+  std::uint32_t first_bytes;
+  std::uint32_t scale_bytes;  // 0: none are written
+};
+
+struct CalibratedEncodeJob {
+  CalibratedTables tables;
+  PredictJob predict;      // with the calibration, the step and the shape
+  bool is_direct = false;  // the tensor itself is a side of the projection
+  std::uint8_t dtype = 0;
+  __nv_bfloat16* centred[2] = {};  // [rows, padded channels], if it is not
+  float* residual = nullptr;       // before it is quantised
+  // [rows], with loudness only.
+  float* row_loudness = nullptr;
+  std::uint32_t* row_at = nullptr;  // in coded order
+  double* row_weights = nullptr;    // likewise
+  RowOrder* order = nullptr;
+  std::int32_t* map_values = nullptr;
+  std::uint16_t* map_class = nullptr;
+  // [bands, K]
+  int* deviations = nullptr;                      // log2 in 64ths
+  float* costs = nullptr;                         // error energy per mean squared error
+  double* trial_errors = nullptr;                 // [K]
+  double *errors = nullptr, *silences = nullptr;  // error energy, and what silence adds
+  float* silent_squares = nullptr;                // what silence adds in squared steps
+  float* prices = nullptr;                        // [bands, shapes, kPricedScales, K]: bits
+  std::uint8_t* own_scales = nullptr;             // [shapes, K]
+  std::uint32_t* scale_words = nullptr;           // packed scales; 0 at first
+  StepPlan* plan = nullptr;
+  BodyParts* body = nullptr;
+  IndexGrid* grid = nullptr;
+  std::uint16_t* classes = nullptr;
+  std::uint32_t* active = nullptr;
+  float* band_steps = nullptr;  // [kIndexBands]
+  std::int32_t* indices = nullptr;
+  std::uint64_t* places = nullptr;  // of chunks in the frame, the map's behind them
+  CalibratedOutcome* outcome = nullptr;
+  IndexEncodeJob coding;
+  std::byte* frame = nullptr;
+};
+
+// y of this step, for both sides.
+struct AdvanceJob {
+  const CalibratedStep* step = nullptr;
+  const float* prediction = nullptr;
+  const std::int32_t* indices = nullptr;
+  const std::uint16_t* classes = nullptr;
+  const IndexGrid* grid = nullptr;
+  const std::uint32_t* row_at = nullptr;  // null: rows are in coded order
+  const float* steps = nullptr;           // of each band
+  std::uint32_t rows = 0, pitch = 0, components = 0;
+};
+
+}  // namespace pinion::codec::cuda
