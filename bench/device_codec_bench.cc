@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "bench/device_calibrated_bench.h"
+#include "bench/device_fidelity_bench.h"
 #include "bench/device_load_bench.h"
 #include "bench/device_timing.h"
 #include "pinion/base/float_formats.h"
@@ -51,8 +52,8 @@ struct Case {
   }
 };
 
-bool run_case(const Case& of, const OnDevice& first, const OnDevice& second,
-              const Setting& setting, cudaStream_t stream) {
+bool run_case(const Case& of, const OnDevice& first, const OnDevice& second, const Setting& setting,
+              cudaStream_t stream) {
   const std::size_t bytes = first.view.bytes();
   const codec::DecodeLimits limits = {.max_tensor_bytes = bytes};
   auto encoder = codec::DeviceEncoder::create(
@@ -110,10 +111,12 @@ int run_all(const Setting& setting) {
     if (setting.brief && channels != 4096) break;
     const OnDevice first(made_state(4608, channels, 0)), second(made_state(4608, channels, 0.02f));
     using enum codec::Mode;
-    for (const Case& of : {Case{kLossless}, Case{kBounded, false, 0.05}, Case{kBounded, false, 0.02, true},
-                           Case{kInt8}, Case{kInt4}, Case{kLossless, true}, Case{kBounded, true, 0.02, true}}) {
+    for (const Case& of :
+         {Case{kLossless}, Case{kBounded, false, 0.05}, Case{kBounded, false, 0.02, true}, Case{kInt8},
+          Case{kInt4}, Case{kLossless, true}, Case{kBounded, true, 0.02, true}}) {
       if (!run_case(of, first, second, setting, stream)) return 1;
     }
+    if (!run_fidelity_decoding(channels, setting, stream)) return 1;
     if (!run_calibrated(channels, setting, stream)) return 1;
   }
   if (!run_beside_products(setting)) return 1;

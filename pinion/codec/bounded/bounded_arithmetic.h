@@ -1,6 +1,6 @@
 #pragma once
-// The arithmetic of one element of mode 3 (docs/format.md §9), for code on any processor: constexpr functions,
-// to be compiled without fused operations so that all of them give the same bits.
+// The arithmetic of one element of mode 3 (docs/format.md §9), for code on any processor: constexpr
+// functions, to be compiled without fused operations so that all of them give the same bits.
 
 #include <bit>
 #include <cstdint>
@@ -66,8 +66,9 @@ constexpr float float_not_above(double value) {
   const double finite = value < kMost ? value : kMost;
   const auto rounded = static_cast<float>(finite);
   // The float before it, or 0.
-  return static_cast<double>(rounded) > finite ? std::bit_cast<float>(std::bit_cast<std::uint32_t>(rounded) - 1)
-                                               : rounded;
+  return static_cast<double>(rounded) > finite
+             ? std::bit_cast<float>(std::bit_cast<std::uint32_t>(rounded) - 1)
+             : rounded;
 }
 
 // The largest step that keeps the rounding within `bound`, rounded down to 16 bits.

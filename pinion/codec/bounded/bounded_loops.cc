@@ -24,8 +24,8 @@ PINION_INLINE void number_body(const float* values, const float* decoded, const 
   const float* bounds = with.bounds;
   for (std::size_t i = 0; i < count; ++i) {
     const float prediction = kPredicted ? bounded_prediction(before[i], steps[i]) : 0.0f;
-    numbers[i] = static_cast<std::uint16_t>(
-        bounded_number(values[i], decoded[i], indices[i], prediction, bounds[i]));
+    numbers[i] =
+        static_cast<std::uint16_t>(bounded_number(values[i], decoded[i], indices[i], prediction, bounds[i]));
   }
 }
 

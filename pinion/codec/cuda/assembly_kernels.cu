@@ -1,5 +1,5 @@
-// The frame out of its parts (docs/format.md §2, §5.2): a warp for each chunk moves the data to its place, the
-// first blocks write what stands before the data.
+// The frame out of its parts (docs/format.md §2, §5.2): a warp for each chunk moves the data to its place,
+// the first blocks write what stands before the data.
 
 #include <type_traits>
 
@@ -230,10 +230,10 @@ __device__ void load_part(const RawPlane<Word>& from, bool aligned, std::uint32_
   constexpr std::uint32_t kLoads = sizeof(Word) * kPart / sizeof(Wide);
   const bool predicted = from.form == NumberForm::kPredicted;
   if (aligned) {
-    const auto* const now = reinterpret_cast<const Wide*>(
-        reinterpret_cast<const Word*>(from.elements.now) + from.begin + i);
-    const auto* const before = reinterpret_cast<const Wide*>(
-        reinterpret_cast<const Word*>(from.elements.before) + from.begin + i);
+    const auto* const now =
+        reinterpret_cast<const Wide*>(reinterpret_cast<const Word*>(from.elements.now) + from.begin + i);
+    const auto* const before =
+        reinterpret_cast<const Wide*>(reinterpret_cast<const Word*>(from.elements.before) + from.begin + i);
 #pragma unroll
     for (std::uint32_t k = 0; k < kLoads; ++k) {
       reinterpret_cast<Wide*>(to.now)[k] = __ldg(now + k);
@@ -255,10 +255,10 @@ __device__ void move_plane(std::byte* to, std::uint32_t count, std::uint32_t lan
                            const RawPlane<Word>& from) {
   constexpr std::uint32_t kStep = kPart * kWarp, kAtOnce = 2;
   const auto skew = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) % 4);
-  const auto address = reinterpret_cast<std::uintptr_t>(from.elements.now) |
-                       (from.form == NumberForm::kPredicted
-                            ? reinterpret_cast<std::uintptr_t>(from.elements.before)
-                            : std::uintptr_t{0});
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(from.elements.now) |
+      (from.form == NumberForm::kPredicted ? reinterpret_cast<std::uintptr_t>(from.elements.before)
+                                           : std::uintptr_t{0});
   const bool aligned = address % 16 == 0;  // chunks begin at multiples of 16 elements
   const std::uint32_t whole = count / kStep * kStep;
   auto* const words = reinterpret_cast<std::uint32_t*>(to - skew);
@@ -282,7 +282,8 @@ __device__ void move_plane(std::byte* to, std::uint32_t count, std::uint32_t lan
       const std::uint32_t word = at / 4 + 2 * lane;
       words[word + 1] = __funnelshift_l(bytes[0], bytes[1], 8 * skew);
       if (at == 0 && lane == 0) {
-        for (std::uint32_t i = 0; i < 4 - skew; ++i) to[i] = static_cast<std::byte>(bytes[0] >> (8 * i) & 255);
+        for (std::uint32_t i = 0; i < 4 - skew; ++i)
+          to[i] = static_cast<std::byte>(bytes[0] >> (8 * i) & 255);
       } else {
         words[word] = __funnelshift_l(last, bytes[0], 8 * skew);
       }
@@ -302,7 +303,8 @@ __device__ void put_escapes(const EncodeJob& job, const Layout& layout, const Pl
   std::uint64_t before = layout.escapes_before;
   for (std::uint32_t c = chunk / kWarps * kWarps; c < chunk; ++c) before += bounded.escapes_of_chunk[c];
   const std::uint64_t begin = std::uint64_t{chunk} * kEncodedChunk;
-  const auto count = static_cast<std::uint32_t>(min(std::uint64_t{kEncodedChunk}, job.elements.count - begin));
+  const auto count =
+      static_cast<std::uint32_t>(min(std::uint64_t{kEncodedChunk}, job.elements.count - begin));
   for (std::uint32_t first = 0; first < count; first += 8 * kWarp) {
     const std::uint32_t at = first + 8 * lane;
     std::uint32_t mask = at < count ? bounded.escape_masks[(begin + at) / 8] : 0;
@@ -310,7 +312,8 @@ __device__ void put_escapes(const EncodeJob& job, const Layout& layout, const Pl
     std::uint64_t place = before + warp_sum_before(own, lane);
     before += warp_sum(own);
     for (; mask != 0; mask &= mask - 1, ++place) {
-      const std::uint64_t element = begin + at + static_cast<std::uint32_t>(__ffs(static_cast<int>(mask))) - 1;
+      const std::uint64_t element =
+          begin + at + static_cast<std::uint32_t>(__ffs(static_cast<int>(mask))) - 1;
       for (std::uint32_t i = 0; i < width; ++i)
         job.frame[places.escapes + place * width + i] = job.tensor[element * width + i];
     }
@@ -335,7 +338,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) assemble(EncodeJob job) {
   if (places.raw) {
     if (plane != 0) return;
     const std::uint64_t at = begin * job.tensor_width;
-    move_bytes(job.frame + places.header_bytes + at, count * job.tensor_width, lane, TensorBytes{job.tensor + at});
+    move_bytes(job.frame + places.header_bytes + at, count * job.tensor_width, lane,
+               TensorBytes{job.tensor + at});
     return;
   }
   if (plane == 0 && job.mode == kBoundedMode) put_escapes(job, layout, places, chunk);
@@ -346,7 +350,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) assemble(EncodeJob job) {
     if (lane == 0) put_varint(job.frame + places.sizes + (before >> kSizeShift), bytes);
     const std::size_t slot = std::size_t{plane} * job.chunks + chunk;
     move_bytes(job.frame + places.data + (before & kDataMask), bytes, lane,
-         SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
+               SlotBytes{job.slots + (slot + 1) * kSlotBytes - 16 - bytes});
   } else if (plan.treatment == PlaneTreatment::kRaw) {
     const NumberForm form = job.outcome->is_predicted != 0 ? NumberForm::kPredicted : elements.key_form;
     move_plane(job.frame + places.data + begin, count, lane, RawPlane<Word>{elements, form, plane, begin});

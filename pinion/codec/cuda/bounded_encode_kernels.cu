@@ -1,6 +1,6 @@
-// Mode 3 (docs/format.md §9) up to the numbers of elements, which are then coded as planes like those of mode 1:
-// steps of channels, whether the frame refers to the one before, numbers and escapes. What the decoder will
-// have takes the place of what it has.
+// Mode 3 (docs/format.md §9) up to the numbers of elements, which are then coded as planes like those of mode
+// 1: steps of channels, whether the frame refers to the one before, numbers and escapes. What the decoder
+// will have takes the place of what it has.
 
 #include <limits>
 #include <type_traits>
@@ -31,7 +31,8 @@ __global__ void __launch_bounds__(kSquareWarps* kWarp) begin_bounded(EncodeJob j
   if (!bounded.per_channel) return;
   __shared__ double squares[kSquareWarps][kWarp];
   __shared__ std::uint32_t finite[kSquareWarps][kWarp];
-  const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, channels = job.elements.channels;
+  const std::uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp,
+                      channels = job.elements.channels;
   const std::uint32_t channel = blockIdx.x * kWarp + lane;
   const std::uint64_t rows = job.elements.count / channels, share = (rows - 1) / gridDim.y + 1;
   const std::uint64_t first = share * blockIdx.y, end = min(first + share, rows);
@@ -40,7 +41,8 @@ __global__ void __launch_bounds__(kSquareWarps* kWarp) begin_bounded(EncodeJob j
   if (channel < channels) {
 #pragma unroll 4
     for (std::uint64_t row = first + warp; row < end; row += kSquareWarps) {
-      const float value = Type::widen(load_element<typename Type::Word>(job.tensor, row * channels + channel));
+      const float value =
+          Type::widen(load_element<typename Type::Word>(job.tensor, row * channels + channel));
       const bool is_finite = float_size(value) <= std::numeric_limits<float>::max();
       const double kept = is_finite ? value : 0.0f;
       sum += kept * kept;
@@ -97,7 +99,8 @@ __global__ void __launch_bounds__(kSurveyThreads) survey_bounded(EncodeJob job) 
     if (at >= count) continue;
     const BoundedStep with = step_of(job.bounded, static_cast<std::uint32_t>(at % job.elements.channels));
     const float value = Type::widen(load_element<Word>(job.tensor, at)) / with.step;
-    const float change = value - Type::widen(reinterpret_cast<const Word*>(job.bounded.state)[at]) / with.step;
+    const float change =
+        value - Type::widen(reinterpret_cast<const Word*>(job.bounded.state)[at]) / with.step;
     if (!isfinite(value) || !isfinite(change)) continue;
     alone += static_cast<double>(log2f(1 + fabsf(value)));
     changed += static_cast<double>(log2f(1 + fabsf(change)));

@@ -137,8 +137,8 @@ void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
                          DecodeOutcome* outcome, DecodeOutcome* outcome_on_host, cudaStream_t stream) {
   const std::uint64_t begin = reinterpret_cast<std::uintptr_t>(frame) % 4;
-  start_behind(verification, blocks_for(begin + frame_bytes), kThreads, 0, stream, tables, frame - begin, begin,
-               frame_bytes, outcome, outcome_on_host);
+  start_behind(verification, blocks_for(begin + frame_bytes), kThreads, 0, stream, tables, frame - begin,
+               begin, frame_bytes, outcome, outcome_on_host);
 }
 
 }  // namespace pinion::codec::cuda

@@ -19,11 +19,11 @@ using testing::encode_there;
 using testing::kGenerous;
 using testing::same_tensor;
 
-const std::vector<Shape> kShapes = {{},         {1},       {7},         {1, 1},   {1, 4097}, {17, 1},
-                                    {33, 65},   {2, 3, 5}, {300, 70},   {3, 16384}, {0, 64}, {513, 96},
-                                    {2001, 35}, {64, 512}, {100000, 1}};
+const std::vector<Shape> kShapes = {{},      {1},       {7},        {1, 1},    {1, 4097},
+                                    {17, 1}, {33, 65},  {2, 3, 5},  {300, 70}, {3, 16384},
+                                    {0, 64}, {513, 96}, {2001, 35}, {64, 512}, {100000, 1}};
 
-constexpr std::array kProfiles = {"bounded:100000", "bounded:.5",      "bounded:.003", "bounded:1e-30",
+constexpr std::array kProfiles = {"bounded:100000", "bounded:.5",      "bounded:.003",    "bounded:1e-30",
                                   "bounded:rel:.3", "bounded:rel:.01", "bounded:rel:1e-5"};
 
 // Values of many sizes, one that dwarfs all, and now and then what is not finite.
@@ -73,7 +73,9 @@ TEST(DeviceBounded, FramesOfTheCpuDecodeToTheSameBits) {
 double worst_error(const Profile& profile, const Tensor& tensor, const Tensor& decoded) {
   const auto channels = static_cast<std::size_t>(channels_of(tensor.shape()));
   std::vector<double> squares(channels), counts(channels);
-  const auto at = [](const Tensor& of, std::int64_t i) { return load_as_float(of.view().data, of.dtype(), i); };
+  const auto at = [](const Tensor& of, std::int64_t i) {
+    return load_as_float(of.view().data, of.dtype(), i);
+  };
   for (std::int64_t i = 0; i < tensor.elements(); ++i) {
     const double value = at(tensor, i);
     if (!std::isfinite(value)) continue;
@@ -151,7 +153,8 @@ TEST(DeviceBounded, PredictsAndRestarts) {
     const auto encoder = bounded_encoder(parse_profile(text).value());
     const auto decoder = device_decoder();
     const std::size_t bytes = steps[0].bytes();
-    const Bytes first = encode_there(*encoder, steps[0]).value(), second = encode_there(*encoder, steps[1]).value(),
+    const Bytes first = encode_there(*encoder, steps[0]).value(),
+                second = encode_there(*encoder, steps[1]).value(),
                 third = encode_there(*encoder, steps[2]).value();
     EXPECT_TRUE(inspect(first, kGenerous)->key_frame);
     EXPECT_FALSE(inspect(second, kGenerous)->key_frame) << text;
@@ -173,7 +176,8 @@ TEST(DeviceBounded, TensorsMayLieAnywhere) {
   const testing::Room room(tensor.bytes() + 16);
   for (std::size_t at = 0; at < 16; at += 2) {
     TensorView view = tensor.view();
-    ASSERT_EQ(cudaMemcpy(room.span().data() + at, view.data, tensor.bytes(), cudaMemcpyHostToDevice), cudaSuccess);
+    ASSERT_EQ(cudaMemcpy(room.span().data() + at, view.data, tensor.bytes(), cudaMemcpyHostToDevice),
+              cudaSuccess);
     view.data = room.span().data() + at;
     view.device = {Device::Kind::kCuda, 0};
     const auto encoder = bounded_encoder(profile);
@@ -185,8 +189,8 @@ TEST(DeviceBounded, TensorsMayLieAnywhere) {
 
 TEST(DeviceBounded, RefusesImpossibleBounds) {
   PINION_SKIP_WITHOUT_DEVICE();
-  for (const double bound : {0.0, -1.0, std::numeric_limits<double>::infinity(),
-                             std::numeric_limits<double>::quiet_NaN()}) {
+  for (const double bound :
+       {0.0, -1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     const auto refused =
         DeviceEncoder::create(Mode::kBounded, testing::kDeviceLimits, {.error_bound = bound});
     ASSERT_FALSE(refused.ok());

@@ -7,7 +7,8 @@
 // An object codes the frames of one stream in order and is used by one thread at a time; several may run side
 // by side, each on a stream of its own. `stream` is a cudaStream_t, null for the default one: all work on the
 // device is put there, and calls return when their result is there. All memory is taken when an object is
-// made, but for what frames of other encoders may need beyond that, a decoder's copy of bounded tensors, and its states of fidelity frames. No CUDA header is needed to use this one.
+// made, but for what frames of other encoders may need beyond that, a decoder's copy of bounded tensors, and
+// its states of fidelity frames. No CUDA header is needed to use this one.
 
 #include <memory>
 #include <optional>
@@ -25,9 +26,9 @@ struct DeviceFrame {
 };
 
 struct DeviceEncoderOptions {
-  int device = 0;        // CUDA ordinal
-  bool predicts = true;  // lossless and bounded frames may refer to earlier ones; keeps a copy of the last
-                         // tensor
+  int device = 0;          // CUDA ordinal
+  bool predicts = true;    // lossless and bounded frames may refer to earlier ones; keeps a copy of the last
+                           // tensor
   double error_bound = 0;  // of kBounded, as in Profile
   bool bound_is_relative = false;
 };

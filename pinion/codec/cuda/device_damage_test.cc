@@ -36,8 +36,7 @@ std::vector<Sample> samples() {
     const auto encoder = testing::encoder_of(parse_profile(text).value());
     const Bytes first = encoder->encode(steps[0])->frame, second = encoder->encode(steps[1])->frame;
     all.push_back({text, {}, first, steps[0].bytes()});
-    if (!inspect(second, kGenerous)->key_frame)
-      all.push_back({"predicted", first, second, steps[0].bytes()});
+    if (!inspect(second, kGenerous)->key_frame) all.push_back({"predicted", first, second, steps[0].bytes()});
   }
   return all;
 }

@@ -28,9 +28,9 @@ class StreamingDeviceDecoder : public DeviceDecoder {
         cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, options_.device),
         "cannot ask for the device's shared memory"));
     int multiprocessors = 0;
-    PINION_TRY_VOID(cuda::check(
-        cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
-        "cannot ask for the device's size"));
+    PINION_TRY_VOID(
+        cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
+                    "cannot ask for the device's size"));
     // What a block needs for itself and the system stays free.
     room_ = {static_cast<std::size_t>(shared_bytes) - 1024, static_cast<std::uint32_t>(multiprocessors)};
     PINION_TRY_VOID(
@@ -41,7 +41,8 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
     cuda::Parts parts(workspace_.data());
     place(parts);
-    PINION_TRY_VOID(cuda::check(cudaMemset(job_.outcome, 0, sizeof(cuda::DecodeOutcome)), "cannot clear memory"));
+    PINION_TRY_VOID(
+        cuda::check(cudaMemset(job_.outcome, 0, sizeof(cuda::DecodeOutcome)), "cannot clear memory"));
     PINION_TRY_VOID(outcome_.make());
     job_.outcome_on_host = outcome_.place();
     const std::size_t chunks = limits_.max_tensor_bytes / kUsualChunk + cuda::kPlanes;
@@ -147,8 +148,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   static Result<void> verdict(const cuda::DecodeOutcome& outcome) {
     if (outcome.wrong_checksum != 0)
       return Error{Errc::kBadFormat, "coded frame is damaged: its checksum does not match", "send it again"};
-    if (outcome.broken != 0)
-      return Error{Errc::kBadFormat, "coded frame does not hold what it should", ""};
+    if (outcome.broken != 0) return Error{Errc::kBadFormat, "coded frame does not hold what it should", ""};
     return {};
   }
 
@@ -156,8 +156,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   // goes on.
   Error refuse(Error error, cudaStream_t on) {
     cuda::DecodeOutcome outcome{};
-    cudaError_t failed =
-        cudaMemcpyAsync(&outcome, job_.outcome, sizeof(outcome), cudaMemcpyDeviceToHost, on);
+    cudaError_t failed = cudaMemcpyAsync(&outcome, job_.outcome, sizeof(outcome), cudaMemcpyDeviceToHost, on);
     const cudaError_t later = cudaStreamSynchronize(on);
     if (failed == cudaSuccess) failed = later;
     if (auto read = cuda::check(failed, "decoding failed"); !read.ok()) return std::move(read).error();
@@ -282,8 +281,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
     job.bounded.step = body.steps.front();
     job.bounded.escapes = body.escapes.size() / job.elements.width;
     job.bounded.escapes_at = static_cast<std::uint64_t>(body.escapes.data() - begin);
-    job.escape_groups =
-        job.bounded.escapes == 0 ? 0 : (job.elements.count - 1) / cuda::kEscapeGroup + 1;
+    job.escape_groups = job.bounded.escapes == 0 ? 0 : (job.elements.count - 1) / cuda::kEscapeGroup + 1;
     steps = std::move(body.steps);
     return body.planes;
   }
@@ -338,8 +336,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
                                const std::byte* on_device) {
     PINION_TRY(const std::byte* const sent, send(bytes, on, on_device));
     begin_verification(sent, bytes.size(), on);
-    auto started =
-        fidelity_.start(frame, bytes, {sent, out, job_.outcome, outcome_.place(), on}, room_);
+    auto started = fidelity_.start(frame, bytes, {sent, out, job_.outcome, outcome_.place(), on}, room_);
     if (!started.ok()) return refuse(std::move(started).error(), on);
     PINION_TRY_VOID(finish(on));
     fidelity_.commit();
@@ -355,7 +352,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
   cuda::OutcomeOnHost<cuda::DecodeOutcome> outcome_;
   cuda::LastOnDevice last_, last_bounded_;  // of modes 1 and 3
   cuda::FidelityOnDevice fidelity_;
-  cuda::DecodeJob job_;                     // with the workspace's places
+  cuda::DecodeJob job_;  // with the workspace's places
 };
 
 }  // namespace

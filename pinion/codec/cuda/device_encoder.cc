@@ -82,12 +82,10 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
     job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
-    job_.group_sums =
-        parts.take<std::uint64_t>(chunks / cuda::kGroupChunks + std::size_t{2} * cuda::kPlanes);
+    job_.group_sums = parts.take<std::uint64_t>(chunks / cuda::kGroupChunks + std::size_t{2} * cuda::kPlanes);
     const bool is_bounded = mode_ == Mode::kBounded;
     if (is_bounded) {
-      job_.bounded.escapes_of_group =
-          parts.take<std::uint32_t>(chunks / cuda::kGroupChunks + cuda::kPlanes);
+      job_.bounded.escapes_of_group = parts.take<std::uint32_t>(chunks / cuda::kGroupChunks + cuda::kPlanes);
     }
     job_.cleared_bytes = parts.used() - first_bytes_;
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
@@ -148,9 +146,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     first.frame_bytes = frame_bytes;
     std::memcpy(to_device_.data(), &first, sizeof(first));
     std::memcpy(to_device_.data() + sizeof(first), head.data(), head.size());
-    PINION_TRY_VOID(
-        cuda::check(cudaMemcpyAsync(job_.outcome, to_device_.data(), sizeof(first), cudaMemcpyHostToDevice, on),
-                    "cannot begin a frame"));
+    PINION_TRY_VOID(cuda::check(
+        cudaMemcpyAsync(job_.outcome, to_device_.data(), sizeof(first), cudaMemcpyHostToDevice, on),
+        "cannot begin a frame"));
     return cuda::check(cudaMemcpyAsync(job_.frame + begin, to_device_.data() + sizeof(first), head.size(),
                                        cudaMemcpyHostToDevice, on),
                        "cannot begin a frame");
@@ -265,8 +263,8 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   }
 
   Result<void> run(const cuda::EncodeJob& job, cudaStream_t on) {
-    PINION_TRY_VOID(
-        graphs_.launch(form_of(job), [&job](cudaStream_t to) { return put_work(job, to); }, on));
+    PINION_TRY_VOID(graphs_.launch(
+        form_of(job), [&job](cudaStream_t to) { return put_work(job, to); }, on));
     return outcome_.wait(on, "encoding failed");
   }
 
@@ -333,9 +331,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   cuda::OutcomeOnHost<cuda::EncodeOutcome> outcome_;
   cuda::LastOnDevice last_;
   cuda::RecordedGraphs graphs_;
-  cuda::EncodeJob job_;  // with the workspace's places
-  std::size_t first_bytes_ = 0;       // of the workspace: 0 when the encoder is made
-  bool wide_numbers_ = false;         // of mode 3, as the last frame wanted it
+  cuda::EncodeJob job_;          // with the workspace's places
+  std::size_t first_bytes_ = 0;  // of the workspace: 0 when the encoder is made
+  bool wide_numbers_ = false;    // of mode 3, as the last frame wanted it
   std::size_t frame_begin_ = 0, frame_bytes_ = 0;
 };
 

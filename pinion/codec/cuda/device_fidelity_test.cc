@@ -1,5 +1,5 @@
-// Mode 2 decoded on a device, against the reference decoder: within the tolerance of docs/format.md §6.5, and the
-// same refusals. That states are the same integers shows in the frames that predict from them.
+// Mode 2 decoded on a device, against the reference decoder: within the tolerance of docs/format.md §6.5, and
+// the same refusals. That states are the same integers shows in the frames that predict from them.
 
 #include <gtest/gtest.h>
 
@@ -51,7 +51,8 @@ TEST(DeviceFidelity, StreamsOfTheCpuAreWithinTheTolerance) {
         const testing::LowRank form = {
             .rows = rows, .channels = channels, .rank = static_cast<std::size_t>(channels / 3), .seed = 120};
         for (const bool with_basis : {false, true}) {
-          SCOPED_TRACE(std::string(name(dtype)) + " " + std::to_string(rows) + " " + std::to_string(channels));
+          SCOPED_TRACE(std::string(name(dtype)) + " " + std::to_string(rows) + " " +
+                       std::to_string(channels));
           const auto encoder = testing::encoder_of({.mode = Mode::kFidelity, .target_snr_db = 18});
           if (with_basis) {
             ASSERT_TRUE(encoder->offer_basis(testing::basis_of(form)).ok());
@@ -77,9 +78,8 @@ TEST(DeviceFidelity, AnyFrameIsWithinTheToleranceOrRefused) {
     SCOPED_TRACE(stream);
     const DType dtype = std::array{DType::kF32, DType::kF16, DType::kBF16}[below(dice, 3)];
     const bool is_large = stream % 4 == 0;
-    const testing::LowRank form = {.channels = is_large ? 150 : 12,
-                                   .rank = 1 + below(dice, is_large ? 100 : 12),
-                                   .seed = 130 + stream};
+    const testing::LowRank form = {
+        .channels = is_large ? 150 : 12, .rank = 1 + below(dice, is_large ? 100 : 12), .seed = 130 + stream};
     const bool with_basis = below(dice, 3) != 0;
     const Shape shape{static_cast<std::int64_t>(1 + below(dice, is_large ? 200 : 40)), form.channels};
     Both both;

@@ -1,7 +1,7 @@
 #pragma once
 // Elements in device memory as numbers, and sums over warps and blocks.
 
-#include "pinion/codec/cuda/lossless_jobs.h"
+#include "pinion/codec/cuda/decode_jobs.h"
 
 namespace pinion::codec::cuda {
 
@@ -38,7 +38,8 @@ constexpr bool has_classes(const ElementsOf& elements, bool is_predicted) {
 
 // What a frame's first kernel does besides.
 __device__ inline void clear(const EncodeJob& job) {
-  const std::uint32_t block = blockIdx.y * gridDim.x + blockIdx.x, threads = gridDim.x * gridDim.y * blockDim.x;
+  const std::uint32_t block = blockIdx.y * gridDim.x + blockIdx.x,
+                      threads = gridDim.x * gridDim.y * blockDim.x;
   for (std::size_t i = block * blockDim.x + threadIdx.x; i < job.cleared_bytes / sizeof(uint4); i += threads)
     reinterpret_cast<uint4*>(job.outcome)[i] = uint4{};
 }
@@ -90,8 +91,8 @@ __device__ inline T block_sum_before(T value, T* scratch, T& total) {
   return sum + before;
 }
 
-// By one thread, when everything of a frame is done: writes the outcome where the host looks for it, its serial
-// last, and makes it as it was before.
+// By one thread, when everything of a frame is done: writes the outcome where the host looks for it, its
+// serial last, and makes it as it was before.
 __device__ inline void tell_host(DecodeOutcome& outcome, DecodeOutcome* on_host) {
   volatile DecodeOutcome* const to = on_host;
   to->wrong_checksum = outcome.wrong_checksum;

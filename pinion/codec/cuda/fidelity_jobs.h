@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pinion/codec/cuda/decode_jobs.h"
 #include "pinion/codec/cuda/index_coding_jobs.h"
-#include "pinion/codec/cuda/lossless_jobs.h"
 
 namespace pinion::codec::cuda {
 
@@ -24,26 +24,27 @@ struct ReferenceOnDevice {
 struct FidelityAdvance {
   std::uint32_t rows = 0, channels = 0, components = 0, references = 0;
   const IndexGrid* grid = nullptr;
-  const std::uint16_t* classes = nullptr;      // [components, bands]
-  const std::uint8_t* offsets = nullptr;       // likewise: one | more << 4
-  const std::int32_t* factors = nullptr;       // [components, kReferences]: coefficient times ratio
-  const std::uint32_t* row_at = nullptr;       // of each place in coded order; null if that is the order of the rows
-  const std::int32_t* residuals = nullptr;     // [components, rows], in coded order
-  ReferenceOnDevice before[kReferences];       // [components, rows]
-  std::int32_t* state = nullptr;               // [components, rows]
-  std::int64_t mean_factor = 0;                // coefficient times ratio
-  std::uint32_t mean_shift = 0;                // by which products with it are shifted down
+  const std::uint16_t* classes = nullptr;  // [components, bands]
+  const std::uint8_t* offsets = nullptr;   // likewise: one | more << 4
+  const std::int32_t* factors = nullptr;   // [components, kReferences]: coefficient times ratio
+  const std::uint32_t* row_at =
+      nullptr;  // of each place in coded order; null if that is the order of the rows
+  const std::int32_t* residuals = nullptr;       // [components, rows], in coded order
+  ReferenceOnDevice before[kReferences];         // [components, rows]
+  std::int32_t* state = nullptr;                 // [components, rows]
+  std::int64_t mean_factor = 0;                  // coefficient times ratio
+  std::uint32_t mean_shift = 0;                  // by which products with it are shifted down
   const std::int32_t* mean_residuals = nullptr;  // [channels]; null if all are 0
   const std::int32_t* means_before = nullptr;
-  std::int32_t* means = nullptr;  // [channels]
+  std::int32_t* means = nullptr;     // [channels]
   std::uint32_t* largest = nullptr;  // size of a component, 0 at first
   DecodeOutcome* outcome = nullptr;
 };
 
-// A basis as products take it: a row for each channel, of its coefficient in each component. They are scaled by
-// a power of two of the channel's own so that two parts hold them (docs/cuda.md).
+// A basis as products take it: a row for each channel, of its coefficient in each component. They are scaled
+// by a power of two of the channel's own so that two parts hold them (docs/cuda.md).
 struct BasisOnDevice {
-  const __half* parts[2] = {};   // [channels, pitch]; the second is null if the first is exact
+  const __half* parts[2] = {};    // [channels, pitch]; the second is null if the first is exact
   const float* scales = nullptr;  // [channels]: what a scaled coefficient is to be multiplied with
   const float* plain = nullptr;   // [components, channels]
   std::uint32_t components = 0, pitch = 0;
@@ -59,8 +60,8 @@ struct FidelityRebuild {
   BasisOnDevice basis;
   bool has_basis = false;
   const std::uint32_t* largest = nullptr;
-  __half* turned[2] = {};    // [rows, pitch]: the state in two parts
-  std::uint32_t pitch = 0;   // numbers, a multiple of 8
+  __half* turned[2] = {};   // [rows, pitch]: the state in two parts
+  std::uint32_t pitch = 0;  // numbers, a multiple of 8
   std::uint8_t dtype = 0;
   std::byte* out = nullptr;
   DecodeOutcome* outcome = nullptr;

@@ -1,5 +1,5 @@
-// Mode 2 (docs/format.md §6.4, §6.5): residuals to the state, exactly, and the state to the tensor, by a product
-// with the basis on tensor cores.
+// Mode 2 (docs/format.md §6.4, §6.5): residuals to the state, exactly, and the state to the tensor, by a
+// product with the basis on tensor cores.
 
 #include <type_traits>
 
@@ -16,10 +16,10 @@ constexpr std::uint32_t kThreads = 256;
 constexpr std::int64_t kMostState = (1 << 30) - 1;
 constexpr std::uint32_t kPredictionShift = 22;
 constexpr std::uint32_t kMostRows = 32768;  // of a grid
-constexpr std::uint32_t kTile = 32;        // of components and rows that are turned at once
-constexpr std::uint32_t kLeastDepth = 8;   // fewer components are summed one by one: see docs/cuda.md
-constexpr std::uint32_t kHalfBits = 15;    // a state of that many bits is a number of __half
-constexpr std::uint32_t kExactBits = 11;   // and exactly one
+constexpr std::uint32_t kTile = 32;         // of components and rows that are turned at once
+constexpr std::uint32_t kLeastDepth = 8;    // fewer components are summed one by one: see docs/cuda.md
+constexpr std::uint32_t kHalfBits = 15;     // a state of that many bits is a number of __half
+constexpr std::uint32_t kExactBits = 11;    // and exactly one
 
 __global__ void __launch_bounds__(kThreads)
     receive(const std::byte* on_host, std::byte* to, std::size_t bytes, std::uint32_t* cleared) {
@@ -41,8 +41,8 @@ __device__ std::uint32_t block_max(std::uint32_t value) {
 }
 
 // The state of a component at a place in coded order; returns its size.
-__device__ std::uint32_t advance_one(const FidelityAdvance& job, const IndexGrid& grid, std::uint32_t component,
-                                     std::uint32_t place) {
+__device__ std::uint32_t advance_one(const FidelityAdvance& job, const IndexGrid& grid,
+                                     std::uint32_t component, std::uint32_t place) {
   std::uint32_t band = 0;
   while (band + 1 < grid.bands && place >= grid.band_ends[band]) ++band;
   const std::size_t of = std::size_t{component} * grid.bands + band, own = std::size_t{component} * job.rows;
@@ -92,7 +92,8 @@ __global__ void __launch_bounds__(kThreads) advance_means(FidelityAdvance job) {
 
 // By which power of two a state is divided so that two parts hold it: none where it is small.
 __device__ std::uint32_t shift_of_state(std::uint32_t largest) {
-  const std::uint32_t bits = largest == 0 ? 0 : 32 - static_cast<std::uint32_t>(__clz(static_cast<int>(largest)));
+  const std::uint32_t bits =
+      largest == 0 ? 0 : 32 - static_cast<std::uint32_t>(__clz(static_cast<int>(largest)));
   return bits > kHalfBits ? bits - kHalfBits : 0;
 }
 
@@ -107,7 +108,8 @@ __global__ void __launch_bounds__(kThreads) turn_state(FidelityRebuild job) {
   for (std::uint32_t i = first; i < kTile; i += kThreads / kTile) {
     const std::uint32_t component = components + i, row = rows + lane;
     const bool inside = component < job.components && row < job.rows;
-    tile[i][lane] = inside ? static_cast<float>(job.state[std::size_t{component} * job.rows + row]) * scale : 0.0f;
+    tile[i][lane] =
+        inside ? static_cast<float>(job.state[std::size_t{component} * job.rows + row]) * scale : 0.0f;
   }
   __syncthreads();
   for (std::uint32_t i = first; i < kTile; i += kThreads / kTile) {
@@ -136,7 +138,8 @@ struct Rebuilt {
   __device__ void operator()(std::uint32_t row, std::uint32_t channel, float4 sums) const {
     if (row >= job.rows) return;
     const float four[4] = {sums.x, sums.y, sums.z, sums.w};
-    auto* const to = reinterpret_cast<typename Type::Word*>(job.out) + std::size_t{row} * job.channels + channel;
+    auto* const to =
+        reinterpret_cast<typename Type::Word*>(job.out) + std::size_t{row} * job.channels + channel;
     alignas(16) typename Type::Word words[4];
     const bool whole = channel + 4 <= job.channels && job.channels % 4 == 0;
 #pragma unroll
@@ -215,15 +218,16 @@ void rebuild_as(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t
   const dim3 turns((job.rows - 1) / kTile + 1, (job.pitch - 1) / kTile + 1);
   start_behind(turn_state, turns, kThreads, 0, stream, job);
   const bool one_part = job.basis.parts[1] == nullptr;
-  start_behind(one_part ? rebuild<Type, 1> : rebuild<Type, 2>, kProductBlocks * room.multiprocessors, kProductThreads,
-               one_part ? Form<2, 1>::kSharedBytes : Form<2, 2>::kSharedBytes, stream, job);
+  start_behind(one_part ? rebuild<Type, 1> : rebuild<Type, 2>, kProductBlocks * room.multiprocessors,
+               kProductThreads, one_part ? Form<2, 1>::kSharedBytes : Form<2, 2>::kSharedBytes, stream, job);
 }
 
 template <class Type>
 cudaError_t allow() {
   constexpr auto kWhat = cudaFuncAttributeMaxDynamicSharedMemorySize;
   const cudaError_t failed = cudaFuncSetAttribute(rebuild<Type, 1>, kWhat, Form<2, 1>::kSharedBytes);
-  return failed != cudaSuccess ? failed : cudaFuncSetAttribute(rebuild<Type, 2>, kWhat, Form<2, 2>::kSharedBytes);
+  return failed != cudaSuccess ? failed
+                               : cudaFuncSetAttribute(rebuild<Type, 2>, kWhat, Form<2, 2>::kSharedBytes);
 }
 
 }  // namespace

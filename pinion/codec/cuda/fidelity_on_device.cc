@@ -295,7 +295,8 @@ void FidelityOnDevice::commit() {
 
 std::size_t FidelityOnDevice::bytes() const {
   std::size_t bytes = residuals_.bytes() + turned_.bytes() + parts_.bytes();
-  for (const HeldState* state : {&last_, &older_, &next_}) bytes += state->components.bytes() + state->means.bytes();
+  for (const HeldState* state : {&last_, &older_, &next_})
+    bytes += state->components.bytes() + state->means.bytes();
   for (const auto& [id, basis] : bases_) bytes += basis.memory.bytes();
   return bytes;
 }

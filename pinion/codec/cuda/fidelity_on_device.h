@@ -26,7 +26,8 @@ class FidelityOnDevice {
     DecodeOutcome* outcome_on_host;
     cudaStream_t stream;
   };
-  // Puts the work on the stream; `bytes` are the frame. The outcome tells whether indices and states were good.
+  // Puts the work on the stream; `bytes` are the frame. The outcome tells whether indices and states were
+  // good.
   Result<void> start(const ParsedFrame& frame, ByteSpan bytes, const Target& target, const DeviceRoom& room);
 
   // The frame that was started last was good: the next one may refer to it.
@@ -56,8 +57,8 @@ class FidelityOnDevice {
   IndexTables tables_here_;
   std::map<BasisId, HeldBasis> bases_;
   std::uint64_t coefficients_ = 0;
-  // The outline of the last frame: `older` has an element if there is one, components and means are empty. What
-  // is behind it is on the device.
+  // The outline of the last frame: `older` has an element if there is one, components and means are empty.
+  // What is behind it is on the device.
   std::optional<StreamState> state_, next_state_;
   HeldState last_, older_, next_;
   bool next_has_references_ = false;

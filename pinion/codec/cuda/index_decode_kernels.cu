@@ -85,8 +85,12 @@ __device__ bool decode_chunk(const IndexDecodeJob& job, std::uint32_t chunk, std
   std::uint32_t loaded = kNoIndexClass;
   if (chunk == 0 && job.front_class != kNoIndexClass) {
     load_slots(job.tables, loaded = table_of_class(job.front_class), lane, slots);
-    const Run run{job.front, job.front_count, grid.lanes, slots,
-                  __ldg(job.tables.halves + loaded), shift_of_class(job.front_class)};
+    const Run run{job.front,
+                  job.front_count,
+                  grid.lanes,
+                  slots,
+                  __ldg(job.tables.halves + loaded),
+                  shift_of_class(job.front_class)};
     if (!decode_run(run, lane, coder)) return false;
   }
   for (std::uint32_t i = first; i < min(first + grid.group_components, grid.active); ++i) {

@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include "pinion/codec/cuda/lossless_jobs.h"
+#include "pinion/codec/cuda/decode_jobs.h"
 
 namespace pinion::codec::cuda {
 
@@ -23,8 +23,8 @@ cudaError_t allow_shared_memory(std::size_t bytes);
 
 // The checksum of the frame, written behind it and into the outcome. No frame is larger than `most_bytes`.
 void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_t stream);
-// Compares the one that stands at the end of the frame, which may begin anywhere. With `outcome_on_host` this is
-// the last kernel of a frame and tells the host; it is null otherwise.
+// Compares the one that stands at the end of the frame, which may begin anywhere. With `outcome_on_host` this
+// is the last kernel of a frame and tells the host; it is null otherwise.
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
                          DecodeOutcome* outcome, DecodeOutcome* outcome_on_host, cudaStream_t stream);
 

@@ -1,6 +1,6 @@
 #pragma once
-// What the last kernel of a frame writes into page-locked memory, and waiting for it. Looking there is quicker
-// than to wait for the stream, which also tells what went wrong. Used by one thread at a time.
+// What the last kernel of a frame writes into page-locked memory, and waiting for it. Looking there is
+// quicker than to wait for the stream, which also tells what went wrong. Used by one thread at a time.
 
 #include <atomic>
 #include <chrono>

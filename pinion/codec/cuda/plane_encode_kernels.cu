@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
   const std::uint32_t bytes = 2 * (kEnd - coder.first);
   job.sizes[slot] = bytes;
   // Unsigned numbers of 64 bits have one name here and another one there.
-  atomicAdd(reinterpret_cast<unsigned long long*>(job.group_sums) +
-                std::size_t{plane} * groups_of(job) + index / kGroupChunks,
+  atomicAdd(reinterpret_cast<unsigned long long*>(job.group_sums) + std::size_t{plane} * groups_of(job) +
+                index / kGroupChunks,
             both_bytes(bytes));
 }
 

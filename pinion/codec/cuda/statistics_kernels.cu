@@ -19,7 +19,7 @@ constexpr std::uint32_t kBuckets = 8192;
 constexpr std::uint32_t kBucketBytes = 2;  // of the sum of a channel's sample: 64 bytes below 2^14
 constexpr std::uint32_t kCountThreads = 256;
 constexpr std::uint32_t kCountBatch = 8;
-constexpr std::uint32_t kCountBlocks = 528;         // at most, of two planes
+constexpr std::uint32_t kCountBlocks = 528;        // at most, of two planes
 constexpr std::uint64_t kCountedInFull = 1 << 20;  // elements
 
 static_assert(kMostRows * 255 / kBucketBytes < kBuckets);
@@ -210,9 +210,9 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_planes(EncodeJob job)
 // banks.
 constexpr std::uint32_t kRow = kSymbols + 5, kMarkRow = kSymbols + 20;
 
-// Blocks share the elements; each looks at up to two planes. Which bytes occur is found exactly. How often, by
-// one in kCountBatch of large tensors: a count has to be right to a percent. Odd and even lanes have counters
-// of their own, since neighbours are often alike.
+// Blocks share the elements; each looks at up to two planes. Which bytes occur is found exactly. How often,
+// by one in kCountBatch of large tensors: a count has to be right to a percent. Odd and even lanes have
+// counters of their own, since neighbours are often alike.
 template <class Word>
 __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job) {
   wait_for_earlier_work();
