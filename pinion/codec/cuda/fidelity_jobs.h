@@ -74,6 +74,6 @@ void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes
 void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream);
 void launch_fidelity_rebuilding(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream);
 // Once for each device, before that.
-cudaError_t allow_product_memory();
+cudaError_t allow_product_memory(const DeviceRoom& room);
 
 }  // namespace pinion::codec::cuda

@@ -208,9 +208,13 @@ __global__ void __launch_bounds__(kThreads) rebuild_plainly(FidelityRebuild job)
   finish(*job.outcome, job.outcome_on_host);
 }
 
+// For the stages of a product.
+bool has_room(const DeviceRoom& room) { return room.most_shared_bytes >= Form<2, 2>::kSharedBytes; }
+
 template <class Type>
 void rebuild_as(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream) {
-  const bool on_tensor_cores = job.has_basis && job.basis.fits && job.components >= kLeastDepth;
+  const bool on_tensor_cores =
+      has_room(room) && job.has_basis && job.basis.fits && job.components >= kLeastDepth;
   if (!on_tensor_cores) {
     const dim3 grid((job.channels - 1) / kThreads + 1, job.rows < kMostRows ? job.rows : kMostRows);
     return start_behind(rebuild_plainly<Type>, grid, kThreads, 0, stream, job);
@@ -256,7 +260,8 @@ void launch_fidelity_rebuilding(const FidelityRebuild& job, const DeviceRoom& ro
   }
 }
 
-cudaError_t allow_product_memory() {
+cudaError_t allow_product_memory(const DeviceRoom& room) {
+  if (!has_room(room)) return cudaSuccess;
   for (const cudaError_t failed : {allow<F32>(), allow<F16>(), allow<BF16>()}) {
     if (failed != cudaSuccess) return failed;
   }

@@ -112,10 +112,11 @@ Result<const FidelityOnDevice::HeldBasis*> FidelityOnDevice::basis_for(const Fra
   return &found->second;
 }
 
-Result<void> FidelityOnDevice::reserve(std::size_t components, std::size_t rows, std::size_t channels) {
+Result<void> FidelityOnDevice::reserve(std::size_t components, std::size_t rows, std::size_t channels,
+                                       const DeviceRoom& room) {
   if (!is_ready_) {
     PINION_TRY_VOID(tables_.make());
-    PINION_TRY_VOID(check(allow_product_memory(), "cannot use shared memory"));
+    PINION_TRY_VOID(check(allow_product_memory(room), "cannot use shared memory"));
     PINION_TRY_VOID(largest_.reserve(sizeof(std::uint32_t)));
     is_ready_ = true;
   }
@@ -217,7 +218,7 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
   PINION_TRY(const RowBands bands, decode_band_map(body, rows, tables_here_));
   const FidelityParams& params = body.params;
   const auto components = static_cast<std::uint32_t>(params.component_count());
-  PINION_TRY_VOID(reserve(components, rows, channels));
+  PINION_TRY_VOID(reserve(components, rows, channels, room));
 
   FidelityAdvance advance;
   IndexDecodeJob indices;
