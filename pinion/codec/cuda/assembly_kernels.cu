@@ -253,7 +253,7 @@ __device__ void load_part(const RawPlane<Word>& from, bool aligned, std::uint32_
 template <class Word>
 __device__ void move_plane(std::byte* to, std::uint32_t count, std::uint32_t lane,
                            const RawPlane<Word>& from) {
-  constexpr std::uint32_t kStep = kPart * kWarp, kAtOnce = 2;
+  constexpr std::uint32_t kStep = kPart * kWarp, kAtOnce = sizeof(Word) == 4 ? 2 : 4;
   const auto skew = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(to) % 4);
   const auto address =
       reinterpret_cast<std::uintptr_t>(from.elements.now) |

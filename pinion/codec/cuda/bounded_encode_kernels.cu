@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kStepThreads) choose_steps(EncodeJob job) {
   const double bound = bounded.size * sqrt(sum / max(count, 1u));
   const std::uint16_t step = step_within(bound);
   bounded.step_bits[channel] = step;
-  bounded.steps[channel] = {step_value(step), float_not_above(bound)};
+  bounded.steps[channel] = {step_value(step), float_not_above(bound), 1 / step_value(step)};
 }
 
 __device__ BoundedStep step_of(const BoundedCoding& bounded, std::uint32_t channel) {
@@ -144,20 +144,19 @@ __device__ void store_part(void* elements, std::uint64_t at, std::uint32_t count
   for (std::uint32_t i = 0; i < count; ++i) to[i] = from.words[i];
 }
 
-// A block for each chunk. Numbers that do not fit are escapes.
-template <class Number, class Type>
-__global__ void __launch_bounds__(kNumberThreads) make_numbers(EncodeJob job) {
-  using Word = typename Type::Word;
-  wait_for_earlier_work();
-  constexpr std::uint32_t kMost = sizeof(Number) == 1 ? 0xff : 0xffff;
-  __shared__ std::uint32_t sums[kNumberThreads / kWarp];
-  const BoundedCoding& bounded = job.bounded;
-  const bool refers = job.outcome->refers != 0;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(job.tensor) % 16 == 0;
-  const std::uint64_t chunk_begin = std::uint64_t{blockIdx.x} * kEncodedChunk;
-  const auto in_chunk =
-      static_cast<std::uint32_t>(min(std::uint64_t{kEncodedChunk}, job.elements.count - chunk_begin));
+// What a thread found.
+struct Found {
   std::uint32_t escapes = 0, large = 0;
+};
+
+// A thread's elements of a chunk, by parts. Numbers that do not fit are escapes.
+template <bool kRefers, bool kPerChannel, class Number, class Type>
+__device__ Found number_chunk(const EncodeJob& job, std::uint64_t chunk_begin, std::uint32_t in_chunk) {
+  using Word = typename Type::Word;
+  constexpr std::uint32_t kMost = sizeof(Number) == 1 ? 0xff : 0xffff;
+  const BoundedCoding& bounded = job.bounded;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(job.tensor) % 16 == 0;
+  Found found;
 #pragma unroll 2
   for (std::uint32_t first = kPart * threadIdx.x; first < in_chunk; first += kPart * kNumberThreads) {
     const std::uint32_t count = min(kPart, in_chunk - first);
@@ -165,20 +164,24 @@ __global__ void __launch_bounds__(kNumberThreads) make_numbers(EncodeJob job) {
     Part<Word> now, before;
     Part<Number> numbers;
     load_part(job.tensor, aligned && count == kPart, at, count, now);
-    if (refers) load_part(bounded.state, count == kPart, at, count, before);
-    auto channel = static_cast<std::uint32_t>(at % job.elements.channels);
-    std::uint32_t mask = 0;
+    if constexpr (kRefers) load_part(bounded.state, count == kPart, at, count, before);
+    std::uint32_t channel = 0, mask = 0;
+    if constexpr (kPerChannel) channel = static_cast<std::uint32_t>(at % job.elements.channels);
+    BoundedStep with = bounded.one;
 #pragma unroll
     for (std::uint32_t i = 0; i < kPart; ++i) {
-      const BoundedStep with = step_of(bounded, channel);
-      channel = channel + 1 == job.elements.channels ? 0 : channel + 1;
+      if constexpr (kPerChannel) {
+        with = bounded.steps[channel];
+        channel = channel + 1 == job.elements.channels ? 0 : channel + 1;
+      }
       const float value = Type::widen(now.words[i]);
-      const float index = nearest_or_zero(value * (1 / with.step));
+      const float index = nearest_or_zero(value * with.inverse);
       const Word decoded = Type::narrow(index * with.step);
-      const float prediction = refers ? bounded_prediction(Type::widen(before.words[i]), with.step) : 0.0f;
+      float prediction = 0;
+      if constexpr (kRefers) prediction = bounded_prediction(Type::widen(before.words[i]), with.step);
       std::uint32_t number = bounded_number(value, Type::widen(decoded), index, prediction, with.bound);
       const bool active = i < count;
-      large += active && number > 0xff;
+      found.large += active && number > 0xff;
       number = number > kMost ? kEscape : number;
       numbers.words[i] = static_cast<Number>(number);
       now.words[i] = number == kEscape ? now.words[i] : decoded;
@@ -187,14 +190,34 @@ __global__ void __launch_bounds__(kNumberThreads) make_numbers(EncodeJob job) {
     store_part(job.numbers, at, count, numbers);
     if (bounded.state != nullptr) store_part(bounded.state, at, count, now);
     bounded.escape_masks[at / kPart] = static_cast<std::uint8_t>(mask);
-    escapes += static_cast<std::uint32_t>(__popc(mask));
+    found.escapes += static_cast<std::uint32_t>(__popc(mask));
   }
-  escapes = block_sum(escapes, sums);
-  large = block_sum(large, sums);
+  return found;
+}
+
+// A block for each chunk.
+template <bool kPerChannel, class Number, class Type>
+__global__ void __launch_bounds__(kNumberThreads) make_numbers(EncodeJob job) {
+  wait_for_earlier_work();
+  __shared__ std::uint32_t sums[kNumberThreads / kWarp];
+  const BoundedCoding& bounded = job.bounded;
+  const std::uint64_t begin = std::uint64_t{blockIdx.x} * kEncodedChunk;
+  const auto count =
+      static_cast<std::uint32_t>(min(std::uint64_t{kEncodedChunk}, job.elements.count - begin));
+  const Found found = job.outcome->refers != 0
+                          ? number_chunk<true, kPerChannel, Number, Type>(job, begin, count)
+                          : number_chunk<false, kPerChannel, Number, Type>(job, begin, count);
+  const std::uint32_t escapes = block_sum(found.escapes, sums), large = block_sum(found.large, sums);
   if (threadIdx.x != 0) return;
   bounded.escapes_of_chunk[blockIdx.x] = escapes;
   if (escapes != 0) atomicAdd(&bounded.escapes_of_group[blockIdx.x / kGroupChunks], escapes);
   if (large != 0) atomicAdd(&job.outcome->large_numbers, large);
+}
+
+template <class Number, class Type>
+void start_numbers(const EncodeJob& job, cudaStream_t stream) {
+  start_behind(job.bounded.per_channel ? make_numbers<true, Number, Type> : make_numbers<false, Number, Type>,
+               job.chunks, kNumberThreads, 0, stream, job);
 }
 
 template <class Type>
@@ -207,8 +230,8 @@ void launch_as(const EncodeJob& job, cudaStream_t stream) {
   if (job.bounded.per_channel)
     start_behind(choose_steps, (elements.channels - 1) / kStepThreads + 1, kStepThreads, 0, stream, job);
   if (job.bounded.may_refer) start_behind(survey_bounded<Type>, 1, kSurveyThreads, 0, stream, job);
-  start_behind(elements.width == 1 ? make_numbers<std::uint8_t, Type> : make_numbers<std::uint16_t, Type>,
-               job.chunks, kNumberThreads, 0, stream, job);
+  if (elements.width == 1) return start_numbers<std::uint8_t, Type>(job, stream);
+  start_numbers<std::uint16_t, Type>(job, stream);
 }
 
 }  // namespace

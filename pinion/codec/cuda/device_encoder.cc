@@ -36,6 +36,11 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     PINION_TRY_VOID(to_device_.reserve(sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
     PINION_TRY_VOID(outcome_.make());
     job_.outcome_on_host = outcome_.place();
+    int multiprocessors = 0;
+    PINION_TRY_VOID(
+        cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
+                    "cannot ask for the device's size"));
+    job_.multiprocessors = static_cast<std::uint32_t>(multiprocessors);
     PINION_TRY_VOID(cuda::check(cudaMemset(workspace_.data(), 0, first_bytes_), "cannot clear memory"));
     if (!is_group_mode(mode_) && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
     return {};
@@ -107,7 +112,8 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     bounded.per_channel = options_.bound_is_relative;
     bounded.size = options_.error_bound;
     bounded.one_in_frame = step_within(options_.error_bound);
-    bounded.one = {step_value(bounded.one_in_frame), float_not_above(options_.error_bound)};
+    const float step = step_value(bounded.one_in_frame);
+    bounded.one = {step, float_not_above(options_.error_bound), 1 / step};
     if (!options_.bound_is_relative) return;
     const std::size_t sums = std::max<std::size_t>(channels, cuda::kRowPartEntries);
     bounded.steps = parts.take<cuda::BoundedStep>(channels);

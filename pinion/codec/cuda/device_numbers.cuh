@@ -23,6 +23,21 @@ __device__ inline std::uint32_t byte_of(Word number, std::uint32_t plane) {
   return static_cast<std::uint32_t>(number >> (8 * (sizeof(Word) - 1 - plane))) & 255u;
 }
 
+// The byte of a key frame's number: the element turned right by `turn`.
+template <class Word>
+__device__ std::uint32_t key_byte(Word bits, std::uint32_t turn) {
+  std::uint32_t wide = bits;
+  if constexpr (sizeof(Word) == 1) wide *= 0x01010101u;
+  if constexpr (sizeof(Word) == 2) wide *= 0x00010001u;
+  return __funnelshift_r(wide, wide, turn) & 255u;
+}
+
+template <class Word>
+__device__ inline std::uint32_t key_turn(NumberForm key_form, std::uint32_t plane) {
+  const std::uint32_t rotated = key_form == NumberForm::kRotated ? 1 : 0;
+  return (kWordBits<Word> + 8 * (sizeof(Word) - 1 - plane) - rotated) % kWordBits<Word>;
+}
+
 // The context that an element gives to the one after it in time.
 template <class Word>
 __device__ inline std::uint32_t context_of(NumberForm key_form, Word before) {

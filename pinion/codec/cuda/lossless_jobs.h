@@ -90,8 +90,8 @@ struct CrcTables {
 };
 
 // What an element of mode 3 (docs/format.md §9) is coded with.
-struct BoundedStep {
-  float step, bound;
+struct alignas(16) BoundedStep {
+  float step, bound, inverse;  // of the step
 };
 
 // What encoding of mode 3 needs besides.
@@ -127,6 +127,7 @@ struct EncodeJob {
   std::uint8_t mode = 1;
   BoundedCoding bounded;         // of mode 3
   std::byte* numbers = nullptr;  // likewise
+  std::uint32_t multiprocessors = 1;
   std::uint32_t chunks = 0;
   std::uint32_t map_words = 0;  // room for a plane's class map and tables in `headers`, in 32-bit words
 

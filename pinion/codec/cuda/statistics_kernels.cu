@@ -210,92 +210,121 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_planes(EncodeJob job)
 // banks.
 constexpr std::uint32_t kRow = kSymbols + 5, kMarkRow = kSymbols + 20;
 
-// Blocks share the elements; each looks at up to two planes. Which bytes occur is found exactly. How often,
-// by one in kCountBatch of large tensors: a count has to be right to a percent. Odd and even lanes have
-// counters of their own, since neighbours are often alike.
+// What a block of count_symbols() counts in, and how classes are found.
+template <class Word>
+struct Counting {
+  std::uint32_t* counts;         // of this thread's copy, rows of kRow
+  std::uint8_t* occurs;          // rows of kMarkRow
+  const std::uint8_t* class_of;  // of channels, null if they have none; of contexts in a predicted frame
+  const Word *now, *before;      // the block's elements
+  std::uint32_t turn;            // brings the plane's byte of a key frame's element to the right
+  std::uint32_t plane, channels;
+  NumberForm key_form;
+  bool counts_all;
+};
+
+// kCountBatch elements of a thread, those at and behind `count` left out if not all are there.
+template <bool kPredicted, bool kWhole, class Word>
+__device__ void count_batch(const Counting<Word>& with, std::uint32_t first, std::uint32_t count,
+                            std::uint32_t& channel) {
+  // All that is needed from memory at first, so that it is waited for once.
+  Word now[kCountBatch], before[kCountBatch];
+  std::uint8_t classes[kCountBatch] = {};
+  const auto place = [&](std::uint32_t k) {
+    return kWhole ? first + k * kCountThreads : min(first + k * kCountThreads, count - 1);
+  };
+  const std::uint32_t step = kCountThreads % with.channels;
+#pragma unroll
+  for (std::uint32_t k = 0; k < kCountBatch; ++k) {
+    now[k] = __ldg(with.now + place(k));
+    if constexpr (kPredicted) before[k] = __ldg(with.before + place(k));
+  }
+  if (!kPredicted && with.class_of != nullptr) {
+#pragma unroll
+    for (std::uint32_t k = 0; k < kCountBatch; ++k) {
+      classes[k] = __ldg(with.class_of + channel);
+      channel += step;
+      channel -= channel >= with.channels ? with.channels : 0;
+    }
+  }
+#pragma unroll
+  for (std::uint32_t k = 0; k < kCountBatch; ++k) {
+    if (!kWhole && first + k * kCountThreads >= count) break;
+    std::uint32_t symbol, of = classes[k];
+    if constexpr (kPredicted) {
+      symbol = byte_of(number_of<NumberForm::kPredicted>(now[k], before[k]), with.plane);
+      if (with.class_of != nullptr) of = with.class_of[context_of(with.key_form, before[k])];
+    } else {
+      symbol = key_byte(now[k], with.turn);
+    }
+    if (k == 0 || with.counts_all) {
+      atomicAdd(&with.counts[of * kRow + symbol], 1u);
+    } else {
+      with.occurs[of * kMarkRow + symbol] = 1;
+    }
+  }
+}
+
+template <bool kPredicted, class Word>
+__device__ void count_share(const Counting<Word>& with, std::uint64_t begin, std::uint32_t count) {
+  constexpr std::uint32_t kElements = kCountBatch * kCountThreads;
+  auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % with.channels);
+  std::uint32_t first = threadIdx.x;
+  for (; first - threadIdx.x + kElements <= count; first += kElements)
+    count_batch<kPredicted, true>(with, first, count, channel);
+  if (first < count) count_batch<kPredicted, false>(with, first, count, channel);
+}
+
+// Blocks share the elements, for each plane. Which bytes occur is found exactly. How often, by one in
+// kCountBatch of large tensors: a count has to be right to a percent. Odd and even lanes have counters of
+// their own, since neighbours are often alike.
 template <class Word>
 __global__ void __launch_bounds__(kCountThreads, 4) count_symbols(EncodeJob job) {
   wait_for_earlier_work();
-  constexpr std::uint32_t kCopies = 2, kAtOnce = sizeof(Word) == 1 ? 1 : 2,
-                          kCounters = kCopies * kFinest * kRow;
-  __shared__ std::uint32_t counts[kAtOnce * kCounters];
-  __shared__ std::uint8_t occurs[kAtOnce][kFinest * kMarkRow];
+  constexpr std::uint32_t kCopies = 2;
+  __shared__ std::uint32_t counts[kCopies * kFinest * kRow];
+  __shared__ alignas(4) std::uint8_t occurs[kFinest * kMarkRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
-  const std::uint32_t first_plane = blockIdx.y * kAtOnce, channels = job.elements.channels;
-  bool is_counted[kAtOnce], is_any = false;
-  for (std::uint32_t p = 0; p < kAtOnce; ++p) is_any |= is_counted[p] = job.plans[first_plane + p].is_coded;
-  if (!is_any) return;
+  const std::uint32_t plane = blockIdx.y, channels = job.elements.channels;
+  if (!job.plans[plane].is_coded) return;
   const bool predicted = job.outcome->is_predicted != 0;
   const bool classed = has_classes(job.elements, predicted);
-  for (std::uint32_t i = threadIdx.x; i < kAtOnce * kCounters; i += kCountThreads) counts[i] = 0;
+  for (std::uint32_t i = threadIdx.x; i < kCopies * kFinest * kRow; i += kCountThreads) counts[i] = 0;
   for (std::uint32_t i = threadIdx.x; i < sizeof(occurs) / 4; i += kCountThreads)
     reinterpret_cast<std::uint32_t*>(occurs)[i] = 0;
   if (predicted && threadIdx.x < kSymbols) class_of_context[threadIdx.x] = job.class_of_context[threadIdx.x];
   __syncthreads();
   const std::uint64_t share = (job.elements.count - 1) / gridDim.x + 1, begin = share * blockIdx.x;
   const std::uint64_t end = min(begin + share, job.elements.count);
-  const std::uint32_t ring = channels + kChannelRing;
-  const std::uint8_t* const class_of = job.class_of_channel + std::size_t{first_plane} * ring;
+  const std::uint8_t* const of_channel =
+      job.class_of_channel + std::size_t{plane} * (channels + kChannelRing);
+  const Counting<Word> with{counts + threadIdx.x % kCopies * kFinest * kRow,
+                            occurs,
+                            !classed    ? nullptr
+                            : predicted ? class_of_context
+                                        : of_channel,
+                            reinterpret_cast<const Word*>(job.elements.now) + begin,
+                            reinterpret_cast<const Word*>(job.elements.before) + begin,
+                            key_turn<Word>(job.elements.key_form, plane),
+                            plane,
+                            channels,
+                            job.elements.key_form,
+                            job.elements.count < kCountedInFull};
   const auto count = begin < end ? static_cast<std::uint32_t>(end - begin) : 0u;
-  auto channel = static_cast<std::uint32_t>((begin + threadIdx.x) % channels);
-  const std::uint32_t step = kCountThreads % channels;
-  const NumberForm form = predicted ? NumberForm::kPredicted : job.elements.key_form;
-  const bool counts_all = job.elements.count < kCountedInFull;
-  std::uint32_t* const own = counts + threadIdx.x % kCopies * kFinest * kRow;
-  const Word* const from = reinterpret_cast<const Word*>(job.elements.now) + begin;
-  const Word* const from_before = reinterpret_cast<const Word*>(job.elements.before) + begin;
-  for (std::uint32_t first = threadIdx.x; first < count; first += kCountBatch * kCountThreads) {
-    // All that is needed from memory at first, so that it is waited for once.
-    Word now[kCountBatch], before[kCountBatch] = {};
-    std::uint8_t classes[kAtOnce][kCountBatch] = {};
-    const auto place = [&](std::uint32_t k) { return min(first + k * kCountThreads, count - 1); };
-#pragma unroll
-    for (std::uint32_t k = 0; k < kCountBatch; ++k) now[k] = __ldg(from + place(k));
-    if (predicted) {
-#pragma unroll
-      for (std::uint32_t k = 0; k < kCountBatch; ++k) before[k] = __ldg(from_before + place(k));
-    } else if (classed) {
-#pragma unroll
-      for (std::uint32_t k = 0; k < kCountBatch; ++k) {
-#pragma unroll
-        for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-          if (is_counted[p]) classes[p][k] = __ldg(class_of + p * ring + channel);
-        }
-        channel += step;
-        channel -= channel >= channels ? channels : 0;
-      }
-    }
-#pragma unroll
-    for (std::uint32_t k = 0; k < kCountBatch; ++k) {
-      if (first + k * kCountThreads >= count) break;
-      const Word number = number_as(form, now[k], before[k]);
-      const std::uint32_t context =
-          predicted && classed ? class_of_context[context_of(job.elements.key_form, before[k])] : 0;
-#pragma unroll
-      for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-        if (!is_counted[p]) continue;
-        const std::uint32_t index = predicted ? context : classes[p][k];
-        const std::uint32_t symbol = byte_of(number, first_plane + p);
-        if (counts_all || k == 0) {
-          atomicAdd(&own[p * kCounters + index * kRow + symbol], 1u);
-        } else {
-          occurs[p][index * kMarkRow + symbol] = 1;
-        }
-      }
-    }
+  if (predicted) {
+    count_share<true>(with, begin, count);
+  } else {
+    count_share<false>(with, begin, count);
   }
   __syncthreads();
-  const std::uint32_t weight = counts_all ? 1 : kCountBatch;
-  for (std::uint32_t p = 0; p < kAtOnce; ++p) {
-    if (!is_counted[p]) continue;
-    std::uint32_t* const total = job.counts + std::size_t{first_plane + p} * kFinest * kSymbols;
-    for (std::uint32_t i = threadIdx.x; i < kFinest * kSymbols; i += kCountThreads) {
-      std::uint32_t of = 0;
-      for (std::uint32_t copy = 0; copy < kCopies; ++copy)
-        of += counts[p * kCounters + (copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
-      of = max(of * weight, std::uint32_t{occurs[p][i / kSymbols * kMarkRow + i % kSymbols]});
-      if (of != 0) atomicAdd(&total[i], of);
-    }
+  const std::uint32_t weight = with.counts_all ? 1 : kCountBatch;
+  std::uint32_t* const total = job.counts + std::size_t{plane} * kFinest * kSymbols;
+  for (std::uint32_t i = threadIdx.x; i < kFinest * kSymbols; i += kCountThreads) {
+    std::uint32_t of = 0;
+    for (std::uint32_t copy = 0; copy < kCopies; ++copy)
+      of += counts[(copy * kFinest + i / kSymbols) * kRow + i % kSymbols];
+    of = max(of * weight, std::uint32_t{occurs[i / kSymbols * kMarkRow + i % kSymbols]});
+    if (of != 0) atomicAdd(&total[i], of);
   }
 }
 
@@ -307,8 +336,7 @@ void launch_as(const EncodeJob& job, cudaStream_t stream) {
   start_behind(prepare_planes, elements.width + (elements.before != nullptr ? 1 : 0), kPrepareThreads, 0,
                stream, job);
   const std::uint64_t blocks = (elements.count - 1) / (8 * kCountThreads) + 1;
-  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks,
-                  (elements.width + 1) / 2);
+  const dim3 grid(blocks < kCountBlocks ? static_cast<std::uint32_t>(blocks) : kCountBlocks, elements.width);
   start_behind(count_symbols<Word>, grid, kCountThreads, 0, stream, job);
 }
 
