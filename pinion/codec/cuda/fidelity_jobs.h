@@ -44,7 +44,9 @@ struct FidelityAdvance {
 // A basis as products take it: a row for each channel, of its coefficient in each component. They are scaled
 // by a power of two of the channel's own so that two parts hold them (docs/cuda.md).
 struct BasisOnDevice {
-  const __half* parts[2] = {};    // [channels, pitch]; the second is null if the first is exact
+  // [channels, 2 * pitch], each coefficient twice: for both parts of the state. The second is null if the
+  // first is exact.
+  const __half* parts[2] = {};
   const float* scales = nullptr;  // [channels]: what a scaled coefficient is to be multiplied with
   const float* plain = nullptr;   // [components, channels]
   std::uint32_t components = 0, pitch = 0;
@@ -60,15 +62,16 @@ struct FidelityRebuild {
   BasisOnDevice basis;
   bool has_basis = false;
   const std::uint32_t* largest = nullptr;
-  __half* turned[2] = {};   // [rows, pitch]: the state in two parts
-  std::uint32_t pitch = 0;  // numbers, a multiple of 8
+  __half* turned = nullptr;            // [rows, 2 * pitch]: the state in two parts, one behind the other
+  std::uint32_t* with_rest = nullptr;  // up to which component the second part has any, 0 at first
+  std::uint32_t pitch = 0;             // the basis's, of numbers
   std::uint8_t dtype = 0;
   std::byte* out = nullptr;
   DecodeOutcome* outcome = nullptr;
   DecodeOutcome* outcome_on_host = nullptr;  // the last kernel tells
 };
 
-// Copies what the host wrote for the kernels behind it (a multiple of 16 bytes), and clears a number.
+// Copies what the host wrote for the kernels behind it (a multiple of 16 bytes), and clears two numbers.
 void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes, std::uint32_t* cleared,
                       cudaStream_t stream);
 void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream);

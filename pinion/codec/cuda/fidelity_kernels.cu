@@ -19,7 +19,6 @@ constexpr std::uint32_t kMostRows = 32768;  // of a grid
 constexpr std::uint32_t kTile = 32;         // of components and rows that are turned at once
 constexpr std::uint32_t kLeastDepth = 8;    // fewer components are summed one by one: see docs/cuda.md
 constexpr std::uint32_t kHalfBits = 15;     // a state of that many bits is a number of __half
-constexpr std::uint32_t kExactBits = 11;    // and exactly one
 
 __global__ void __launch_bounds__(kThreads)
     receive(const std::byte* on_host, std::byte* to, std::size_t bytes, std::uint32_t* cleared) {
@@ -27,7 +26,7 @@ __global__ void __launch_bounds__(kThreads)
   const std::size_t first = std::size_t{blockIdx.x} * kThreads + threadIdx.x;
   for (std::size_t i = first; i < bytes / sizeof(uint4); i += std::size_t{gridDim.x} * kThreads)
     reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(on_host)[i];
-  if (first == 0) *cleared = 0;
+  if (first < 2) cleared[first] = 0;
 }
 
 __device__ std::uint32_t block_max(std::uint32_t value) {
@@ -117,9 +116,11 @@ __global__ void __launch_bounds__(kThreads) turn_state(FidelityRebuild job) {
     if (row >= job.rows || component >= job.pitch) continue;
     const float value = tile[lane][i];
     const __half high = __float2half_rn(value);
-    const std::size_t at = std::size_t{row} * job.pitch + component;
-    job.turned[0][at] = high;
-    job.turned[1][at] = __float2half_rn(value - __half2float(high));
+    const float rest = value - __half2float(high);
+    const std::size_t at = std::size_t{row} * (2 * job.pitch) + component;
+    job.turned[at] = high;
+    job.turned[at + job.pitch] = __float2half_rn(rest);
+    if (rest != 0 && component >= *job.with_rest) atomicMax(job.with_rest, component + 1);
   }
 }
 
@@ -157,31 +158,24 @@ struct Rebuilt {
   }
 };
 
-template <std::uint32_t kXParts, std::uint32_t kYParts>
-using Form = ProductForm<128, 128, 2, 4, kXParts, kYParts, false, 3>;
-constexpr std::uint32_t kProductThreads = Form<1, 1>::kThreads;
+template <std::uint32_t kParts>
+using Form = ProductForm<128, 128, 2, 4, 1, kParts, false, 4>;
+constexpr std::uint32_t kProductThreads = Form<1>::kThreads;
 constexpr std::uint32_t kProductBlocks = 2;  // of a multiprocessor
 
-template <class Type, std::uint32_t kXParts, std::uint32_t kYParts>
-__device__ void multiply(const FidelityRebuild& job, std::byte* shared) {
-  Product<__half> product;
-  product.x = {{job.turned[0], job.turned[1]}, job.rows, job.pitch};
-  product.y = {{job.basis.parts[0], job.basis.parts[1]}, job.channels, job.basis.pitch};
-  product.depth = job.pitch;
-  const float unit = ldexpf(job.unit, static_cast<int>(shift_of_state(*job.largest)));
-  TileProduct<__half, Form<kXParts, kYParts>>(product, shared).run(Rebuilt<Type>{job, unit});
-}
-
-// A small state needs no second part.
-template <class Type, std::uint32_t kYParts>
+// The second part of the state counts as further components, as far as it has any: those with large states
+// come first in a basis, so that it is short.
+template <class Type, std::uint32_t kParts>
 __global__ void __launch_bounds__(kProductThreads, kProductBlocks) rebuild(FidelityRebuild job) {
   wait_for_earlier_work();
   extern __shared__ __align__(16) std::byte shared_bytes[];
-  if (*job.largest < 1u << kExactBits) {
-    multiply<Type, 1, kYParts>(job, shared_bytes);
-  } else {
-    multiply<Type, 2, kYParts>(job, shared_bytes);
-  }
+  constexpr std::uint32_t kStep = 8;  // of a product's depth
+  Product<__half> product;
+  product.x = {{job.turned, nullptr}, job.rows, 2 * job.pitch};
+  product.y = {{job.basis.parts[0], job.basis.parts[1]}, job.channels, 2 * job.basis.pitch};
+  product.depth = job.pitch + (*job.with_rest + kStep - 1) / kStep * kStep;
+  const float unit = ldexpf(job.unit, static_cast<int>(shift_of_state(*job.largest)));
+  TileProduct<__half, Form<kParts>>(product, shared_bytes).run(Rebuilt<Type>{job, unit});
   finish(*job.outcome, job.outcome_on_host);
 }
 
@@ -209,7 +203,7 @@ __global__ void __launch_bounds__(kThreads) rebuild_plainly(FidelityRebuild job)
 }
 
 // For the stages of a product.
-bool has_room(const DeviceRoom& room) { return room.most_shared_bytes >= Form<2, 2>::kSharedBytes; }
+bool has_room(const DeviceRoom& room) { return room.most_shared_bytes >= Form<2>::kSharedBytes; }
 
 template <class Type>
 void rebuild_as(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream) {
@@ -223,15 +217,15 @@ void rebuild_as(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t
   start_behind(turn_state, turns, kThreads, 0, stream, job);
   const bool one_part = job.basis.parts[1] == nullptr;
   start_behind(one_part ? rebuild<Type, 1> : rebuild<Type, 2>, kProductBlocks * room.multiprocessors,
-               kProductThreads, one_part ? Form<2, 1>::kSharedBytes : Form<2, 2>::kSharedBytes, stream, job);
+               kProductThreads, one_part ? Form<1>::kSharedBytes : Form<2>::kSharedBytes, stream, job);
 }
 
 template <class Type>
 cudaError_t allow() {
   constexpr auto kWhat = cudaFuncAttributeMaxDynamicSharedMemorySize;
-  const cudaError_t failed = cudaFuncSetAttribute(rebuild<Type, 1>, kWhat, Form<2, 1>::kSharedBytes);
+  const cudaError_t failed = cudaFuncSetAttribute(rebuild<Type, 1>, kWhat, Form<1>::kSharedBytes);
   return failed != cudaSuccess ? failed
-                               : cudaFuncSetAttribute(rebuild<Type, 2>, kWhat, Form<2, 2>::kSharedBytes);
+                               : cudaFuncSetAttribute(rebuild<Type, 2>, kWhat, Form<2>::kSharedBytes);
 }
 
 }  // namespace

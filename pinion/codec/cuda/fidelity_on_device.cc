@@ -30,8 +30,8 @@ struct SplitBasis {
 
 SplitBasis split(const Matrix& rows) {
   const std::size_t components = rows.rows, channels = rows.columns, pitch = pitch_of(components);
-  SplitBasis basis{std::vector<std::uint16_t>(channels * pitch), std::vector<std::uint16_t>(channels * pitch),
-                   std::vector<float>(channels, 1.0f)};
+  SplitBasis basis{std::vector<std::uint16_t>(2 * channels * pitch),
+                   std::vector<std::uint16_t>(2 * channels * pitch), std::vector<float>(channels, 1.0f)};
   std::vector<float> largest(channels);
   for (std::size_t k = 0; k < components; ++k) {
     for (std::size_t c = 0; c < channels; ++c) largest[c] = std::max(largest[c], std::fabs(rows.row(k)[c]));
@@ -47,8 +47,10 @@ SplitBasis split(const Matrix& rows) {
       const std::uint16_t high = float_to_f16(scaled);
       const float rest = scaled - f16_to_float(high);
       const std::uint16_t low = float_to_f16(rest);
-      basis.high[c * pitch + k] = high;
-      basis.low[c * pitch + k] = low;
+      for (const std::size_t at : {2 * c * pitch + k, (2 * c + 1) * pitch + k}) {
+        basis.high[at] = high;
+        basis.low[at] = low;
+      }
       basis.is_exact = basis.is_exact && rest == 0;
       const float error = std::fabs(rest - f16_to_float(low));
       basis.fits = basis.fits && error <= std::ldexp(std::fabs(scaled), -22);
@@ -113,18 +115,18 @@ Result<const FidelityOnDevice::HeldBasis*> FidelityOnDevice::basis_for(const Fra
 }
 
 Result<void> FidelityOnDevice::reserve(std::size_t components, std::size_t rows, std::size_t channels,
-                                       const DeviceRoom& room) {
+                                       std::size_t pitch, const DeviceRoom& room) {
   if (!is_ready_) {
     PINION_TRY_VOID(tables_.make());
     PINION_TRY_VOID(check(allow_product_memory(room), "cannot use shared memory"));
-    PINION_TRY_VOID(largest_.reserve(sizeof(std::uint32_t)));
+    PINION_TRY_VOID(largest_.reserve(2 * sizeof(std::uint32_t)));
     is_ready_ = true;
   }
   const std::size_t values = std::max<std::size_t>(components * rows, 1);
   PINION_TRY_VOID(next_.components.reserve(4 * values));
   PINION_TRY_VOID(next_.means.reserve(4 * channels));
   PINION_TRY_VOID(residuals_.reserve(4 * (values + channels)));
-  return turned_.reserve(2 * sizeof(__half) * rows * std::max(pitch_of(components), kPitch));
+  return turned_.reserve(2 * sizeof(__half) * rows * pitch);
 }
 
 Result<void> FidelityOnDevice::write_parts(const FidelityBody& body, const RowBands& bands,
@@ -218,7 +220,8 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
   PINION_TRY(const RowBands bands, decode_band_map(body, rows, tables_here_));
   const FidelityParams& params = body.params;
   const auto components = static_cast<std::uint32_t>(params.component_count());
-  PINION_TRY_VOID(reserve(components, rows, channels, room));
+  const std::uint32_t pitch = basis == nullptr ? 0 : basis->view.pitch;
+  PINION_TRY_VOID(reserve(components, rows, channels, pitch, room));
 
   FidelityAdvance advance;
   IndexDecodeJob indices;
@@ -260,9 +263,9 @@ Result<void> FidelityOnDevice::start(const ParsedFrame& frame, ByteSpan bytes, c
   rebuild.has_basis = basis != nullptr;
   if (basis != nullptr) rebuild.basis = basis->view;
   rebuild.largest = largest;
-  rebuild.pitch = pitch_of(components);
-  rebuild.turned[0] = reinterpret_cast<__half*>(turned_.data());
-  rebuild.turned[1] = rebuild.turned[0] + std::size_t{rows} * rebuild.pitch;
+  rebuild.pitch = pitch;
+  rebuild.turned = reinterpret_cast<__half*>(turned_.data());
+  rebuild.with_rest = largest + 1;
   rebuild.dtype = static_cast<std::uint8_t>(header.dtype);
   rebuild.out = target.out;
   rebuild.outcome = target.outcome;

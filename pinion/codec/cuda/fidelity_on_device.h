@@ -48,7 +48,7 @@ class FidelityOnDevice {
   };
 
   Result<const HeldBasis*> basis_for(const FrameHeader& header) const;
-  Result<void> reserve(std::size_t components, std::size_t rows, std::size_t channels,
+  Result<void> reserve(std::size_t components, std::size_t rows, std::size_t channels, std::size_t pitch,
                        const DeviceRoom& room);
   Result<void> write_parts(const FidelityBody& body, const RowBands& bands, const std::byte* frame,
                            FidelityAdvance& advance, IndexDecodeJob& indices);
