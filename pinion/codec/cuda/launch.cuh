@@ -8,8 +8,9 @@
 
 namespace pinion::codec::cuda {
 
-// The first statement of every kernel that start_behind() starts: waits for all that is before it on the stream.
-// To let the next one be started here already, before blocks begin to end, was measured: it costs 2 %.
+// The first statement of every kernel that start_behind() starts: waits for all that is before it on the
+// stream. To let the next one be started here already, before blocks begin to end, was measured: it costs 2
+// %.
 __device__ inline void wait_for_earlier_work() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
