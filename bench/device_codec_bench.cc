@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "bench/device_calibrated_bench.h"
+#include "bench/device_fidelity_bench.h"
 #include "bench/device_load_bench.h"
 #include "bench/device_timing.h"
 #include "pinion/base/float_formats.h"
@@ -38,15 +39,29 @@ Tensor made_state(std::int64_t rows, std::int64_t channels, float change) {
   return tensor;
 }
 
-bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDevice& second,
-              const Setting& setting, cudaStream_t stream) {
+struct Case {
+  codec::Mode mode = codec::Mode::kLossless;
+  bool predicts = false;
+  double bound = 0;  // of kBounded
+  bool bound_is_relative = false;
+
+  std::string title(const Shape& shape) const {
+    const std::string of_bound =
+        bound == 0 ? "" : fmt::format(":{}{:g}", bound_is_relative ? "rel:" : "", bound);
+    return fmt::format("{}{}{} {}", codec::name(mode), of_bound, predicts ? ", next" : "", to_string(shape));
+  }
+};
+
+bool run_case(const Case& of, const OnDevice& first, const OnDevice& second, const Setting& setting,
+              cudaStream_t stream) {
   const std::size_t bytes = first.view.bytes();
   const codec::DecodeLimits limits = {.max_tensor_bytes = bytes};
-  auto encoder = codec::DeviceEncoder::create(mode, limits, {.predicts = predicts});
-  auto decoder = codec::DeviceDecoder::create(limits, {.keeps_last = predicts});
+  auto encoder = codec::DeviceEncoder::create(
+      of.mode, limits,
+      {.predicts = of.predicts, .error_bound = of.bound, .bound_is_relative = of.bound_is_relative});
+  auto decoder = codec::DeviceDecoder::create(limits, {.keeps_last = of.predicts});
   if (!is_fine(encoder) || !is_fine(decoder)) return false;
-  const std::string title =
-      fmt::format("{}{} {}", codec::name(mode), predicts ? ", next" : "", to_string(first.view.shape));
+  const std::string title = of.title(first.view.shape);
   Timer timer(stream);
   codec::DeviceFrame frame;
   const auto encode = [&](int run) {
@@ -61,7 +76,7 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
 
   const std::size_t frame_bytes = frame.bytes;
   bool fine = true;
-  if (!predicts) {
+  if (!of.predicts) {
     const auto host = (*encoder)->copy_to_host(stream);
     if (!is_fine(host)) return false;
     void* out = nullptr;
@@ -76,7 +91,7 @@ bool run_mode(codec::Mode mode, bool predicts, const OnDevice& first, const OnDe
     }
     cudaFree(out);
   }
-  fmt::print("{:38} {:.3f} of the tensor's bytes; scratch {:.2f} encoding, {:.2f} decoding\n", "  frame",
+  fmt::print("{:47} {:.3f} of the tensor's bytes; scratch {:.2f} encoding, {:.2f} decoding\n", "  frame",
              static_cast<double>(frame_bytes) / static_cast<double>(bytes),
              static_cast<double>((*encoder)->scratch_bytes()) / static_cast<double>(bytes),
              static_cast<double>((*decoder)->scratch_bytes()) / static_cast<double>(bytes));
@@ -95,10 +110,13 @@ int run_all(const Setting& setting) {
   for (const std::int64_t channels : {4096, 6144}) {
     if (setting.brief && channels != 4096) break;
     const OnDevice first(made_state(4608, channels, 0)), second(made_state(4608, channels, 0.02f));
-    for (const codec::Mode mode : {codec::Mode::kLossless, codec::Mode::kInt8, codec::Mode::kInt4}) {
-      if (!run_mode(mode, false, first, second, setting, stream)) return 1;
+    using enum codec::Mode;
+    for (const Case& of :
+         {Case{kLossless}, Case{kBounded, false, 0.05}, Case{kBounded, false, 0.02, true}, Case{kInt8},
+          Case{kInt4}, Case{kLossless, true}, Case{kBounded, true, 0.02, true}}) {
+      if (!run_case(of, first, second, setting, stream)) return 1;
     }
-    if (!run_mode(codec::Mode::kLossless, true, first, second, setting, stream)) return 1;
+    if (!run_fidelity_decoding(channels, setting, stream)) return 1;
     if (!run_calibrated(channels, setting, stream)) return 1;
   }
   if (!run_beside_products(setting)) return 1;

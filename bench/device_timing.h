@@ -73,7 +73,7 @@ class Timer {
       device.push_back(ms);
     }
     const double median = at_fraction(host, 0.5);
-    fmt::print("{:38} host {:.3f} ms (p99 {:.3f}), device {:.3f} ms (p99 {:.3f}): {:.0f} GB/s\n", what,
+    fmt::print("{:47} host {:.3f} ms (p99 {:.3f}), device {:.3f} ms (p99 {:.3f}): {:.0f} GB/s\n", what,
                median, at_fraction(host, 0.99), at_fraction(device, 0.5), at_fraction(device, 0.99),
                static_cast<double>(bytes) / median / 1e6);
     return true;

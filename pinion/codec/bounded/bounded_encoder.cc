@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "pinion/base/float_formats.h"
+#include "pinion/codec/bounded/bounded_arithmetic.h"
 #include "pinion/codec/bounded/bounded_codec.h"
 #include "pinion/codec/math/fast_log.h"
 
@@ -13,18 +14,6 @@ constexpr std::size_t kBlock = 1024;    // elements that are worked on at once
 constexpr std::size_t kPart = 1 << 16;  // that one thread works on in one go; a multiple of kBlock
 constexpr std::size_t kSampledBlocks = 8;
 constexpr std::size_t kFewEscapes = 512;  // one in so many is no reason for numbers of two bytes
-
-float not_above(double value) {
-  const double finite = std::min<double>(value, std::numeric_limits<float>::max());
-  const auto rounded = static_cast<float>(finite);
-  return rounded > finite ? std::nextafter(rounded, 0.0f) : rounded;
-}
-
-// The largest step that keeps the rounding within `bound`, rounded down to 16 bits.
-std::uint16_t step_within(double bound) {
-  const auto half = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(not_above(2 * bound)) >> 16);
-  return std::clamp(half, kLeastStep, kLargestStep);
-}
 
 // Calls each(begin, count) for `count` things in parts over the pool's threads.
 template <class Each>
@@ -61,7 +50,7 @@ void BoundedEncoder::choose_steps(const TensorView& tensor, BoundedBody& body) {
   std::transform(steps_.begin(), steps_.end(), inverse_steps_.begin(), [](float step) { return 1 / step; });
   bounds_.resize(steps_.size());
   for (std::size_t i = 0, at = 0; i < bounds_.size(); ++i, at = at + 1 == bounds.size() ? 0 : at + 1)
-    bounds_[i] = not_above(bounds[at]);
+    bounds_[i] = float_not_above(bounds[at]);
 }
 
 BoundedSteps BoundedEncoder::steps_at(const TensorView& tensor, std::size_t element) const {

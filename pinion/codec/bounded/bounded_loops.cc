@@ -1,30 +1,10 @@
 #include "pinion/codec/bounded/bounded_loops.h"
 
-#include <bit>
-
-#include "pinion/codec/bounded/bounded_format.h"
+#include "pinion/codec/bounded/bounded_arithmetic.h"
 #include "pinion/codec/math/vector_ops.h"
 
 namespace pinion::codec {
 namespace {
-
-constexpr std::uint32_t kLargestNumber = 0xffff;
-
-// All bits if so. In integers, since the compiler keeps branches that floats guard.
-PINION_INLINE std::uint32_t mask(bool condition) { return condition ? 0xffffffffu : 0u; }
-
-PINION_INLINE float absolute(float value) {
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0x7fffffffu);
-}
-
-PINION_INLINE float nearest_or_zero(float value) {
-  constexpr float kBig = 12582912.0f;  // 1.5 · 2^23: sums with it have no fraction
-  const float rounded = (value + kBig) - kBig;
-  // Sizes of floats are in the order of their bits, and those of NaN are the largest.
-  const std::uint32_t size = std::bit_cast<std::uint32_t>(value) & 0x7fffffffu;
-  const std::uint32_t kept = mask(size <= std::bit_cast<std::uint32_t>(kMaxBoundedIndex));
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(rounded) & kept);
-}
 
 PINION_INLINE void round_body(const float* values, const BoundedSteps& with, std::size_t count,
                               float* indices, float* decoded) {
@@ -43,19 +23,9 @@ PINION_INLINE void number_body(const float* values, const float* decoded, const 
   const float* steps = with.steps;
   const float* bounds = with.bounds;
   for (std::size_t i = 0; i < count; ++i) {
-    const float prediction = kPredicted ? nearest_or_zero(before[i] / steps[i]) : 0.0f;
-    const auto residual = static_cast<std::int32_t>(indices[i] - prediction);
-    const std::uint32_t number =
-        (static_cast<std::uint32_t>(residual) << 1 ^ static_cast<std::uint32_t>(residual >> 31)) + 1;
-    // Below the bound what rounding took away cannot matter; at the bound there must be nothing of it.
-    const float difference = values[i] - decoded[i];
-    const float back = difference - values[i];
-    const float rest = (values[i] - (difference - back)) - (decoded[i] + back);
-    const float error = absolute(difference);
-    const std::uint32_t below = mask(error < bounds[i]);  // NaN is not
-    const std::uint32_t met = below | (mask(error == bounds[i]) & mask(rest == 0));
-    const std::uint32_t small = mask(number <= kLargestNumber);
-    numbers[i] = static_cast<std::uint16_t>(number & met & small);
+    const float prediction = kPredicted ? bounded_prediction(before[i], steps[i]) : 0.0f;
+    numbers[i] =
+        static_cast<std::uint16_t>(bounded_number(values[i], decoded[i], indices[i], prediction, bounds[i]));
   }
 }
 
@@ -69,14 +39,10 @@ template <bool kPredicted>
 PINION_INLINE void restore_body(const std::uint16_t* numbers, const float* before, const float* steps,
                                 std::size_t count, float* values) {
   for (std::size_t i = 0; i < count; ++i) {
-    const auto zigzag = static_cast<std::int32_t>(numbers[i]) - 1;
-    const std::int32_t residual = (zigzag >> 1) ^ -(zigzag & 1);
-    const float prediction = kPredicted ? nearest_or_zero(before[i] / steps[i]) : 0.0f;
-    values[i] = (static_cast<float>(residual) + prediction) * steps[i];
+    const float prediction = kPredicted ? bounded_prediction(before[i], steps[i]) : 0.0f;
+    values[i] = bounded_value(numbers[i], prediction, steps[i]);
   }
 }
-
-static_assert(kEscape == 0);
 
 // One set of functions: the bodies, built for a CPU path.
 #define PINION_BOUNDED_SET(set, attributes)                                                               \

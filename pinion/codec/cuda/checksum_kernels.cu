@@ -1,6 +1,7 @@
 #include "pinion/codec/cuda/crc32c_parts.h"
 #include "pinion/codec/cuda/device_numbers.cuh"
 #include "pinion/codec/cuda/kernels.h"
+#include "pinion/codec/cuda/launch.cuh"
 
 namespace pinion::codec::cuda {
 namespace {
@@ -79,7 +80,19 @@ __device__ std::uint32_t finished(const Message& message, std::uint32_t sum) {
   return ~sum;
 }
 
+// Writes the outcome where the host looks for it, its serial last.
+__device__ void tell_host(const EncodeJob& job) {
+  const EncodeOutcome told = *job.outcome;
+  volatile std::uint32_t* const to = reinterpret_cast<volatile std::uint32_t*>(job.outcome_on_host);
+  constexpr std::uint32_t kWords = offsetof(EncodeOutcome, serial) / 4;
+  static_assert(offsetof(EncodeOutcome, serial) + 4 == sizeof(EncodeOutcome));
+  for (std::uint32_t i = 0; i < kWords; ++i) to[i] = reinterpret_cast<const std::uint32_t*>(&told)[i];
+  __threadfence_system();
+  to[kWords] = ++job.kept->serial;
+}
+
 __global__ void __launch_bounds__(kThreads, 4) checksum(EncodeJob job) {
+  wait_for_earlier_work();
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   EncodeOutcome* const outcome = job.outcome;
   const Message message{job.frame, outcome->begin, outcome->begin + outcome->frame_bytes - 4};
@@ -89,20 +102,26 @@ __global__ void __launch_bounds__(kThreads, 4) checksum(EncodeJob job) {
   for (std::uint32_t i = 0; i < 4; ++i)
     job.frame[message.end + i] = static_cast<std::byte>(crc >> (8 * i) & 255);
   outcome->checksum = crc;
+  if (job.kept == nullptr) return;
+  job.kept->checksum = crc;
+  tell_host(job);
 }
 
 __global__ void __launch_bounds__(kThreads, 4)
     verification(CrcTables tables, const std::byte* buffer, std::uint64_t begin, std::uint64_t frame_bytes,
-                 DecodeOutcome* outcome) {
+                 DecodeOutcome* outcome, DecodeOutcome* outcome_on_host) {
+  wait_for_earlier_work();
   __shared__ std::uint32_t stride[kCrcTableEntries * kWarp];  // a bank for each lane
   const Message message{buffer, begin, begin + frame_bytes - 4};
   add_parts(tables, message, stride, &outcome->crc_sum);
   if (!is_last_block(&outcome->parts_done) || threadIdx.x != 0) return;
-  const std::uint32_t crc = finished(message, atomicXor(&outcome->crc_sum, 0u));
+  const std::uint32_t crc = finished(message, atomicExch(&outcome->crc_sum, 0u));
   std::uint32_t stored = 0;
   for (std::uint32_t i = 0; i < 4; ++i)
     stored |= static_cast<std::uint32_t>(buffer[message.end + i]) << (8 * i);
   outcome->wrong_checksum = crc != stored;
+  outcome->parts_done = 0;
+  if (outcome_on_host != nullptr) tell_host(*outcome, outcome_on_host);
 }
 
 std::uint32_t blocks_for(std::uint64_t bytes) {
@@ -112,14 +131,14 @@ std::uint32_t blocks_for(std::uint64_t bytes) {
 }  // namespace
 
 void launch_checksum(const EncodeJob& job, std::uint64_t most_bytes, cudaStream_t stream) {
-  checksum<<<blocks_for(most_bytes), kThreads, 0, stream>>>(job);
+  start_behind(checksum, blocks_for(most_bytes), kThreads, 0, stream, job);
 }
 
 void launch_verification(const CrcTables& tables, const std::byte* frame, std::uint64_t frame_bytes,
-                         DecodeOutcome* outcome, cudaStream_t stream) {
+                         DecodeOutcome* outcome, DecodeOutcome* outcome_on_host, cudaStream_t stream) {
   const std::uint64_t begin = reinterpret_cast<std::uintptr_t>(frame) % 4;
-  verification<<<blocks_for(begin + frame_bytes), kThreads, 0, stream>>>(tables, frame - begin, begin,
-                                                                         frame_bytes, outcome);
+  start_behind(verification, blocks_for(begin + frame_bytes), kThreads, 0, stream, tables, frame - begin,
+               begin, frame_bytes, outcome, outcome_on_host);
 }
 
 }  // namespace pinion::codec::cuda

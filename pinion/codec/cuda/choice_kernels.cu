@@ -4,6 +4,7 @@
 
 #include "pinion/codec/cuda/device_numbers.cuh"
 #include "pinion/codec/cuda/kernels.h"
+#include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/entropy/rans_lanes.h"
 
 namespace pinion::codec::cuda {
@@ -161,11 +162,14 @@ __device__ void normalise(const std::uint32_t* counts, std::uint32_t lane, std::
   for (std::uint32_t i = 0; i < kOwn; ++i) sum += frequency[i] == 0 ? own[i] : 0;
   sum = warp_sum_before(sum, lane);
   std::uint32_t total = 0;
+  const auto slots_before = [&] { return (sum * slots + shared / 2) / max(shared, std::uint64_t{1}); };
+  std::uint64_t begin = slots_before();
   for (std::uint32_t i = 0; i < kOwn; ++i) {
     if (own[i] != 0 && frequency[i] == 0) {
-      const std::uint64_t begin = (sum * slots + shared / 2) / shared;
       sum += own[i];
-      frequency[i] = static_cast<std::uint32_t>((sum * slots + shared / 2) / shared - begin);
+      const std::uint64_t end = slots_before();
+      frequency[i] = static_cast<std::uint32_t>(end - begin);
+      begin = end;
     }
     total += frequency[i];
   }
@@ -257,10 +261,15 @@ __device__ std::uint32_t put_map(const EncodeJob& job, Scratch& scratch, std::ui
   const std::uint8_t* const finest =
       job.class_of_channel + std::size_t{blockIdx.x} * (channels + kChannelRing);
   for (std::uint32_t first = threadIdx.x * 32; first < channels; first += kThreads * 32) {
+    // All of them at first, so that they are waited for once.
+    std::uint8_t classes[32];
+#pragma unroll
+    for (std::uint32_t i = 0; i < 32; ++i) classes[i] = __ldg(finest + min(first + i, channels - 1));
     std::uint64_t bits = 0;
     std::uint32_t filled = 0, word = first / 32 * width;
-    for (std::uint32_t c = first; c < first + 32; ++c) {
-      const std::uint32_t of = c < channels ? scratch.merged[__ldg(finest + c)] : 0;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 32; ++i) {
+      const std::uint32_t of = first + i < channels ? scratch.merged[classes[i]] : 0;
       bits |= std::uint64_t{of} << filled;
       filled += width;
       if (filled < 32) continue;
@@ -272,9 +281,13 @@ __device__ std::uint32_t put_map(const EncodeJob& job, Scratch& scratch, std::ui
   return channels * width;
 }
 
-__global__ void choose(EncodeJob job) {
+__global__ void __launch_bounds__(kThreads) choose(EncodeJob job) {
+  wait_for_earlier_work();
   __shared__ Scratch scratch;
   const std::uint32_t plane = blockIdx.x, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  // Nobody looks at the samples any more.
+  for (std::uint32_t i = threadIdx.x; plane == 0 && i < sizeof(SampleCounts) / 4; i += kThreads)
+    reinterpret_cast<std::uint32_t*>(job.samples)[i] = 0;
   if (!job.plans[plane].is_coded) return;  // it is not worth a look
   const bool predicted = job.outcome->is_predicted != 0;
   const std::uint32_t* const counts = job.counts + std::size_t{plane} * kFinest * kSymbols;
@@ -341,7 +354,7 @@ __global__ void choose(EncodeJob job) {
 }  // namespace
 
 void launch_choices(const EncodeJob& job, cudaStream_t stream) {
-  choose<<<job.elements.width, kThreads, 0, stream>>>(job);
+  start_behind(choose, job.elements.width, kThreads, 0, stream, job);
 }
 
 }  // namespace pinion::codec::cuda

@@ -147,7 +147,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(
         cuda::check(cudaMemsetAsync(verdict_, 0, sizeof(DecodeVerdict), on), "cannot begin decoding"));
     PINION_TRY_VOID(verifying_.begin_behind(on));
-    cuda::launch_verification(there_.crc(), frame, frame_bytes, &verdict_->outcome, verifying_.stream());
+    cuda::launch_verification(there_.crc(), frame, frame_bytes, &verdict_->outcome, nullptr,
+                              verifying_.stream());
     return {};
   }
 

@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include "pinion/codec/bounded/bounded_arithmetic.h"
 #include "pinion/codec/cuda/device_codec.h"
 #include "pinion/codec/cuda/device_session.h"
-#include "pinion/codec/cuda/encode_graph.h"
+#include "pinion/codec/cuda/outcome_on_host.h"
+#include "pinion/codec/cuda/recorded_graph.h"
 #include "pinion/codec/groups/group_codec.h"
 
 namespace pinion::codec {
@@ -21,7 +24,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   Result<void> prepare() {
     const cuda::DeviceScope scope(options_.device);
     PINION_TRY_VOID(checksum_.make());
-    PINION_TRY_VOID(graph_.make());
+    PINION_TRY_VOID(graphs_.make());
     cuda::Parts measured(nullptr);
     place(measured);
     PINION_TRY_VOID(workspace_.reserve(measured.used()));
@@ -30,8 +33,16 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     PINION_TRY_VOID(frame_.reserve(limits_.max_tensor_bytes + cuda::kFrameSlack));
     job_.frame = frame_.data();
     job_.crc = checksum_.tables();
-    PINION_TRY_VOID(pinned_outcome_.reserve(2 * sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
-    if (mode_ == Mode::kLossless && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
+    PINION_TRY_VOID(to_device_.reserve(sizeof(cuda::EncodeOutcome) + cuda::kFrameSlack));
+    PINION_TRY_VOID(outcome_.make());
+    job_.outcome_on_host = outcome_.place();
+    int multiprocessors = 0;
+    PINION_TRY_VOID(
+        cuda::check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options_.device),
+                    "cannot ask for the device's size"));
+    job_.multiprocessors = static_cast<std::uint32_t>(multiprocessors);
+    PINION_TRY_VOID(cuda::check(cudaMemset(workspace_.data(), 0, first_bytes_), "cannot clear memory"));
+    if (!is_group_mode(mode_) && options_.predicts) return last_.reserve(limits_.max_tensor_bytes);
     return {};
   }
 
@@ -41,7 +52,8 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     frame_bytes_ = 0;
     auto* const on = static_cast<cudaStream_t>(stream);
     if (tensor.elements() == 0) return encode_empty(tensor, on);
-    return is_group_mode(mode_) ? encode_as_groups(tensor, on) : encode_as_planes(tensor, on);
+    if (is_group_mode(mode_)) return encode_as_groups(tensor, on);
+    return mode_ == Mode::kBounded ? encode_bounded(tensor, on) : encode_lossless(tensor, on);
   }
 
   Result<ByteSpan> copy_to_host(void* stream) override {
@@ -63,6 +75,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
  private:
   // Sizes of the largest tensor that the limits allow, whatever its element type and channels.
   void place(cuda::Parts& parts) {
+    job_.kept = parts.take<cuda::KeptByEncoder>(1);
+    job_.samples = parts.take<cuda::SampleCounts>(1);
+    first_bytes_ = parts.used();
     job_.outcome = parts.take<cuda::EncodeOutcome>(1);
     if (is_group_mode(mode_)) return;
     const std::size_t bytes = limits_.max_tensor_bytes, channels = limits_.max_channels;
@@ -72,7 +87,12 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.map_words = static_cast<std::uint32_t>(channels / 8 + kTableWords + 256);
     job_.counts = parts.take<std::uint32_t>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.headers = parts.take<std::uint32_t>(cuda::kPlanes * std::size_t{job_.map_words});
-    job_.cleared_bytes = parts.used();
+    job_.group_sums = parts.take<std::uint64_t>(chunks / cuda::kGroupChunks + std::size_t{2} * cuda::kPlanes);
+    const bool is_bounded = mode_ == Mode::kBounded;
+    if (is_bounded) {
+      job_.bounded.escapes_of_group = parts.take<std::uint32_t>(chunks / cuda::kGroupChunks + cuda::kPlanes);
+    }
+    job_.cleared_bytes = parts.used() - first_bytes_;
     job_.sums = parts.take<std::uint32_t>(cuda::kPlanes * channels);
     job_.class_of_channel = parts.take<std::uint8_t>(cuda::kPlanes * (channels + cuda::kChannelRing));
     job_.class_of_context = parts.take<std::uint8_t>(cuda::kSymbols);
@@ -80,7 +100,26 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     job_.tables = parts.take<uint2>(cuda::kPlanes * cuda::kFinest * cuda::kSymbols);
     job_.slots = parts.take<std::byte>(chunks * cuda::kSlotBytes);
     job_.sizes = parts.take<std::uint32_t>(chunks);
-    job_.places = parts.take<std::uint64_t>(chunks);
+    if (is_bounded) place_bounded(parts, chunks);
+  }
+
+  void place_bounded(cuda::Parts& parts, std::size_t chunks) {
+    const std::size_t elements = limits_.max_tensor_bytes / 2, channels = limits_.max_channels;
+    cuda::BoundedCoding& bounded = job_.bounded;
+    job_.numbers = parts.take<std::byte>(2 * elements);
+    bounded.escape_masks = parts.take<std::uint8_t>(elements / 8 + 1);
+    bounded.escapes_of_chunk = parts.take<std::uint32_t>(chunks);
+    bounded.per_channel = options_.bound_is_relative;
+    bounded.size = options_.error_bound;
+    bounded.one_in_frame = step_within(options_.error_bound);
+    const float step = step_value(bounded.one_in_frame);
+    bounded.one = {step, float_not_above(options_.error_bound), 1 / step};
+    if (!options_.bound_is_relative) return;
+    const std::size_t sums = std::max<std::size_t>(channels, cuda::kRowPartEntries);
+    bounded.steps = parts.take<cuda::BoundedStep>(channels);
+    bounded.step_bits = parts.take<std::uint16_t>(channels);
+    bounded.squares = parts.take<double>(sums);
+    bounded.finite = parts.take<std::uint32_t>(sums);
   }
 
   Result<void> check_tensor(const TensorView& tensor) const {
@@ -105,49 +144,36 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     return {};
   }
 
-  cuda::EncodeOutcome& outcome() const {
-    return *reinterpret_cast<cuda::EncodeOutcome*>(pinned_outcome_.data());
-  }
-  // What goes to the device: an outcome, then the frame's header.
-  std::byte* to_device() const { return pinned_outcome_.data() + sizeof(cuda::EncodeOutcome); }
-
   // Puts bytes at `begin` of the frame's buffer, and says how long the frame is to be.
   Result<void> begin_frame(const Bytes& head, std::size_t begin, std::size_t frame_bytes, cudaStream_t on) {
     PINION_ASSERT(head.size() <= cuda::kFrameSlack);
     cuda::EncodeOutcome first{};
     first.begin = begin;
     first.frame_bytes = frame_bytes;
-    std::memcpy(to_device(), &first, sizeof(first));
-    std::memcpy(to_device() + sizeof(first), head.data(), head.size());
-    PINION_TRY_VOID(
-        cuda::check(cudaMemcpyAsync(job_.outcome, to_device(), sizeof(first), cudaMemcpyHostToDevice, on),
-                    "cannot begin a frame"));
-    return cuda::check(cudaMemcpyAsync(job_.frame + begin, to_device() + sizeof(first), head.size(),
+    std::memcpy(to_device_.data(), &first, sizeof(first));
+    std::memcpy(to_device_.data() + sizeof(first), head.data(), head.size());
+    PINION_TRY_VOID(cuda::check(
+        cudaMemcpyAsync(job_.outcome, to_device_.data(), sizeof(first), cudaMemcpyHostToDevice, on),
+        "cannot begin a frame"));
+    return cuda::check(cudaMemcpyAsync(job_.frame + begin, to_device_.data() + sizeof(first), head.size(),
                                        cudaMemcpyHostToDevice, on),
                        "cannot begin a frame");
   }
 
-  // Waits for the outcome of everything on the stream.
-  Result<void> read_outcome(cudaStream_t on) {
-    PINION_TRY_VOID(cuda::check(cudaGetLastError(), "cannot start kernels"));
-    PINION_TRY_VOID(cuda::check(
-        cudaMemcpyAsync(&outcome(), job_.outcome, sizeof(cuda::EncodeOutcome), cudaMemcpyDeviceToHost, on),
-        "cannot read the frame's size"));
-    return cuda::check(cudaStreamSynchronize(on), "encoding failed");
-  }
-
   DeviceFrame take_frame() {
-    frame_begin_ = outcome().begin;
-    frame_bytes_ = outcome().frame_bytes;
-    return {frame_.data() + frame_begin_, frame_bytes_, outcome().is_predicted == 0 || outcome().is_raw != 0};
+    frame_begin_ = outcome_->begin;
+    frame_bytes_ = outcome_->frame_bytes;
+    return {frame_.data() + frame_begin_, frame_bytes_, outcome_->refers == 0 || outcome_->is_raw != 0};
   }
 
   Result<DeviceFrame> encode_empty(const TensorView& tensor, cudaStream_t on) {
     const Bytes frame =
         write_frame({Mode::kLossless, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, {});
     PINION_TRY_VOID(begin_frame(frame, 0, frame.size(), on));
-    PINION_TRY_VOID(read_outcome(on));
-    return take_frame();
+    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
+    frame_begin_ = 0;
+    frame_bytes_ = frame.size();
+    return DeviceFrame{frame_.data(), frame_bytes_, true};
   }
 
   // Begins a frame whose body is that long, aligned; returns where the body lies.
@@ -162,7 +188,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
 
   Result<DeviceFrame> finish_body(std::size_t body_bytes, cudaStream_t on) {
     cuda::launch_checksum(job_, body_bytes + cuda::kFrameSlack, on);
-    PINION_TRY_VOID(read_outcome(on));
+    PINION_TRY_VOID(outcome_.wait(on, "encoding failed"));
     return take_frame();
   }
 
@@ -190,7 +216,7 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     groups.flag = &job_.outcome->not_finite;
     cuda::launch_group_encoding(groups, on);
     PINION_TRY(const DeviceFrame frame, finish_body(body_bytes, on));
-    if (outcome().not_finite != 0) {
+    if (outcome_->not_finite != 0) {
       frame_bytes_ = 0;
       return Error{Errc::kInvalidArgument,
                    "the tensor holds NaN or infinity, which " + std::string(name(mode_)) + " cannot code",
@@ -199,34 +225,107 @@ class StreamingDeviceEncoder : public DeviceEncoder {
     return frame;
   }
 
-  Result<DeviceFrame> encode_as_planes(const TensorView& tensor, cudaStream_t on) {
+  // Of planes of `width` bytes an element, whatever they are made of.
+  cuda::EncodeJob job_for(Mode mode, const TensorView& tensor, std::uint32_t width) const {
     cuda::EncodeJob job = job_;
     job.elements = cuda::elements_of(tensor.dtype, tensor.shape);
-    job.elements.now = tensor.data;
+    job.tensor = tensor.data;
+    job.tensor_width = job.elements.width;
+    job.elements.width = width;
+    job.mode = static_cast<std::uint8_t>(mode);
     job.chunks = static_cast<std::uint32_t>((job.elements.count - 1) / cuda::kEncodedChunk + 1);
     job.dtype = static_cast<std::uint8_t>(tensor.dtype);
     // Rank and extents are as in any frame of that shape.
-    const Bytes head = write_frame_header({mode_, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, 0);
+    const Bytes head = write_frame_header({mode, tensor.dtype, tensor.shape, std::nullopt, std::nullopt}, 0);
     constexpr std::size_t kBeforeShape = 8;
     job.shape_bytes = static_cast<std::uint32_t>(head.size() - kBeforeShape - 1);
     PINION_ASSERT(job.shape_bytes <= sizeof(job.shape));
     std::memcpy(job.shape, head.data() + kBeforeShape, job.shape_bytes);
-    const bool may_predict = options_.predicts && last_.matches(tensor.dtype, tensor.shape);
-    if (may_predict) {
+    return job;
+  }
+
+  static Result<void> put_work(const cuda::EncodeJob& job, cudaStream_t on) {
+    if (static_cast<Mode>(job.mode) == Mode::kBounded) cuda::launch_numbers(job, on);
+    cuda::launch_statistics(job, on);
+    cuda::launch_choices(job, on);
+    cuda::launch_encoding(job, on);
+    cuda::launch_assembly(job, on);
+    cuda::launch_checksum(job, job.elements.count * job.tensor_width + cuda::kFrameSlack, on);
+    return cuda::check(cudaGetLastError(), "cannot start kernels");
+  }
+
+  // All that differs between the jobs of one encoder.
+  static cuda::RecordedGraphs::Form form_of(const cuda::EncodeJob& job) {
+    const auto number = [](const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); };
+    cuda::RecordedGraphs::Form form{job.mode,
+                                    job.dtype,
+                                    job.elements.width,
+                                    job.bounded.may_refer,
+                                    number(job.tensor),
+                                    number(job.elements.before),
+                                    number(job.bounded.state)};
+    form.insert(form.end(), job.shape, job.shape + job.shape_bytes);
+    return form;
+  }
+
+  Result<void> run(const cuda::EncodeJob& job, cudaStream_t on) {
+    PINION_TRY_VOID(graphs_.launch(
+        form_of(job), [&job](cudaStream_t to) { return put_work(job, to); }, on));
+    return outcome_.wait(on, "encoding failed");
+  }
+
+  Result<DeviceFrame> encode_lossless(const TensorView& tensor, cudaStream_t on) {
+    cuda::EncodeJob job =
+        job_for(Mode::kLossless, tensor, static_cast<std::uint32_t>(size_bytes(tensor.dtype)));
+    job.elements.now = tensor.data;
+    const bool is_of_stream = mode_ == Mode::kLossless && options_.predicts;
+    if (is_of_stream && last_.matches(tensor.dtype, tensor.shape)) {
       PINION_TRY_VOID(last_.wait(on));
       job.elements.before = last_.elements();
-      job.previous = *last_.checksum();
     }
-    PINION_TRY_VOID(graph_.launch(job, &outcome(), on));
-    PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
+    PINION_TRY_VOID(run(job, on));
     const DeviceFrame frame = take_frame();
-    if (!options_.predicts) return frame;
-    if (outcome().is_raw != 0) {
+    if (!is_of_stream) return frame;
+    if (outcome_->is_raw != 0) {
       last_.forget();  // no frame of mode 1 holds it
     } else {
-      PINION_TRY_VOID(last_.keep(tensor.data, tensor.dtype, tensor.shape, outcome().checksum, on));
+      PINION_TRY_VOID(last_.keep(tensor.data, tensor.dtype, tensor.shape, outcome_->checksum, on));
     }
     return frame;
+  }
+
+  // Whether two bytes a number are better than one with more escapes.
+  bool wants_wide_numbers(const TensorView& tensor) const {
+    constexpr std::int64_t kFewEscapes = 512;
+    return outcome_->large_numbers > tensor.elements() / kFewEscapes;
+  }
+
+  Result<DeviceFrame> encode_bounded(const TensorView& tensor, cudaStream_t on) {
+    const bool may_refer = options_.predicts && last_.matches(tensor.dtype, tensor.shape);
+    PINION_TRY_VOID(run_bounded(tensor, may_refer, on));
+    const bool was_wide = wide_numbers_;
+    wide_numbers_ = wants_wide_numbers(tensor);
+    const bool stands_alone = outcome_->refers == 0 || outcome_->is_raw != 0;
+    // What the frame refers to is gone already, so that only one that stands alone is made anew at once.
+    if (!was_wide && wide_numbers_ && stands_alone) PINION_TRY_VOID(run_bounded(tensor, false, on));
+    if (outcome_->is_raw != 0) return encode_lossless(tensor, on);  // it may do better
+    const DeviceFrame frame = take_frame();
+    if (options_.predicts)
+      PINION_TRY_VOID(last_.keep_memory(tensor.dtype, tensor.shape, outcome_->checksum, on));
+    return frame;
+  }
+
+  Result<void> run_bounded(const TensorView& tensor, bool may_refer, cudaStream_t on) {
+    cuda::EncodeJob job = job_for(Mode::kBounded, tensor, wide_numbers_ ? 2 : 1);
+    job.elements.key_form = NumberForm::kPlain;
+    job.elements.now = job.numbers;
+    job.bounded.may_refer = may_refer;
+    if (options_.predicts) {
+      PINION_TRY_VOID(last_.wait(on));
+      job.bounded.state = last_.memory();
+      last_.forget();  // until the frame is there
+    }
+    return run(job, on);
   }
 
   Mode mode_;
@@ -234,10 +333,13 @@ class StreamingDeviceEncoder : public DeviceEncoder {
   DeviceEncoderOptions options_;
   cuda::ChecksumTables checksum_;
   cuda::DeviceMemory workspace_, frame_;
-  cuda::PinnedMemory pinned_outcome_, pinned_frame_;
+  cuda::PinnedMemory to_device_, pinned_frame_;  // the one: an outcome, then a frame's header
+  cuda::OutcomeOnHost<cuda::EncodeOutcome> outcome_;
   cuda::LastOnDevice last_;
-  cuda::EncodeGraph graph_;
-  cuda::EncodeJob job_;  // with the workspace's places
+  cuda::RecordedGraphs graphs_;
+  cuda::EncodeJob job_;          // with the workspace's places
+  std::size_t first_bytes_ = 0;  // of the workspace: 0 when the encoder is made
+  bool wide_numbers_ = false;    // of mode 3, as the last frame wanted it
   std::size_t frame_begin_ = 0, frame_bytes_ = 0;
 };
 
@@ -245,7 +347,9 @@ class StreamingDeviceEncoder : public DeviceEncoder {
 
 Result<std::unique_ptr<DeviceEncoder>> DeviceEncoder::create(Mode mode, const DecodeLimits& limits,
                                                              const DeviceEncoderOptions& options) {
-  if (mode != Mode::kLossless && !is_group_mode(mode))
+  if (mode == Mode::kBounded && !(options.error_bound > 0 && std::isfinite(options.error_bound)))
+    return Error{Errc::kInvalidArgument, "the error bound must be more than 0 and finite", ""};
+  if (mode != Mode::kLossless && mode != Mode::kBounded && !is_group_mode(mode))
     return Error{Errc::kUnsupported, "no encoder on a device for mode " + std::string(name(mode)),
                  "use the CPU's"};
   PINION_TRY_VOID(cuda::check_device(options.device, limits));

@@ -1,7 +1,7 @@
 #pragma once
 // Elements in device memory as numbers, and sums over warps and blocks.
 
-#include "pinion/codec/cuda/lossless_jobs.h"
+#include "pinion/codec/cuda/decode_jobs.h"
 
 namespace pinion::codec::cuda {
 
@@ -23,6 +23,21 @@ __device__ inline std::uint32_t byte_of(Word number, std::uint32_t plane) {
   return static_cast<std::uint32_t>(number >> (8 * (sizeof(Word) - 1 - plane))) & 255u;
 }
 
+// The byte of a key frame's number: the element turned right by `turn`.
+template <class Word>
+__device__ std::uint32_t key_byte(Word bits, std::uint32_t turn) {
+  std::uint32_t wide = bits;
+  if constexpr (sizeof(Word) == 1) wide *= 0x01010101u;
+  if constexpr (sizeof(Word) == 2) wide *= 0x00010001u;
+  return __funnelshift_r(wide, wide, turn) & 255u;
+}
+
+template <class Word>
+__device__ inline std::uint32_t key_turn(NumberForm key_form, std::uint32_t plane) {
+  const std::uint32_t rotated = key_form == NumberForm::kRotated ? 1 : 0;
+  return (kWordBits<Word> + 8 * (sizeof(Word) - 1 - plane) - rotated) % kWordBits<Word>;
+}
+
 // The context that an element gives to the one after it in time.
 template <class Word>
 __device__ inline std::uint32_t context_of(NumberForm key_form, Word before) {
@@ -30,10 +45,18 @@ __device__ inline std::uint32_t context_of(NumberForm key_form, Word before) {
 }
 
 // Whether a plane has classes, as far as shape and prediction tell.
-__device__ inline bool has_classes(const ElementsOf& elements, bool is_predicted) {
+constexpr bool has_classes(const ElementsOf& elements, bool is_predicted) {
   constexpr std::uint64_t kLeastElements = 512, kLeastRows = 16;
   if (elements.count < kLeastElements) return false;
   return is_predicted || (elements.channels > 1 && elements.count / elements.channels >= kLeastRows);
+}
+
+// What a frame's first kernel does besides.
+__device__ inline void clear(const EncodeJob& job) {
+  const std::uint32_t block = blockIdx.y * gridDim.x + blockIdx.x,
+                      threads = gridDim.x * gridDim.y * blockDim.x;
+  for (std::size_t i = block * blockDim.x + threadIdx.x; i < job.cleared_bytes / sizeof(uint4); i += threads)
+    reinterpret_cast<uint4*>(job.outcome)[i] = uint4{};
 }
 
 template <class T>
@@ -81,6 +104,28 @@ __device__ inline T block_sum_before(T value, T* scratch, T& total) {
     total += scratch[w];
   }
   return sum + before;
+}
+
+// By one thread, when everything of a frame is done: writes the outcome where the host looks for it, its
+// serial last, and makes it as it was before.
+__device__ inline void tell_host(DecodeOutcome& outcome, DecodeOutcome* on_host) {
+  volatile DecodeOutcome* const to = on_host;
+  to->wrong_checksum = outcome.wrong_checksum;
+  to->broken = atomicExch(&outcome.broken, 0u);
+  outcome.blocks_done = 0;
+  const std::uint32_t serial = ++outcome.serial;
+  __threadfence_system();
+  to->serial = serial;
+}
+
+// By all threads of a block of the last kernel, when it is done: the last block tells the host.
+__device__ inline void finish(DecodeOutcome& outcome, DecodeOutcome* on_host) {
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  __threadfence();
+  if (atomicAdd(&outcome.blocks_done, 1u) != gridDim.x * gridDim.y - 1) return;
+  __threadfence();
+  tell_host(outcome, on_host);
 }
 
 }  // namespace pinion::codec::cuda

@@ -50,6 +50,11 @@ Result<void> LastOnDevice::keep(const std::byte* elements, DType dtype, const Sh
   const std::size_t bytes = static_cast<std::size_t>(shape.elements()) * size_bytes(dtype);
   PINION_TRY_VOID(check(cudaMemcpyAsync(memory_.data(), elements, bytes, cudaMemcpyDeviceToDevice, stream),
                         "cannot keep the tensor"));
+  return keep_memory(dtype, shape, checksum, stream);
+}
+
+Result<void> LastOnDevice::keep_memory(DType dtype, const Shape& shape, std::uint32_t checksum,
+                                       cudaStream_t stream) {
   PINION_TRY_VOID(check(cudaEventRecord(copied_, stream), "cannot keep the tensor"));
   checksum_ = checksum;
   dtype_ = dtype;

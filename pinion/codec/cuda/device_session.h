@@ -17,7 +17,7 @@ inline constexpr std::size_t kFrameSlack = 4096;  // room of a frame for what is
 // kUnsupported if there is no such device or the limits are above what kernels count to.
 Result<void> check_device(int device, const DecodeLimits& limits);
 
-// The tensor of mode 1 that the next frame may refer to.
+// The tensor of mode 1, or of mode 3, that the next frame may refer to.
 class LastOnDevice {
  public:
   LastOnDevice() = default;
@@ -31,6 +31,7 @@ class LastOnDevice {
   bool matches(DType dtype, const Shape& shape) const;
   std::optional<std::uint32_t> checksum() const { return checksum_; }
   const std::byte* elements() const { return memory_.data(); }
+  std::byte* memory() { return memory_.data(); }  // for who writes the next tensor there
   void forget() { checksum_.reset(); }
 
   // What follows on the stream sees what was kept.
@@ -38,6 +39,8 @@ class LastOnDevice {
   // Copies the tensor, which the frame of that checksum holds.
   Result<void> keep(const std::byte* elements, DType dtype, const Shape& shape, std::uint32_t checksum,
                     cudaStream_t stream);
+  // The same of a tensor that the stream's work so far has put into memory().
+  Result<void> keep_memory(DType dtype, const Shape& shape, std::uint32_t checksum, cudaStream_t stream);
 
  private:
   DeviceMemory memory_;

@@ -40,7 +40,7 @@ __device__ void move_bytes(std::byte* to, std::uint32_t count, std::uint32_t lan
   const std::uint32_t head = min((4 - misaligned) % 4, count), words = (count - head) / 4;
   if (lane < head) to[lane] = static_cast<std::byte>(source.byte(lane));
   auto* const whole = reinterpret_cast<std::uint32_t*>(to + head);
-#pragma unroll 4
+#pragma unroll 8
   for (std::uint32_t i = lane; i < words; i += 32) whole[i] = source.word(head + 4 * i);
   const std::uint32_t done = head + 4 * words;
   if (lane < count - done) to[done + lane] = static_cast<std::byte>(source.byte(done + lane));

@@ -1,10 +1,7 @@
 // Groups of 32 elements. Where rows are whole groups a thread takes 8 elements and four threads a group, in
 // one pass; else scales come first, then bytes, each thread one. Compiled without fused operations.
 
-#include <cuda_fp16.h>
-
-#include <limits>
-
+#include "pinion/codec/cuda/device_floats.cuh"
 #include "pinion/codec/cuda/kernels.h"
 #include "pinion/codec/groups/group_arithmetic.h"
 
@@ -15,28 +12,6 @@ constexpr std::uint32_t kThreads = 256;
 constexpr std::uint32_t kGroup = 32;  // elements
 constexpr std::uint32_t kPart = 8;    // elements of a thread
 constexpr std::uint16_t kInfinity = 0x7f80;
-
-struct F32 {
-  using Word = std::uint32_t;
-  static constexpr float kLimit = std::numeric_limits<float>::max();
-  __device__ static float widen(Word bits) { return __uint_as_float(bits); }
-  __device__ static Word narrow(float value) { return __float_as_uint(value); }
-};
-struct F16 {
-  using Word = std::uint16_t;
-  static constexpr float kLimit = 65504.0f;
-  __device__ static float widen(Word bits) { return __half2float(__ushort_as_half(bits)); }
-  __device__ static Word narrow(float value) { return __half_as_ushort(__float2half_rn(value)); }
-};
-struct BF16 {
-  using Word = std::uint16_t;
-  static constexpr float kLimit = std::bit_cast<float>(0x7f7f0000u);
-  __device__ static float widen(Word bits) { return __uint_as_float(std::uint32_t{bits} << 16); }
-  __device__ static Word narrow(float value) {
-    const std::uint32_t bits = __float_as_uint(value);
-    return static_cast<Word>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  }
-};
 
 __device__ float most_of(const GroupJob& job) { return job.is_int4 ? 7.0f : 127.0f; }
 

@@ -90,7 +90,11 @@ struct IndexDecodeJob {
   const std::byte* frame = nullptr;
   const std::uint64_t* places = nullptr;  // of each chunk in the frame, and its bytes
   const std::uint32_t* sizes = nullptr;
-  std::int32_t* values = nullptr;   // what has no class stays as it is
+  std::int32_t* values = nullptr;  // what has no class stays as it is
+  // A run in front of chunk 0 (the means of mode 2); no class: there is none.
+  std::int32_t* front = nullptr;
+  std::uint32_t front_count = 0;
+  std::uint16_t front_class = kNoIndexClass;
   std::uint32_t* broken = nullptr;  // set if a chunk does not hold what it should
 };
 

@@ -83,6 +83,16 @@ __device__ bool decode_chunk(const IndexDecodeJob& job, std::uint32_t chunk, std
   const std::uint32_t first_row = chunk % grid.tiles * grid.tile_rows;
   const std::uint32_t end_row = min(first_row + grid.tile_rows, matrix.rows);
   std::uint32_t loaded = kNoIndexClass;
+  if (chunk == 0 && job.front_class != kNoIndexClass) {
+    load_slots(job.tables, loaded = table_of_class(job.front_class), lane, slots);
+    const Run run{job.front,
+                  job.front_count,
+                  grid.lanes,
+                  slots,
+                  __ldg(job.tables.halves + loaded),
+                  shift_of_class(job.front_class)};
+    if (!decode_run(run, lane, coder)) return false;
+  }
   for (std::uint32_t i = first; i < min(first + grid.group_components, grid.active); ++i) {
     const std::uint32_t component = __ldg(matrix.active + i);
     for (std::uint32_t band = 0; band < grid.bands; ++band) {

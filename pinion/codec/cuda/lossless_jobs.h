@@ -1,6 +1,6 @@
 #pragma once
-// What the kernels of mode 1 work on: pointers into the workspace of one encoder or decoder, sizes, and what
-// earlier kernels decided. Plain data, passed to kernels by value; all pointers are to device memory.
+// What the kernels that encode modes 1 and 3 work on: pointers into the workspace of one encoder, sizes, and
+// what earlier kernels decided. Plain data, passed to kernels by value; all pointers are to device memory.
 
 #include <vector_types.h>
 
@@ -21,6 +21,9 @@ inline constexpr std::uint32_t kPlanes = 4;  // at most
 inline constexpr std::uint32_t kSlots = 4096;
 // Elements of a chunk that the encoder makes: half of the CPU's, since a device wants many at once.
 inline constexpr std::uint32_t kEncodedChunk = 1 << 13;
+
+// Chunks whose sizes are summed as they are made, so that the place of a chunk is found from few numbers.
+inline constexpr std::uint32_t kGroupChunks = 256;
 
 // Room for what a chunk of the encoder becomes: states, 12 bits a symbol and a word a lane at most, and what
 // copies may read beside it.
@@ -51,6 +54,13 @@ struct PlanePlan {
   bool is_coded;
 };
 
+// How often bytes occur in a sample: of a key frame's numbers and of predicted ones, and with the contexts
+// of these.
+struct SampleCounts {
+  std::uint32_t bytes[2][kPlanes][kSymbols];
+  std::uint32_t contexts[kSymbols], context_sums[kSymbols];
+};
+
 // What a reader of the results wants, and what the kernels tell each other.
 struct EncodeOutcome {
   std::uint64_t frame_bytes;
@@ -58,9 +68,19 @@ struct EncodeOutcome {
   std::uint32_t checksum;
   std::uint32_t crc_sum;     // of the parts done so far
   std::uint32_t parts_done;  // blocks of the last kernel
-  std::uint32_t is_predicted;
-  std::uint32_t is_raw;
   std::uint32_t not_finite;
+  std::uint32_t is_predicted;  // numbers are differences from those before, classes are of contexts
+  std::uint32_t refers;        // the frame needs the one before
+  std::uint32_t is_raw;
+  std::uint32_t large_numbers;  // of mode 3: those above one byte
+  std::uint32_t unused;         // so that `serial` is the last word
+  std::uint32_t serial;         // counts outcomes: how the host knows a new one
+};
+
+// What stays from one frame to the next.
+struct KeptByEncoder {
+  std::uint32_t serial;    // of the last outcome
+  std::uint32_t checksum;  // of the last frame
 };
 
 // Tables of the checksum.
@@ -69,21 +89,61 @@ struct CrcTables {
   const CrcPowersOfParts* parts = nullptr;  // for kCrcPartWords
 };
 
+// What an element of mode 3 (docs/format.md §9) is coded with.
+struct alignas(16) BoundedStep {
+  float step, bound, inverse;  // of the step
+};
+
+// What encoding of mode 3 needs besides.
+struct BoundedCoding {
+  bool per_channel = false;
+  bool may_refer = false;  // to `state`
+  double size = 0;         // of a relative bound
+  BoundedStep one{};       // of all elements, if it is not by channel, and in the frame
+  std::uint16_t one_in_frame = 0;
+  BoundedStep* steps = nullptr;  // [channels], and in the frame
+  std::uint16_t* step_bits = nullptr;
+  double* squares = nullptr;             // [row parts, channels]
+  std::uint32_t* finite = nullptr;       // likewise: how many of these
+  std::byte* state = nullptr;            // what the decoder has, then what it will have; null if nobody asks
+  std::uint8_t* escape_masks = nullptr;  // a bit for each element
+  std::uint32_t* escapes_of_chunk = nullptr;  // [chunks]
+  std::uint32_t* escapes_of_group = nullptr;  // [groups of chunks], 0 at first
+};
+
+// In how many parts the rows are summed, by kernels that have a row's channels side by side.
+inline constexpr std::uint64_t kRowPartEntries = 1 << 20;  // parts times channels, or one part
+constexpr std::uint32_t row_parts(std::uint64_t rows, std::uint32_t channels) {
+  constexpr std::uint64_t kMost = 32;
+  const std::uint64_t room = channels < kRowPartEntries ? kRowPartEntries / channels : 1;
+  const std::uint64_t parts = rows < kMost ? rows : kMost;
+  return static_cast<std::uint32_t>(parts < room ? parts : room);
+}
+
 struct EncodeJob {
-  ElementsOf elements;
+  ElementsOf elements;  // in mode 3 the numbers
+  const std::byte* tensor = nullptr;
+  std::uint32_t tensor_width = 1;  // bytes of its elements
+  std::uint8_t mode = 1;
+  BoundedCoding bounded;         // of mode 3
+  std::byte* numbers = nullptr;  // likewise
+  std::uint32_t multiprocessors = 1;
   std::uint32_t chunks = 0;
   std::uint32_t map_words = 0;  // room for a plane's class map and tables in `headers`, in 32-bit words
 
   std::uint8_t shape[80];  // rank and extents as in the frame
   std::uint32_t shape_bytes = 0;
   std::uint8_t dtype = 0;
-  std::uint32_t previous = 0;  // checksum of the frame before
 
   CrcTables crc;
-  std::size_t cleared_bytes = 0;             // from `outcome` on: what is 0 at first
+  EncodeOutcome* outcome_on_host = nullptr;  // written by the last kernel: page-locked memory
+  KeptByEncoder* kept = nullptr;             // null: nobody is told
+  std::size_t cleared_bytes = 0;             // from `outcome` on: what the first kernel fills with 0
   EncodeOutcome* outcome = nullptr;          // 0 at first
   std::uint32_t* counts = nullptr;           // [planes, classes, symbols], 0 at first
   std::uint32_t* headers = nullptr;          // [planes, map_words], 0 at first
+  std::uint64_t* group_sums = nullptr;       // [planes, groups of chunks], both_bytes() of them, 0 at first
+  SampleCounts* samples = nullptr;           // 0 between frames
   std::uint32_t* sums = nullptr;             // [planes, channels]: of a sample of a channel's bytes
   std::uint8_t* class_of_channel = nullptr;  // [planes, channels + kChannelRing], the finest classes
   std::uint8_t* class_of_context = nullptr;  // [256], likewise
@@ -91,45 +151,7 @@ struct EncodeJob {
   uint2* tables = nullptr;                   // [planes, kFinest, symbols]: reciprocal and range
   std::byte* slots = nullptr;                // [planes, chunks, kSlotBytes]; a chunk ends where its slot does
   std::uint32_t* sizes = nullptr;            // [planes, chunks], bytes
-  std::uint64_t* places = nullptr;  // [planes, chunks], in the frame; of a raw plane its data's, first
-  std::byte* frame = nullptr;       // 16-byte aligned
-};
-
-struct DecodePlane {
-  PlaneTreatment treatment;
-  std::uint32_t constant;
-  std::uint32_t classes;
-  bool is_coded;
-  std::uint64_t raw_at;     // in the frame
-  std::uint64_t chunks_at;  // of its first chunk in `places` and `sizes`
-  std::uint64_t map_at;     // of its class map in `maps`: of 256 contexts, or of the channels with their ring
-};
-
-struct DecodeOutcome {
-  std::uint32_t crc_sum;
-  std::uint32_t parts_done;
-  std::uint32_t wrong_checksum;
-  std::uint32_t broken;  // a chunk does not hold what it should, or a scale is impossible
-};
-
-struct DecodeJob {
-  ElementsOf elements;  // `now` is not used
-  bool is_predicted = false;
-  std::uint32_t lanes = 1;
-  std::uint64_t chunk_elements = 1;
-  std::uint64_t chunks = 0;
-  DecodePlane planes[kPlanes];
-
-  const std::byte* frame = nullptr;
-  DecodeOutcome* outcome = nullptr;
-  const std::uint16_t* frequencies = nullptr;  // [planes, classes, symbols]
-  const std::uint8_t* maps = nullptr;
-  const std::uint64_t* places = nullptr;
-  const std::uint32_t* sizes = nullptr;
-  std::uint8_t* slot_symbols = nullptr;    // [planes, classes, 4096]
-  std::uint32_t* symbol_ranges = nullptr;  // [planes, classes, 256]: frequency and start
-  std::uint8_t* decoded = nullptr;         // [planes, count]
-  std::byte* out = nullptr;                // the tensor
+  std::byte* frame = nullptr;                // 16-byte aligned
 };
 
 }  // namespace pinion::codec::cuda

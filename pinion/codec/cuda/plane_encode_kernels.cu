@@ -1,13 +1,15 @@
 // Chunks of the coded planes, a warp for each.
 
+#include "pinion/codec/cuda/chunk_sizes.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
 #include "pinion/codec/cuda/kernels.h"
+#include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/cuda/warp_rans.cuh"
 
 namespace pinion::codec::cuda {
 namespace {
 
-constexpr std::uint32_t kWarps = 4;  // of a block
+constexpr std::uint32_t kMostWarps = 12;  // of a block
 constexpr std::uint32_t kBatch = 8;  // symbols of a lane that are fetched at once, while others are coded
 
 // Rows of tables in shared memory lie that far apart, so that classes whose symbols are alike use other
@@ -51,15 +53,6 @@ __device__ void fetch(const Chunk<Word>& chunk, std::uint32_t first, std::uint32
   }
 }
 
-// The byte of a key frame's number: the element turned right by `turn`.
-template <class Word>
-__device__ std::uint32_t key_byte(Word bits, std::uint32_t turn) {
-  std::uint32_t wide = bits;
-  if constexpr (sizeof(Word) == 1) wide *= 0x01010101u;
-  if constexpr (sizeof(Word) == 2) wide *= 0x00010001u;
-  return __funnelshift_r(wide, wide, turn) & 255u;
-}
-
 template <bool kPredicted, bool kWhole, class Word>
 __device__ void encode_batch(const Chunk<Word>& chunk, std::uint32_t first, std::uint32_t lane,
                              std::uint32_t turn, const Batch<Word>& batch, WarpRansEncoder& coder) {
@@ -88,9 +81,7 @@ __device__ void encode_chunk(const Chunk<Word>& chunk, std::uint32_t lane, WarpR
   std::uint32_t channel = (chunk.first_channel + first) % chunk.channels;
   const std::uint32_t step = kElements % chunk.channels;
   const auto one_back = [&] { channel = channel >= step ? channel - step : channel + chunk.channels - step; };
-  const std::uint32_t rotated = chunk.key_form == NumberForm::kRotated ? 1 : 0;
-  const std::uint32_t turn =
-      (kWordBits<Word> + 8 * (sizeof(Word) - 1 - chunk.plane) - rotated) % kWordBits<Word>;
+  const std::uint32_t turn = key_turn<Word>(chunk.key_form, chunk.plane);
 
   Batch<Word> next;
   fetch<kPredicted, false>(chunk, first, channel, next);
@@ -112,7 +103,8 @@ __device__ void encode_chunk(const Chunk<Word>& chunk, std::uint32_t lane, WarpR
 }
 
 template <class Word>
-__global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
+__global__ void __launch_bounds__(kMostWarps* kWarp) encode_chunks(EncodeJob job) {
+  wait_for_earlier_work();
   __shared__ uint2 tables[kFinest * kRow];
   __shared__ std::uint8_t class_of_context[kSymbols];
   const ElementsOf& elements = job.elements;
@@ -126,7 +118,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
   for (std::uint32_t i = threadIdx.x; i < kSymbols; i += blockDim.x)
     class_of_context[i] = predicted && classed ? job.class_of_context[i] : std::uint8_t{0};
   __syncthreads();
-  const std::uint32_t lane = threadIdx.x % kWarp, index = blockIdx.x * kWarps + threadIdx.x / kWarp;
+  const std::uint32_t lane = threadIdx.x % kWarp,
+                      index = blockIdx.x * (blockDim.x / kWarp) + threadIdx.x / kWarp;
   if (index >= job.chunks) return;
 
   const std::uint64_t begin = std::uint64_t{index} * kEncodedChunk;
@@ -152,13 +145,22 @@ __global__ void __launch_bounds__(kWarps* kWarp) encode_chunks(EncodeJob job) {
     encode_chunk<false>(chunk, lane, coder);
   }
   coder.finish(lane);
-  if (lane == 0) job.sizes[slot] = 2 * (kEnd - coder.first);
+  if (lane != 0) return;
+  const std::uint32_t bytes = 2 * (kEnd - coder.first);
+  job.sizes[slot] = bytes;
+  // Unsigned numbers of 64 bits have one name here and another one there.
+  atomicAdd(reinterpret_cast<unsigned long long*>(job.group_sums) + std::size_t{plane} * groups_of(job) +
+                index / kGroupChunks,
+            both_bytes(bytes));
 }
 
 template <class Word>
 void launch_as(const EncodeJob& job, cudaStream_t stream) {
-  const dim3 grid((job.chunks - 1) / kWarps + 1, job.elements.width);
-  encode_chunks<Word><<<grid, kWarps * kWarp, 0, stream>>>(job);
+  // Two blocks for each multiprocessor, as far as that goes: none has more to do than others.
+  const std::uint32_t of_block = (job.chunks - 1) / (2 * job.multiprocessors) + 1;
+  const std::uint32_t warps = of_block < kMostWarps ? of_block : kMostWarps;
+  start_behind(encode_chunks<Word>, dim3((job.chunks - 1) / warps + 1, job.elements.width), warps * kWarp, 0,
+               stream, job);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ Result<std::uint64_t> read_varint(ByteReader& in, std::string_view what) {
   std::uint64_t value = 0;
   for (int shift = 0; shift <= kMaxShift; shift += 7) {
     const auto group = in.read<std::uint8_t>();
-    PINION_TRY_VOID(in.check(what));
+    if (in.failed()) return in.check(what).error();
     value |= static_cast<std::uint64_t>(group & 0x7f) << shift;
     if ((group & 0x80) != 0) continue;
     if (group == 0 && shift > 0) break;

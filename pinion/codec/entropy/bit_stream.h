@@ -103,7 +103,11 @@ class BitReader {
   std::uint64_t peek() const {
     const ByteSpan rest = bytes_.subspan(bit_ / 8);
     std::uint64_t word = 0;
-    if (!rest.empty()) std::memcpy(&word, rest.data(), std::min(sizeof(word), rest.size()));
+    if (rest.size() >= sizeof(word)) {  // of a size that is known: no call
+      std::memcpy(&word, rest.data(), sizeof(word));
+    } else if (!rest.empty()) {
+      std::memcpy(&word, rest.data(), rest.size());
+    }
     return word >> (bit_ % 8);
   }
 

@@ -59,6 +59,39 @@ class TwinDecoders {
   // Of the decoder that ships; null before the first frame of mode 2.
   const StreamState* state() const { return state_ ? &*state_ : nullptr; }
 
+  // A decoder may round any number within the tolerance, so the element lies between the ends of that,
+  // rounded.
+  static std::string compare_tensors(const Tensor& ours, const ReferenceFrame& theirs) {
+    if (ours.dtype() != theirs.tensor.dtype() || !(ours.shape() == theirs.tensor.shape()))
+      return "other shapes or types";
+    if (theirs.values.empty()) {
+      const bool same = std::ranges::equal(ours.view().span(), theirs.tensor.view().span());
+      return same ? "" : "exact tensors differ";
+    }
+    const std::size_t count = theirs.values.size();
+    std::vector<float> least(count), most(count);
+    const double limit = ours.dtype() == DType::kF16    ? 65504.0
+                         : ours.dtype() == DType::kBF16 ? bf16_to_float(0x7f7f)
+                                                        : std::numeric_limits<float>::max();
+    for (std::size_t i = 0; i < count; ++i) {
+      least[i] = static_cast<float>(std::clamp(theirs.values[i] - theirs.tolerances[i], -limit, limit));
+      most[i] = static_cast<float>(std::clamp(theirs.values[i] + theirs.tolerances[i], -limit, limit));
+    }
+    Tensor low = Tensor::empty(ours.dtype(), ours.shape()), high = Tensor::empty(ours.dtype(), ours.shape());
+    from_float(least.data(), ours.elements(), ours.dtype(), low.mutable_data());
+    from_float(most.data(), ours.elements(), ours.dtype(), high.mutable_data());
+    for (std::int64_t i = 0; i < ours.elements(); ++i) {
+      const float value = load_as_float(ours.view().data, ours.dtype(), i);
+      if (!(value >= load_as_float(low.view().data, ours.dtype(), i) &&
+            value <= load_as_float(high.view().data, ours.dtype(), i))) {
+        return "element " + std::to_string(i) + " is " + std::to_string(value) + ", and should be " +
+               std::to_string(theirs.values[static_cast<std::size_t>(i)]) + " ± " +
+               std::to_string(theirs.tolerances[static_cast<std::size_t>(i)]);
+      }
+    }
+    return "";
+  }
+
  private:
   static bool means_damaged(Errc code) { return code == Errc::kBadFormat || code == Errc::kNeedMoreBytes; }
 
@@ -106,39 +139,6 @@ class TwinDecoders {
     if (!std::ranges::equal(ours.last.scales, theirs.scales)) return "states differ in their scales";
     if (!same_components(ours.last.components, theirs.components)) return "states differ in their components";
     if (!same_components(ours.older, theirs.older)) return "states differ in their older components";
-    return "";
-  }
-
-  // A decoder may round any number within the tolerance, so the element lies between the ends of that,
-  // rounded.
-  static std::string compare_tensors(const Tensor& ours, const ReferenceFrame& theirs) {
-    if (ours.dtype() != theirs.tensor.dtype() || !(ours.shape() == theirs.tensor.shape()))
-      return "other shapes or types";
-    if (theirs.values.empty()) {
-      const bool same = std::ranges::equal(ours.view().span(), theirs.tensor.view().span());
-      return same ? "" : "exact tensors differ";
-    }
-    const std::size_t count = theirs.values.size();
-    std::vector<float> least(count), most(count);
-    const double limit = ours.dtype() == DType::kF16    ? 65504.0
-                         : ours.dtype() == DType::kBF16 ? bf16_to_float(0x7f7f)
-                                                        : std::numeric_limits<float>::max();
-    for (std::size_t i = 0; i < count; ++i) {
-      least[i] = static_cast<float>(std::clamp(theirs.values[i] - theirs.tolerances[i], -limit, limit));
-      most[i] = static_cast<float>(std::clamp(theirs.values[i] + theirs.tolerances[i], -limit, limit));
-    }
-    Tensor low = Tensor::empty(ours.dtype(), ours.shape()), high = Tensor::empty(ours.dtype(), ours.shape());
-    from_float(least.data(), ours.elements(), ours.dtype(), low.mutable_data());
-    from_float(most.data(), ours.elements(), ours.dtype(), high.mutable_data());
-    for (std::int64_t i = 0; i < ours.elements(); ++i) {
-      const float value = load_as_float(ours.view().data, ours.dtype(), i);
-      if (!(value >= load_as_float(low.view().data, ours.dtype(), i) &&
-            value <= load_as_float(high.view().data, ours.dtype(), i))) {
-        return "element " + std::to_string(i) + " is " + std::to_string(value) + ", and should be " +
-               std::to_string(theirs.values[static_cast<std::size_t>(i)]) + " ± " +
-               std::to_string(theirs.tolerances[static_cast<std::size_t>(i)]);
-      }
-    }
     return "";
   }
 
