@@ -73,8 +73,8 @@ bool misses(const Matrix& residual, const RecordAt& record) {
   double found = 0, expected = 0;
   for (std::size_t k = 0; k < residual.rows; ++k) {
     found += static_cast<double>(record.gain[k]) * energy(residual.row(k));
-    expected +=
-        static_cast<double>(record.gain[k] * residual.columns) * std::exp2((record.levels[k] - 128) / 4.0);
+    expected += static_cast<double>(record.gain[k] * residual.columns) *
+                std::exp2(2.0 * (record.levels[k] - kLevelZero) / kLevelsPerOctave);
   }
   return found > kHistoryMisses * expected;
 }

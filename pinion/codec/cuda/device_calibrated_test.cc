@@ -37,9 +37,11 @@ std::vector<std::int32_t> indices_of(ByteSpan frame, const Calibration& calibrat
   const auto rows = static_cast<std::size_t>(rows_of(parsed.header.shape));
   std::vector<std::int32_t> indices(calibration.components() * rows);
   IndexTables tables;
+  ChunkPool pool(1);
   const std::vector<std::size_t> ends = {rows};
   EXPECT_TRUE(decode_index_chunks(body.chunks,
-                                  {.params = body.components, .band_ends = ends, .values = indices}, tables)
+                                  {.params = body.components, .band_ends = ends, .values = indices}, tables,
+                                  pool)
                   .ok());
   return indices;
 }

@@ -136,7 +136,24 @@ struct Rebuilt {
   const FidelityRebuild& job;
   float unit;  // of what the product's numbers are multiples of
 
-  __device__ void operator()(std::uint32_t row, std::uint32_t channel, float4 sums) const {
+  struct Scaling {
+    float factors[4], means[4];
+  };
+
+  // Of four channels from that one on.
+  __device__ Scaling column(std::uint32_t channel) const {
+    Scaling scaling;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      const std::uint32_t c = min(channel + i, job.channels - 1);
+      scaling.factors[i] = __ldg(job.basis.scales + c) * unit;
+      scaling.means[i] = static_cast<float>(__ldg(job.means + c)) * job.mean_unit;
+    }
+    return scaling;
+  }
+
+  __device__ void operator()(std::uint32_t row, std::uint32_t channel, const Scaling& scaling,
+                             float4 sums) const {
     if (row >= job.rows) return;
     const float four[4] = {sums.x, sums.y, sums.z, sums.w};
     auto* const to =
@@ -145,9 +162,7 @@ struct Rebuilt {
     const bool whole = channel + 4 <= job.channels && job.channels % 4 == 0;
 #pragma unroll
     for (std::uint32_t i = 0; i < 4; ++i) {
-      const std::uint32_t c = min(channel + i, job.channels - 1);
-      const float mean = static_cast<float>(__ldg(job.means + c)) * job.mean_unit;
-      words[i] = bounded<Type>(four[i] * (__ldg(job.basis.scales + c) * unit) + mean);
+      words[i] = bounded<Type>(four[i] * scaling.factors[i] + scaling.means[i]);
     }
     if (whole) {
       using Wide = std::conditional_t<sizeof(words) == 16, uint4, uint2>;
