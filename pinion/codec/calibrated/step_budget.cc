@@ -12,7 +12,8 @@ namespace {
 // Where exact components would miss a target, their errors get this share of the floor.
 constexpr double kShareOfFloor = 0.1;
 constexpr double kMostDb = 100;
-constexpr int kHalvings = 16;
+constexpr int kHalvings = 12;
+constexpr int kFramesOfNoise = 4;      // what is left out adds up from frame to frame, by less and less
 constexpr double kFrameBits = 8 * 64;  // header, parameters and chunk sizes, about
 
 // The components of a stream as its calibration expects them at a step.
@@ -25,8 +26,15 @@ class Expected {
                                : CalibratedPredictor::kLatentsAlone;
     record_at(*stream.calibration, schedule_position(*stream.calibration, context.sigma), predictor, record_);
     weight_ = record_.loudness.empty() ? 1 : std::exp2(static_cast<double>(record_.loudness_bias));
-    for (const std::uint8_t level : record_.levels) {
-      deviations_.push_back(std::exp2((static_cast<double>(level) - kLevelZero) / kLevelsPerOctave));
+    const bool carries = predictor == CalibratedPredictor::kHistory && stream.calibration->has_history;
+    for (std::size_t k = 0; k < record_.levels.size(); ++k) {
+      deviations_.push_back(
+          std::exp2((static_cast<double>(record_.levels[k]) - kLevelZero) / kLevelsPerOctave));
+      carried_.push_back(0);
+      for (std::size_t j = 0; carries && j < record_.levels.size(); ++j) {
+        const double part = static_cast<double>(record_.prediction.row(j)[k]);
+        carried_.back() += part * part;
+      }
     }
   }
 
@@ -40,21 +48,36 @@ class Expected {
       (error_at(std::exp2(middle)) <= error ? low : high) = middle;
     }
     double sum = kFrameBits;
-    for (const double deviation : deviations_) sum += rows_ * laplace_bits(deviation / std::exp2(low));
+    for (std::size_t k = 0; k < deviations_.size(); ++k)
+      sum += rows_ * laplace_bits(in_steps(k, std::exp2(low)));
     return sum;
   }
 
  private:
+  // A component's deviation over the step: what is new, and the noise that history brings of the frames
+  // before.
+  double in_steps(std::size_t k, double step) const {
+    const double fresh = deviations_[k] / step;
+    if (carried_[k] == 0) return fresh;
+    double noise = 0, all = fresh;
+    for (int frame = 0; frame < kFramesOfNoise; ++frame) {
+      noise = laplace_error(all);
+      all = std::sqrt(fresh * fresh + carried_[k] * noise);
+    }
+    return all;
+  }
+
   double error_at(double step) const {
     double sum = 0;
     for (std::size_t k = 0; k < deviations_.size(); ++k) {
-      sum += static_cast<double>(record_.gain[k]) * laplace_error(deviations_[k] / step);
+      sum += static_cast<double>(record_.gain[k]) * laplace_error(in_steps(k, step));
     }
     return rows_ * weight_ * step * step * sum;
   }
 
   RecordAt record_;
   std::vector<double> deviations_;
+  std::vector<double> carried_;  // of equal noise in all components, what each predicts from it
   double rows_, output_rows_, weight_ = 1;
 };
 
