@@ -13,11 +13,12 @@ void SplitFlags::add_to(CLI::App& command) {
       .add_option(
           "--codec", codec,
           "How states cross the wire: raw, lossless, bounded:E, bounded:rel:E, int8, int4, fidelity:DB, "
-          "cos:C, calibrated:DB, auto (measures, takes the quickest), or auto:exact (raw or lossless)")
+          "cos:C, calibrated:DB, calibrated:64kB (a budget a step), auto (measures, takes the quickest), or "
+          "auto:exact (raw or lossless)")
       ->envname("PINION_CODEC")
       ->capture_default_str();
   command.add_option("--calibration", calibration,
-                     "File that `pinion calibrate` made, for --codec calibrated:DB or auto");
+                     "File that `pinion calibrate` made, for --codec calibrated:... or auto");
   command
       .add_option("--step-timeout", step_timeout_s,
                   "Seconds after which a step that does not come back fails")
@@ -38,7 +39,7 @@ Result<pipeline::SplitOptions> SplitFlags::parse() const {
   const bool is_calibrated = split.codec.mode == codec::Mode::kCalibrated;
   const bool may_be_calibrated = is_calibrated || split.auto_codec == pipeline::SplitOptions::Auto::kAny;
   if (calibration.empty() ? is_calibrated : !may_be_calibrated) {
-    return Error{Errc::kInvalidArgument, "--codec calibrated:DB and --calibration FILE go together",
+    return Error{Errc::kInvalidArgument, "--codec calibrated:... and --calibration FILE go together",
                  "make the file with `pinion calibrate`"};
   }
   split.calibration = calibration;

@@ -37,6 +37,9 @@ struct Profile {
   // kFidelity: target signal-to-noise ratio in dB of the centred tensor (means
   // removed per channel). kCalibrated: of the model's output.
   double target_snr_db = 20.0;
+  // kCalibrated: if not 0, what all streams may take together that cross a cut in a step, in place of the
+  // target; of a stream that is alone, what a frame may take.
+  std::size_t budget_bytes = 0;
   // kBounded: the largest error of any element, or of a channel's elements in units of the root of their
   // mean square.
   double error_bound = 0;
@@ -44,8 +47,9 @@ struct Profile {
 };
 
 // "raw", "lossless", "bounded:.01" (every element within .01), "bounded:rel:.01" (within .01 of its channel's
-// root mean square), "int8", "int4", "calibrated:30" (dB), "fidelity:20" (dB) or "fidelity:cos:.995" /
-// "cos:.995" (centred cosine of the whole tensor, SNR = -10 log10(1 - cos^2)).
+// root mean square), "int8", "int4", "calibrated:30" (dB), "calibrated:64kB" (a budget in B, kB or MB, powers
+// of 1000), "fidelity:20" (dB) or "fidelity:cos:.995" / "cos:.995" (centred cosine of the whole tensor,
+// SNR = -10 log10(1 - cos^2)).
 Result<Profile> parse_profile(std::string_view text);
 std::string to_string(const Profile& profile);
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -7,12 +9,19 @@ namespace pinion::codec {
 namespace {
 
 constexpr double kMaxTargetDb = 100;
+constexpr double kMaxBudgetBytes = 1e9;
+
+struct ByteUnit {
+  std::string_view name;
+  std::size_t bytes;
+};
+constexpr std::array<ByteUnit, 3> kByteUnits = {{{"MB", 1'000'000}, {"kB", 1000}, {"B", 1}}};
 
 Error unknown_profile(std::string_view text) {
   return Error{Errc::kInvalidArgument, "unknown codec mode '" + std::string(text) + "'",
                "use raw, lossless, bounded:ERROR, bounded:rel:ERROR (such as bounded:rel:.01), int8, int4, "
-               "fidelity:DB (such as fidelity:20), cos:VALUE (such as cos:.995) or calibrated:DB (such as "
-               "calibrated:30)"};
+               "fidelity:DB (such as fidelity:20), cos:VALUE (such as cos:.995), calibrated:DB (such as "
+               "calibrated:30) or calibrated:BYTES a step (such as calibrated:64kB)"};
 }
 
 std::optional<double> parse_number(std::string_view text) {
@@ -23,9 +32,25 @@ std::optional<double> parse_number(std::string_view text) {
 }
 
 Result<Profile> lossy_profile(Mode mode, double target_db, std::string_view text) {
-  if (target_db > 0 && target_db <= kMaxTargetDb) return Profile{mode, target_db};
+  if (target_db > 0 && target_db <= kMaxTargetDb) return Profile{.mode = mode, .target_snr_db = target_db};
   return Error{Errc::kInvalidArgument, "the fidelity target in '" + std::string(text) + "' is out of range",
                "choose more than 0 and at most 100 dB"};
+}
+
+// "64kB" and the like; nothing if it has no unit or no number.
+std::optional<Result<Profile>> budget_profile(std::string_view size, std::string_view text) {
+  for (const ByteUnit& unit : kByteUnits) {
+    if (!size.ends_with(unit.name)) continue;
+    const std::optional<double> number = parse_number(size.substr(0, size.size() - unit.name.size()));
+    if (!number) return std::nullopt;
+    const double bytes = std::round(*number * static_cast<double>(unit.bytes));
+    if (bytes >= 1 && bytes <= kMaxBudgetBytes) {
+      return Profile{.mode = Mode::kCalibrated, .budget_bytes = static_cast<std::size_t>(bytes)};
+    }
+    return Error{Errc::kInvalidArgument, "the budget in '" + std::string(text) + "' is out of range",
+                 "choose from 1B to 1000MB"};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -51,9 +76,9 @@ std::string_view name(Mode mode) {
 }
 
 Result<Profile> parse_profile(std::string_view text) {
-  if (text == "raw") return Profile{Mode::kRaw, 0};
+  if (text == "raw") return Profile{.mode = Mode::kRaw, .target_snr_db = 0};
   for (const Mode mode : {Mode::kLossless, Mode::kInt8, Mode::kInt4}) {
-    if (text == name(mode)) return Profile{mode, 0};
+    if (text == name(mode)) return Profile{.mode = mode, .target_snr_db = 0};
   }
   std::string_view rest = text;
   const auto eat = [&rest](std::string_view prefix) {
@@ -65,7 +90,10 @@ Result<Profile> parse_profile(std::string_view text) {
     const bool relative = eat("rel:");
     const std::optional<double> bound = parse_number(rest);
     if (!bound) return unknown_profile(text);
-    if (*bound > 0) return Profile{Mode::kBounded, 0, *bound, relative};
+    if (*bound > 0) {
+      return Profile{
+          .mode = Mode::kBounded, .target_snr_db = 0, .error_bound = *bound, .bound_is_relative = relative};
+    }
     return Error{Errc::kInvalidArgument, "the error bound in '" + std::string(text) + "' is out of range",
                  "choose more than 0"};
   }
@@ -76,6 +104,9 @@ Result<Profile> parse_profile(std::string_view text) {
     if (!cosine) return unknown_profile(text);
     return lossy_profile(mode, *cosine > 0 && *cosine < 1 ? -10 * std::log10(1 - *cosine * *cosine) : 0,
                          text);
+  }
+  if (mode == Mode::kCalibrated) {
+    if (auto budget = budget_profile(rest, text)) return *std::move(budget);
   }
   const std::optional<double> decibels = has_name ? parse_number(rest) : std::nullopt;
   if (!decibels) return unknown_profile(text);
@@ -90,8 +121,15 @@ std::string to_string(const Profile& profile) {
     return std::string(name(profile.mode)) + std::string(separator) + std::string(digits.data(), end);
   };
   switch (profile.mode) {
-    case Mode::kFidelity:
     case Mode::kCalibrated:
+      if (profile.budget_bytes > 0) {
+        const auto unit = std::ranges::find_if(
+            kByteUnits, [&](const ByteUnit& tried) { return profile.budget_bytes % tried.bytes == 0; });
+        return std::string(name(profile.mode)) + ":" + std::to_string(profile.budget_bytes / unit->bytes) +
+               std::string(unit->name);
+      }
+      return with_number(":", profile.target_snr_db);
+    case Mode::kFidelity:
       return with_number(":", profile.target_snr_db);
     case Mode::kBounded:
       return with_number(profile.bound_is_relative ? ":rel:" : ":", profile.error_bound);

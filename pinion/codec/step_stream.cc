@@ -24,11 +24,12 @@ StepContext fitted(StepContext context, std::size_t latents) {
 Profile velocity_profile(const Profile& states) {
   switch (states.mode) {
     case Mode::kFidelity:
-      return {Mode::kFidelity, std::min(states.target_snr_db + kVelocityMarginDb, kMaxVelocityDb)};
+      return {.mode = Mode::kFidelity,
+              .target_snr_db = std::min(states.target_snr_db + kVelocityMarginDb, kMaxVelocityDb)};
     case Mode::kCalibrated:
       return states;
     default:
-      return {Mode::kLossless, 0};
+      return {.mode = Mode::kLossless, .target_snr_db = 0};
   }
 }
 
@@ -52,7 +53,8 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
             "` and give it with --calibration"};
   }
   PINION_TRY(auto encoder,
-             CalibratedEncoder::create(own.calibration, {.output_snr_db = own.profile.target_snr_db}));
+             CalibratedEncoder::create(own.calibration, {.output_snr_db = own.profile.target_snr_db,
+                                                         .frame_bytes = own.profile.budget_bytes}));
   sender.calibrated_ = std::make_unique<Calibrated>(
       Calibrated{std::move(encoder), CalibratedDecoder(own.calibration), own.calibration->latents()});
   return sender;
@@ -61,6 +63,14 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
 Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, const Tensor& tensor,
                                                      const StepContext& context) {
   const StepContext own = fitted(context, calibrated.latents);
+  if (settings_.profile.budget_bytes > 0 && !settings_.budget_streams.empty()) {
+    const auto at =
+        std::ranges::find(settings_.budget_streams, settings_.calibration, &BudgetStream::calibration);
+    PINION_ASSERT(at != settings_.budget_streams.end());
+    calibrated.encoder.set_frame_bytes(
+        budget_share(settings_.profile.budget_bytes, settings_.budget_streams,
+                     static_cast<std::size_t>(at - settings_.budget_streams.begin()), context));
+  }
   PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
   PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
   EncodedFrame encoded;

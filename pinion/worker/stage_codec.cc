@@ -160,6 +160,7 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
   if (step.state.size() != setup_.state.size()) return misfit("has a wrong number of state tensors");
   for (std::size_t i = 0; i < step.state.size(); ++i) {
     PINION_TRY(Tensor tensor, decode_state(step.state[i], message, setup_.state[i]));
+    state_rows_[step.state[i].name] = codec::rows_of(tensor.shape());
     input.state.push_back({step.state[i].name, std::move(tensor)});
   }
   return input;
@@ -190,9 +191,25 @@ Result<codec::EncodedFrame> StageCodec::encode_frame(const codec::SenderSettings
   return encoded;
 }
 
+// What crosses a cut in a step and shares a budget: the states, and the velocity where it comes back over the
+// same cut.
+std::vector<codec::BudgetStream> StageCodec::budget_streams(int cut) const {
+  std::vector<codec::BudgetStream> streams;
+  if (setup_.profile.budget_bytes == 0) return streams;
+  for (const auto& [stream, rows] : state_rows_) {
+    if (auto calibration = calibration_of(stream, cut)) streams.push_back({std::move(calibration), rows});
+  }
+  const bool is_last_cut = is_last() || setup_.stage + 2 == setup_.stages;
+  if (auto calibration = is_last_cut ? calibration_of("velocity", cut) : nullptr) {
+    streams.push_back({std::move(calibration), setup_.batch * setup_.grid.tokens()});
+  }
+  return streams;
+}
+
 codec::SenderSettings StageCodec::velocity_settings() const {
   codec::SenderSettings settings{.profile = codec::velocity_profile(setup_.profile),
                                  .calibration = calibration_of("velocity", setup_.blocks.begin),
+                                 .budget_streams = budget_streams(setup_.blocks.begin),
                                  .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
                                  .known_bases = setup_.velocity_bases,
                                  .keeps_decoded = true};
@@ -249,9 +266,12 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
   pass_on(onward.latents.delta);
   pass_on(onward.latents.velocity);
   pass_on(onward.latents.velocity_basis);
+  state_rows_.clear();
+  for (const NamedTensor& entry : output) state_rows_[entry.name] = codec::rows_of(entry.tensor.shape());
   for (const NamedTensor& entry : output) {
     const codec::SenderSettings settings{.profile = setup_.profile,
                                          .calibration = calibration_of(entry.name, setup_.blocks.end),
+                                         .budget_streams = budget_streams(setup_.blocks.end),
                                          .place = leaving(entry.name),
                                          .known_bases = known_bases_};
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, entry.tensor, hop));

@@ -74,6 +74,7 @@ class StageCodec {
   codec::BasisPlace leaving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.end, stream};
   }
+  std::vector<codec::BudgetStream> budget_streams(int cut) const;
   codec::SenderSettings velocity_settings() const;
   Result<codec::EncodedFrame> encode_velocity(const Tensor& velocity, transport::TraceHop& hop);
   Result<void> keep_velocity(const Tensor& velocity);
@@ -83,9 +84,10 @@ class StageCodec {
   std::vector<std::string> known_bases_;                    // of the next stage
   std::map<std::string, codec::StreamReceiver> receivers_;  // by stream
   std::map<std::string, codec::StreamSender> senders_;
-  std::vector<float> latents_;           // x of the last step; empty before the first
-  std::vector<float> previous_latents_;  // of the one before it
-  float sigma_ = 0;                      // of the last step
+  std::vector<float> latents_;                      // x of the last step; empty before the first
+  std::vector<float> previous_latents_;             // of the one before it
+  std::map<std::string, std::int64_t> state_rows_;  // of the states at hand: that came, or that leave
+  float sigma_ = 0;                                 // of the last step
   std::optional<float> previous_sigma_;
   std::vector<float> velocity_;  // v of the last step; empty if it is not known
 };

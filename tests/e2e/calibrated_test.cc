@@ -112,6 +112,32 @@ TEST_F(Calibrated, SendsLessThanFidelityDoesAndReachesItsTarget) {
   EXPECT_GT(with("calibrated:36").psnr_db, calibrated.psnr_db);
 }
 
+TEST_F(Calibrated, KeepsABudgetAStep) {
+  const auto there = worker("budget");
+  double last_psnr_db = 0;
+  for (const double kilobytes : {3, 6, 12}) {
+    const ProcessResult result = run(job({"--worker", there->address(), "--cut", "3", "--codec",
+                                          "calibrated:" + std::to_string(static_cast<int>(kilobytes)) + "kB",
+                                          "--calibration", calibration()}));
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    std::ifstream file(home_ + "/report.json");
+    const auto report = nlohmann::json::parse(file);
+    for (const auto& step : report.at("per_step")) {
+      double bytes = 0;
+      for (const auto& hop : step.at("hops")) {
+        for (const auto& stream : hop.at("streams")) {
+          if (stream.at("name") != "latents") bytes += stream.at("bytes").get<double>();
+        }
+      }
+      EXPECT_LT(bytes, 1.06e3 * kilobytes);
+      EXPECT_GT(bytes, 0.7e3 * kilobytes);
+    }
+    const double psnr_db = outcome().psnr_db;
+    EXPECT_GT(psnr_db, last_psnr_db) << kilobytes;
+    last_psnr_db = psnr_db;
+  }
+}
+
 // What loopback makes of it is the link's affair; that it was tried, and kept fewest bytes, is not.
 TEST_F(Calibrated, CodecAutoTriesIt) {
   const auto there = worker("auto");

@@ -124,14 +124,14 @@ Result<pinion_encoder> make_encoder(const char* profile_text, const pinion_calib
   if (profile_text == nullptr) return wrong_call("profile is NULL");
   PINION_TRY(const pinion::codec::Profile profile, pinion::codec::parse_profile(profile_text));
   pinion::codec::EncoderOptions wanted;
-  std::size_t frame_bytes = 0;
+  std::size_t frame_bytes = profile.budget_bytes;
   if (options != nullptr) {
     PINION_TRY_VOID(check_input(options, "options"));
     if (options->threads < 0 || options->threads > kMaxThreads)
       return wrong_call("options.threads is " + std::to_string(options->threads));
     wanted.threads = std::max(1, options->threads);
     wanted.measured = options->unmeasured == 0;
-    frame_bytes = options->calibrated_frame_bytes;
+    if (options->calibrated_frame_bytes > 0) frame_bytes = options->calibrated_frame_bytes;
   }
   pinion_encoder made;
   const bool is_calibrated = profile.mode == pinion::codec::Mode::kCalibrated;

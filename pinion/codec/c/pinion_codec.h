@@ -158,7 +158,7 @@ pinion_status pinion_calibration_describe(const pinion_calibration* calibration,
 void pinion_calibration_free(pinion_calibration* calibration);
 
 // Profiles: "raw", "lossless", "bounded:.01", "bounded:rel:.01", "int8", "int4", "fidelity:20", "cos:.995",
-// "calibrated:30". Only the last takes a calibration, and must have one. `options` may be NULL.
+// "calibrated:30" or, for a frame, "calibrated:64kB": they alone take a calibration. `options` may be NULL.
 pinion_status pinion_encoder_create(const char* profile, const pinion_calibration* calibration,
                                     const pinion_encoder_options* options, pinion_encoder** encoder,
                                     pinion_error* error);

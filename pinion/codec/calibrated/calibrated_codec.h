@@ -71,6 +71,9 @@ class CalibratedEncoder {
   // The next frame is a key frame (after a lost frame or a reconnect).
   void restart();
 
+  // Gives the frames that follow a budget, more than 0, in place of the target.
+  void set_frame_bytes(std::size_t frame_bytes);
+
  private:
   class Stream;
   explicit CalibratedEncoder(std::unique_ptr<Stream> stream);

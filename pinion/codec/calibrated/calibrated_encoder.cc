@@ -96,6 +96,7 @@ class CalibratedEncoder::Stream {
 
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
   void restart() { state_.reset(); }
+  void set_frame_bytes(std::size_t frame_bytes) { target_.frame_bytes = frame_bytes; }
 
  private:
   bool predict(const TensorView& tensor, const StepContext& context, const CalibratedParams& params);
@@ -250,5 +251,10 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
 }
 
 void CalibratedEncoder::restart() { stream_->restart(); }
+
+void CalibratedEncoder::set_frame_bytes(std::size_t frame_bytes) {
+  PINION_ASSERT(frame_bytes > 0);
+  stream_->set_frame_bytes(frame_bytes);
+}
 
 }  // namespace pinion::codec

@@ -280,9 +280,32 @@ TEST(FidelityTarget, ReadsAndWritesProfiles) {
     EXPECT_EQ(again->mode, parse_profile(text)->mode);
     EXPECT_EQ(again->target_snr_db, parse_profile(text)->target_snr_db);
   }
-  for (const std::string_view text :
-       {"", "Raw", "fidelity:", "fidelity:x", "fidelity:20x", "fidelity:-1", "fidelity:nan", "cos:", "cos:1",
-        "cos:0", "cos:1.5", "cos:-.9", "lossless:3"}) {
+  EXPECT_EQ(parse_profile("calibrated:64kB")->budget_bytes, 64'000u);
+  EXPECT_EQ(parse_profile("calibrated:1.5kB")->budget_bytes, 1500u);
+  EXPECT_EQ(parse_profile("calibrated:30")->budget_bytes, 0u);
+  for (const std::string_view text : {"calibrated:64kB", "calibrated:1500B", "calibrated:2MB"}) {
+    EXPECT_EQ(to_string(parse_profile(text).value()), text);
+  }
+  for (const std::string_view text : {"calibrated:kB",
+                                      "calibrated:0kB",
+                                      "calibrated:-1kB",
+                                      "calibrated:.1B",
+                                      "calibrated:2000MB",
+                                      "calibrated:5KB",
+                                      "fidelity:64kB",
+                                      "",
+                                      "Raw",
+                                      "fidelity:",
+                                      "fidelity:x",
+                                      "fidelity:20x",
+                                      "fidelity:-1",
+                                      "fidelity:nan",
+                                      "cos:",
+                                      "cos:1",
+                                      "cos:0",
+                                      "cos:1.5",
+                                      "cos:-.9",
+                                      "lossless:3"}) {
     const auto profile = parse_profile(text);
     ASSERT_FALSE(profile.ok()) << text;
     EXPECT_EQ(profile.error().code, Errc::kInvalidArgument) << text;
