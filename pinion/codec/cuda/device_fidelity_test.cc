@@ -90,6 +90,7 @@ TEST(DeviceFidelity, AnyFrameIsWithinTheToleranceOrRefused) {
       basis = decode_basis(asset, testing::kGenerousBasis).value();
     }
     IndexTables tables;
+    ChunkPool pool(1);
     std::optional<StreamState> state;
     const auto bytes = static_cast<std::size_t>(shape.elements()) * size_bytes(dtype);
     for (int step = 0; step < 8; ++step) {
@@ -97,7 +98,7 @@ TEST(DeviceFidelity, AnyFrameIsWithinTheToleranceOrRefused) {
           testing::any_fidelity_frame(dice, dtype, shape, basis.get(), state ? &*state : nullptr);
       ASSERT_EQ(both.decode(frame, bytes, accepted), "") << "step " << step;
       auto decoded = decode_fidelity(parse_frame(frame, kGenerous).value(), basis.get(),
-                                     state ? &*state : nullptr, tables);
+                                     state ? &*state : nullptr, tables, pool);
       if (decoded.ok()) state = std::move(decoded->state);  // else a value left its range
     }
   }
