@@ -63,7 +63,8 @@ Made make(std::int64_t channels, std::size_t chunks) {
   if (chunks != 0) grid = {32, kRows, (kComponents - 1) / chunks + 1};
   ByteWriter body;
   codec::write_fidelity_params(body, params, nullptr);
-  codec::write_index_chunks(body, grid, matrix, tables);
+  codec::ChunkPool pool(1);
+  codec::write_index_chunks(body, grid, matrix, tables, pool);
   made.frame = codec::write_frame(
       {codec::Mode::kFidelity, DType::kBF16, Shape{static_cast<std::int64_t>(kRows), channels},
        codec::basis_id(made.basis), std::nullopt},
