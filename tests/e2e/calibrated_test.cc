@@ -98,18 +98,18 @@ TEST_F(Calibrated, SendsLessThanFidelityDoesAndReachesItsTarget) {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return outcome();
   };
-  Outcome fidelity = with("fidelity:20"), calibrated = with("calibrated:28");
+  Outcome fidelity = with("fidelity:20"), calibrated = with("calibrated:36");
   EXPECT_GE(calibrated.psnr_db, fidelity.psnr_db);
-  EXPECT_GE(calibrated.least_output_snr_db, 27.4);
+  EXPECT_GE(calibrated.least_output_snr_db, 35.4);
   EXPECT_LT(calibrated.bytes["image"], 0.5 * fidelity.bytes["image"]);
   EXPECT_LT(calibrated.bytes["velocity"], 0.7 * fidelity.bytes["velocity"]);
   // What both ends make of a velocity is the same, so the next latents are still predicted exactly.
   EXPECT_LT(calibrated.bytes["latents"], fidelity.bytes["latents"] + 100);
   // The worker keeps the calibration; the second job says the same with it.
-  Outcome again = with("calibrated:28");
+  Outcome again = with("calibrated:36");
   EXPECT_EQ(again.psnr_db, calibrated.psnr_db);
   EXPECT_EQ(again.bytes, calibrated.bytes);
-  EXPECT_GT(with("calibrated:36").psnr_db, calibrated.psnr_db);
+  EXPECT_GT(with("calibrated:42").psnr_db, calibrated.psnr_db);
 }
 
 TEST_F(Calibrated, KeepsABudgetAStep) {

@@ -140,7 +140,12 @@ class StepSearch {
     std::vector<std::uint8_t> coded = std::move(look->coded);  // that the first attempts keep to
     model_.decide(coded);
     const double seen = aim * model_.error(step_) / look->error;
-    if (std::isfinite(seen)) aim = std::clamp(seen, aim / 4, aim * 4);
+    if (seen >= aim / 4 && seen <= aim * 4) {
+      aim = seen;
+    } else if (std::isfinite(seen)) {  // the model was far off: what was decided by it means nothing
+      coded.clear();
+      model_.decide(coded);
+    }
     std::optional<Attempt> best;
     for (int i = 0; i < kMaxPasses; ++i) {
       std::optional<Attempt> next = attempt(aim, coded, i == 1 ? &best->frame : nullptr);
