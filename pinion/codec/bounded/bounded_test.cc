@@ -2,30 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include "pinion/codec/bounded/bounded_testing.h"
 #include "pinion/codec/codec.h"
-#include "pinion/codec/codec_testing.h"
 
 namespace pinion::codec {
 namespace {
 
 using testing::kGenerous;
+using testing::wild;
 
 const std::vector<Shape> kShapes = {{},      {1},      {7},       {1, 1},    {1, 4097},
                                     {17, 1}, {33, 65}, {2, 3, 5}, {300, 70}, {3, 16384}};
-
-// Many sizes, now and then what is not finite, and one value that dwarfs all.
-Tensor wild(DType dtype, const Shape& shape, std::uint32_t seed, bool finite) {
-  testing::Dice dice(seed);
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(std::ldexp(dice.normal(), static_cast<int>(i % 5) * 3 - 6));
-    if (!finite && dice.bits() % 50 == 0)
-      values[i] = std::array{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
-                             std::numeric_limits<float>::quiet_NaN()}[dice.bits() % 3];
-  }
-  values[values.size() / 2] = 60000;
-  return testing::tensor_of(dtype, shape, values);
-}
 
 std::vector<double> bounds_of(const Profile& profile, const Tensor& tensor) {
   const std::size_t rank = tensor.shape().rank();

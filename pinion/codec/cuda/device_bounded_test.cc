@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "pinion/codec/bounded/bounded_testing.h"
 #include "pinion/codec/cuda/device_testing.h"
 #include "pinion/codec/frame_format.h"
 
@@ -18,6 +19,7 @@ using testing::device_decoder;
 using testing::encode_there;
 using testing::kGenerous;
 using testing::same_tensor;
+using testing::wild;
 
 const std::vector<Shape> kShapes = {{},      {1},       {7},        {1, 1},    {1, 4097},
                                     {17, 1}, {33, 65},  {2, 3, 5},  {300, 70}, {3, 16384},
@@ -25,20 +27,6 @@ const std::vector<Shape> kShapes = {{},      {1},       {7},        {1, 1},    {
 
 constexpr std::array kProfiles = {"bounded:100000", "bounded:.5",      "bounded:.003",    "bounded:1e-30",
                                   "bounded:rel:.3", "bounded:rel:.01", "bounded:rel:1e-5"};
-
-// Values of many sizes, one that dwarfs all, and now and then what is not finite.
-Tensor wild(DType dtype, const Shape& shape, std::uint32_t seed, bool finite) {
-  testing::Dice dice(seed);
-  std::vector<float> values(static_cast<std::size_t>(shape.elements()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(std::ldexp(dice.normal(), static_cast<int>(i % 5) * 3 - 6));
-    if (!finite && dice.bits() % 50 == 0)
-      values[i] = std::array{std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
-                             std::numeric_limits<float>::quiet_NaN()}[dice.bits() % 3];
-  }
-  if (!values.empty()) values[values.size() / 2] = 60000;
-  return testing::tensor_of(dtype, shape, values);
-}
 
 TEST(DeviceBounded, FramesOfTheCpuDecodeToTheSameBits) {
   PINION_SKIP_WITHOUT_DEVICE();
