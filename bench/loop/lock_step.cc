@@ -182,7 +182,9 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
                                 .previous_sigma = jobs[j].sigma,
                                 .latents = samplers[j].latents(),
                                 .previous_latents = jobs[j].latents,
-                                .output_rows = pictures * settings_.grid.tokens()};
+                                .output_rows = pictures * settings_.grid.tokens(),
+                                .grid = {static_cast<std::size_t>(settings_.grid.width),
+                                         static_cast<std::size_t>(settings_.grid.height)}};
     };
     Stopwatch watch;
     while (!samplers.front().done()) {

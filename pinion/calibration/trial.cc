@@ -95,7 +95,9 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
                                        .previous_sigma = sigma_before,
                                        .latents = latents,
                                        .previous_latents = before,
-                                       .output_rows = job.constants.grid.tokens()};
+                                       .output_rows = job.constants.grid.tokens(),
+                                       .grid = {static_cast<std::size_t>(job.constants.grid.width),
+                                                static_cast<std::size_t>(job.constants.grid.height)}};
       const Tensor input = Tensor::from_floats(latents, job.noise.shape());
       PINION_TRY(const TensorList state, chain_.state_at(cut_, {sigma}, input));
       PINION_ASSERT(state.size() + 1 == coders.size());

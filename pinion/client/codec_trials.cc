@@ -36,8 +36,9 @@ std::vector<Profile> candidates(const RemotePlan& plan) {
 
 class Trials {
  public:
-  Trials(const RemotePlan& plan, const StepRequest& request, const codec::BasisStore& bases)
-      : plan_(plan), request_(request), bases_(bases), latents_(floats_of(request.latents)) {}
+  Trials(const RemotePlan& plan, const codec::TokenGrid& grid, const StepRequest& request,
+         const codec::BasisStore& bases)
+      : plan_(plan), grid_(grid), request_(request), bases_(bases), latents_(floats_of(request.latents)) {}
 
   std::int64_t elements() const {
     std::int64_t sum = 0;
@@ -113,10 +114,12 @@ class Trials {
             .previous_sigma = std::nullopt,
             .latents = latents_,
             .previous_latents = {},
-            .output_rows = request_.latents.shape()[0] * request_.latents.shape()[1]};
+            .output_rows = request_.latents.shape()[0] * request_.latents.shape()[1],
+            .grid = grid_};
   }
 
   const RemotePlan& plan_;
+  const codec::TokenGrid grid_;
   const StepRequest& request_;
   const codec::BasisStore& bases_;
   const std::vector<float> latents_;
@@ -143,7 +146,7 @@ std::string why_not_calibrated(const RemotePlan& plan, const RemoteConstants& co
 codec::CodecChoice choose_by_trial(const RemotePlan& plan, const RemoteConstants& constants,
                                    const StepRequest& request, const codec::LinkSpeed& link,
                                    const codec::BasisStore& bases) {
-  const Trials trials(plan, request, bases);
+  const Trials trials(plan, constants.token_grid(), request, bases);
   codec::CodecChoice choice;
   choice.link = link;
   for (const Profile& profile : candidates(plan)) {

@@ -163,6 +163,7 @@ class NetworkJob : public RemoteJob {
                                                               .model_hash = plan_.model_hash,
                                                               .cut = plan_.stages.front().begin,
                                                               .last_cut = plan_.stages.back().begin,
+                                                              .grid = constants_.values.token_grid(),
                                                               .calibrations = plan_.calibrations,
                                                               .known_bases = std::move(known)},
                                              bases_);

@@ -14,6 +14,7 @@
 #include "pinion/base/tensor.h"
 #include "pinion/codec/break_even.h"
 #include "pinion/codec/calibrated/calibration_set.h"
+#include "pinion/codec/math/grid_transform.h"
 
 namespace pinion::client {
 
@@ -60,6 +61,10 @@ struct RemoteConstants {
   std::vector<float> guidance;
   Tensor context;            // only if the first remote stage begins at block 0
   Tensor reference_latents;  // likewise
+
+  codec::TokenGrid token_grid() const {
+    return {static_cast<std::size_t>(grid_width), static_cast<std::size_t>(grid_height)};
+  }
 };
 
 // Where a step's time and bytes went, per hop of the chain (hop 0: client to first worker).

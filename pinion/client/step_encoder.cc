@@ -76,7 +76,8 @@ codec::StepContext StepEncoder::context() const {
           .previous_sigma = previous_sigma_,
           .latents = latents_,
           .previous_latents = previous_latents_,
-          .output_rows = rows_};
+          .output_rows = rows_,
+          .grid = setup_.grid};
 }
 
 Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest& request, bool may_be_drawn) {

@@ -18,6 +18,7 @@ struct StepEncoderSetup {
   std::string model_hash;
   int cut = 0;                           // where the states leave this process
   int last_cut = 0;                      // where the last stage begins, which the velocity is calibrated for
+  codec::TokenGrid grid;                 // of the latents of a picture
   codec::CalibrationSet calibrations;    // used if the profile is calibrated
   std::vector<std::string> known_bases;  // that the first stage holds
 

@@ -38,7 +38,8 @@ codec::StepContext StageCodec::context() const {
           .previous_sigma = previous_sigma_,
           .latents = latents_,
           .previous_latents = previous_latents_,
-          .output_rows = setup_.batch * setup_.grid.tokens()};
+          .output_rows = setup_.batch * setup_.grid.tokens(),
+          .grid = {static_cast<std::size_t>(setup_.grid.width), static_cast<std::size_t>(setup_.grid.height)}};
 }
 
 std::vector<std::string> StageCodec::load_bases() {

@@ -66,7 +66,8 @@ Result<pinion::codec::StepContext> context_of(const pinion_step_context* from) {
                                      .previous_sigma = std::nullopt,
                                      .latents = std::span(from->latents, from->latents_count),
                                      .previous_latents = {},
-                                     .output_rows = from->output_rows};
+                                     .output_rows = from->output_rows,
+                                     .grid = {from->grid_columns, from->grid_lines}};
   if (from->has_previous_sigma != 0) context.previous_sigma = from->previous_sigma;
   if (from->previous_latents != nullptr)
     context.previous_latents = std::span(from->previous_latents, from->latents_count);

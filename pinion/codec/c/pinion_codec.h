@@ -86,6 +86,8 @@ typedef struct pinion_step_context {
   float sigma;
   float previous_sigma;
   int32_t has_previous_sigma;  // 0 at a job's first step
+  size_t grid_columns;         // how the tensor's rows lie in each picture, line by line, which makes frames
+  size_t grid_lines;           // smaller; 0: not known. Unused in decoding
 } pinion_step_context;
 
 typedef struct pinion_bytes {

@@ -39,15 +39,25 @@ std::uint8_t fullest_band(const RowBands& bands) {
 
 }  // namespace
 
+void write_band_scales(ByteWriter& out, const CalibratedBands& params) {
+  for (std::size_t band = 1; band < params.count; ++band) out.write(params.scales[band]);
+}
+
+Result<void> read_band_scales(ByteReader& in, CalibratedBands& params) {
+  while (params.scales.size() < params.count) {
+    params.scales.push_back(in.read<std::int8_t>());
+    PINION_TRY_VOID(in.check("calibrated frame"));
+    if (std::abs(params.scales.back()) > kMaxBandScale) return broken("impossible scale of a band");
+  }
+  return {};
+}
+
 Result<CalibratedBandMap> read_bands(ByteReader& in, bool has_last, CalibratedBands& params) {
   params.count = in.read<std::uint8_t>();
   params.step_growth = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
   if (params.count < 2 || params.count > kMaxBands) return broken("impossible number of bands");
-  while (params.scales.size() < params.count) {
-    params.scales.push_back(in.read<std::int8_t>());
-    if (std::abs(params.scales.back()) > kMaxBandScale) return broken("impossible scale of a band");
-  }
+  PINION_TRY_VOID(read_band_scales(in, params));
   CalibratedBandMap map;
   if (!has_last) map.first_band = in.read<std::uint8_t>();
   map.map_class.shape = in.read<std::uint8_t>();
@@ -67,7 +77,7 @@ void write_bands(ByteWriter& out, const CalibratedBands& params, const RowBands&
                  IndexTables& tables) {
   out.write(static_cast<std::uint8_t>(params.count));
   out.write(static_cast<std::uint8_t>(params.step_growth));
-  for (std::size_t band = 1; band < params.count; ++band) out.write(params.scales[band]);
+  write_band_scales(out, params);
   const std::uint8_t first_band = fullest_band(bands);
   if (last == nullptr) out.write(first_band);
   const std::vector<std::uint8_t> band_of_row = bands.band_of_row();
@@ -85,7 +95,6 @@ void write_bands(ByteWriter& out, const CalibratedBands& params, const RowBands&
 Result<RowBands> decode_bands(const CalibratedBands& params, const CalibratedBandMap& map, std::size_t rows,
                               LastBands last, IndexTables& tables) {
   const std::size_t count = params.count;
-  if (count == 1) return RowBands(rows);
   std::vector<std::int32_t> values(rows);
   PINION_TRY_VOID(decode_run(map.bytes, map.map_class, tables, values));
   const std::vector<std::int32_t> expected = expected_bands(rows, count, map.first_band, last);

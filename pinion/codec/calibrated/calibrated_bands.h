@@ -30,6 +30,10 @@ struct CalibratedBandMap {
 // frames that predict from none.
 using LastBands = const std::vector<std::uint8_t>*;
 
+// The scales of all bands but the first. kBadFormat if they are impossible; `params` has a count.
+void write_band_scales(ByteWriter& out, const CalibratedBands& params);
+Result<void> read_band_scales(ByteReader& in, CalibratedBands& params);
+
 // `bands` has params.count bands, at least two.
 void write_bands(ByteWriter& out, const CalibratedBands& params, const RowBands& bands, LastBands last,
                  IndexTables& tables);

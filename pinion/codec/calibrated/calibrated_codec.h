@@ -14,6 +14,7 @@
 
 #include "pinion/codec/calibrated/calibration.h"
 #include "pinion/codec/codec.h"
+#include "pinion/codec/math/grid_transform.h"
 
 namespace pinion::codec {
 
@@ -29,6 +30,8 @@ struct StepContext {
   std::span<const float> previous_latents;  // empty where they are not known: at a job's first step
   // Rows of the model's output (latent tokens, all of a batch), which the target is about.
   std::int64_t output_rows = 0;
+  // How the rows of streams with latents lie in each picture, for the encoder; 0 where that is not known.
+  TokenGrid grid = {};
 };
 
 struct CalibratedTarget {

@@ -39,8 +39,8 @@ Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepConte
   PINION_TRY_VOID(check_latents(body.params, rows * calibration_->latents(), context.latents.size(),
                                 context.previous_latents.size()));
 
-  PINION_TRY(const RowBands bands, decode_bands(body.params.bands, body.band_map, rows,
-                                                state == nullptr ? nullptr : &state->band_of_row, tables_));
+  PINION_TRY(const RowBands bands,
+             decode_order(body, rows, state == nullptr ? nullptr : &state->band_of_row, tables_));
   indices_.resize(calibration_->components() * rows);
   PINION_TRY_VOID(decode_index_chunks(
       body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices_}, tables_,
@@ -52,7 +52,7 @@ Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepConte
   Tensor tensor =
       products_.rebuild(record_, context, next_.components, frame.header.dtype, frame.header.shape);
   next_.checksum = frame.checksum;
-  next_.band_of_row = bands.band_of_row();
+  next_.band_of_row = bands_left_by(body.params, bands);
   if (!state_) state_.emplace();
   std::swap(*state_, next_);
   return tensor;

@@ -19,6 +19,7 @@ constexpr double kLeastShareOfFloor = 0.1;
 // Of the calibrated energy of what history leaves: above it, the latents alone may predict better. Samplers
 // that add noise are such a case: what changed from step to step is then no velocity.
 constexpr double kHistoryMisses = 4;
+constexpr std::size_t kTogether = 16;  // components that are one piece of work
 
 Error misfit(std::string_view what) {
   return Error{Errc::kInvalidArgument, "calibrated coding: " + std::string(what), ""};
@@ -100,7 +101,8 @@ class CalibratedEncoder::Stream {
 
  private:
   bool predict(const TensorView& tensor, const StepContext& context, const CalibratedParams& params);
-  double expected_cost(const StepContext& context) const;
+  double expected_cost(const Matrix& residual, const RowPlan& plan, const Goal& goal) const;
+  RowPlan plan_layout(const StepContext& context);
   bool meet(const RowPlan& plan, const Goal& goal, const CalibratedParams& params);
 
   std::shared_ptr<const Calibration> calibration_;
@@ -112,7 +114,7 @@ class CalibratedEncoder::Stream {
   // Of the last frame, for their memory:
   CalibratedState next_;
   RecordAt record_;
-  Matrix residual_;
+  Matrix residual_, transformed_;
   std::vector<double> loudness_;
   QuantisedComponents quantised_, other_;
 };
@@ -127,14 +129,32 @@ bool CalibratedEncoder::Stream::predict(const TensorView& tensor, const StepCont
   return products_.project(tensor, record_, next_.components, residual_, loudness_);
 }
 
-// What the residual will cost, rows taken to be alike: bits at the target, or errors at the budget.
-double CalibratedEncoder::Stream::expected_cost(const StepContext& context) const {
-  const std::size_t rows = residual_.columns;
-  const RowPlan alike{RowBands(rows), 0, {}, static_cast<double>(rows)};
-  const Goal goal = goal_of(target_, record_, alike, static_cast<double>(context.output_rows));
-  const StepPlanner planner(residual_, record_.gain, alike);
+// What a residual will cost: bits at the target, or errors at the budget.
+double CalibratedEncoder::Stream::expected_cost(const Matrix& residual, const RowPlan& plan,
+                                                const Goal& goal) const {
+  const StepPlanner planner(residual, record_.gain, plan);
   return goal.is_bits ? planner.error(planner.step_for_bits(goal.value))
                       : planner.bits(planner.step_for_error(goal.value));
+}
+
+// How the rows are coded, and residual_ made so: in coded order.
+RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
+  const std::size_t rows = residual_.columns;
+  RowPlan plan = plan_rows(record_, loudness_);
+  if (calibration_->latents() > 0 && context.grid.divides(rows)) {
+    transformed_ = residual_;
+    pool_.run_in_groups(transformed_.rows, kTogether,
+                        [&](std::size_t k, std::size_t) { transform_grid(context.grid, transformed_.row(k)); });
+    RowPlan coefficients = plan_coefficients(context.grid, rows);
+    coefficients.bands.sort_runs(std::span(transformed_.values));
+    const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
+    if (expected_cost(transformed_, coefficients, goal) < expected_cost(residual_, plan, goal)) {
+      std::swap(residual_, transformed_);
+      return coefficients;
+    }
+  }
+  plan.bands.sort_runs(std::span(residual_.values));
+  return plan;
 }
 
 // Fills quantised_: planned by the deviations of the components, and corrected at most once by how far the
@@ -183,11 +203,17 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
                                  state_.has_value() && state_->components.columns == rows});
   bool in_range = predict(tensor, context, params);
   if (in_range && params.uses_history() && calibration.latents() > 0 && misses(residual_, record_)) {
+    const auto cost_of_residual = [&] {
+      const RowPlan alike = plan_rows(record_, loudness_);
+      return expected_cost(residual_, alike,
+                           goal_of(target_, record_, alike, static_cast<double>(context.output_rows)));
+    };
     const CalibratedParams by_history = params;
-    const double cost = expected_cost(context);
-    params = CalibratedParams{.position = params.position};
+    const double cost = cost_of_residual();
+    params = CalibratedParams();
+    params.position = by_history.position;
     in_range = predict(tensor, context, params);
-    if (!in_range || expected_cost(context) >= cost) {
+    if (!in_range || cost_of_residual() >= cost) {
       params = by_history;
       in_range = predict(tensor, context, params);
     }
@@ -197,8 +223,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   }
   const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
 
-  const RowPlan plan = plan_rows(record_, loudness_);
-  plan.bands.sort_runs(std::span(residual_.values));
+  const RowPlan plan = plan_layout(context);
   const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
   if (!meet(plan, goal, params)) return misfit("the tensor is out of the range of the calibration");
 
@@ -211,8 +236,10 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   if (state != nullptr) header.previous = state->checksum;
   ByteWriter body;
   write_calibrated_params(body, params, params.uses_history() && calibration.latents() > 0);
-  if (params.bands.count > 1) {
+  if (params.layout == RowLayout::kBands) {
     write_bands(body, params.bands, plan.bands, state == nullptr ? nullptr : &state->band_of_row, tables_);
+  } else if (params.layout == RowLayout::kCoefficients) {
+    write_grid(body, params);
   }
   if (params.has_scales) write_scales(body, record_.levels, params, quantised_.classes);
   const IndexMatrix matrix{
@@ -222,7 +249,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
 
   std::memcpy(&next_.checksum, result.frame.data() + result.frame.size() - kChecksumBytes, kChecksumBytes);
   advance_components(params, plan.bands, quantised_.indices, pool_, next_.components);
-  next_.band_of_row = plan.bands.band_of_row();
+  next_.band_of_row = bands_left_by(params, plan.bands);
   if (!state_) state_.emplace();
   std::swap(*state_, next_);
   result.stats.frame_bytes = result.frame.size();

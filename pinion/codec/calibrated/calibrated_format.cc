@@ -9,6 +9,7 @@ namespace {
 constexpr int kShapeBits = 2;
 constexpr int kHasScales = 16;  // in the byte of the shapes
 constexpr int kHasBands = 32;
+constexpr int kIsTransformed = 64;
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
 constexpr std::size_t kTogether = 16;  // components that are one piece of work
@@ -54,6 +55,16 @@ Result<void> read_scales(ByteReader& in, ComponentParams& components) {
              read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
   if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
   return broken("its scales do not end cleanly");
+}
+
+// Of coefficients.
+Result<void> read_grid(ByteReader& in, std::size_t rows, CalibratedParams& params) {
+  params.grid.columns = in.read<std::uint16_t>();
+  params.grid.lines = in.read<std::uint16_t>();
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  if (!params.grid.divides(rows)) return broken("its grid does not divide its rows");
+  params.bands.count = kFrequencyClasses;
+  return read_band_scales(in, params.bands);
 }
 
 Blend blend_at(const Calibration& calibration, std::uint16_t position) {
@@ -199,6 +210,19 @@ ComponentParams component_classes(std::span<const std::uint8_t> levels, const Ca
   return components;
 }
 
+Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last, IndexTables& tables) {
+  if (body.params.layout == RowLayout::kBands) {
+    return decode_bands(body.params.bands, body.band_map, rows, last, tables);
+  }
+  if (body.params.layout == RowLayout::kTokens) return RowBands(rows);
+  return RowBands(frequency_classes(body.params.grid, rows), kFrequencyClasses);
+}
+
+std::vector<std::uint8_t> bands_left_by(const CalibratedParams& params, const RowBands& bands) {
+  if (params.layout != RowLayout::kBands) return {};
+  return bands.band_of_row();
+}
+
 void advance_components(const CalibratedParams& params, const RowBands& bands,
                         std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction) {
   const std::size_t rows = bands.rows();
@@ -207,17 +231,16 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
   for (std::size_t band = 0; band < bands.count(); ++band) {
     for (; place < bands.ends()[band]; ++place) step_of_row[bands.row_at(place)] = params.step(band);
   }
-  std::vector<std::int32_t> sorted(bands.count() > 1 ? pool.threads() * rows : 0);
+  std::vector<float> residuals(pool.threads() * rows);
   pool.run_in_groups(prediction.rows, kTogether, [&](std::size_t k, std::size_t worker) {
-    std::span<const std::int32_t> by_row = indices.subspan(k * rows, rows);
-    if (bands.count() > 1) {
-      const auto own = std::span(sorted).subspan(worker * rows, rows);
-      bands.unsort(by_row, own);
-      by_row = own;
-    }
+    const std::span<const std::int32_t> coded = indices.subspan(k * rows, rows);
+    const std::span<float> residual = std::span(residuals).subspan(worker * rows, rows);
+    for (std::size_t i = 0; i < rows; ++i) residual[bands.row_at(i)] = static_cast<float>(coded[i]);
+    for (std::size_t r = 0; r < rows; ++r) residual[r] *= step_of_row[r];
+    if (params.layout == RowLayout::kCoefficients) restore_grid(params.grid, residual);
     float* const row = prediction.row(k).data();
     for (std::size_t r = 0; r < rows; ++r) {
-      const float value = row[r] + step_of_row[r] * static_cast<float>(by_row[r]);
+      const float value = row[r] + residual[r];
       row[r] = value > kMaxComponent    ? kMaxComponent
                : value < -kMaxComponent ? -kMaxComponent
                : value == value         ? value
@@ -231,10 +254,18 @@ void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bo
   out.write(params.position);
   out.write(params.step_log2);
   out.write(params.output_snr);
-  const int parts = (params.has_scales ? kHasScales : 0) | (params.bands.count > 1 ? kHasBands : 0);
+  const int parts = (params.has_scales ? kHasScales : 0) |
+                    (params.layout == RowLayout::kBands ? kHasBands : 0) |
+                    (params.layout == RowLayout::kCoefficients ? kIsTransformed : 0);
   out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | parts));
   out.write(params.scale_offset);
   if (change) out.write(params.delta_sigma);
+}
+
+void write_grid(ByteWriter& out, const CalibratedParams& params) {
+  out.write(static_cast<std::uint16_t>(params.grid.columns));
+  out.write(static_cast<std::uint16_t>(params.grid.lines));
+  write_band_scales(out, params.bands);
 }
 
 void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
@@ -259,12 +290,16 @@ Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
     return broken("unknown predictor");
   }
   if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2) return broken("impossible step");
-  if (shapes >= 2 * kHasBands) return broken("reserved bits are set");
+  if (shapes >= 2 * kIsTransformed) return broken("reserved bits are set");
+  if ((shapes & kHasBands) != 0 && (shapes & kIsTransformed) != 0) {
+    return broken("both bands and a transform");
+  }
   params.predictor = static_cast<CalibratedPredictor>(predictor);
   params.shapes.rare = shapes & (kShapes - 1);
   params.shapes.wide = shapes >> kShapeBits & (kShapes - 1);
   params.has_scales = (shapes & kHasScales) != 0;
-  if ((shapes & kHasBands) != 0) params.bands.count = 2;  // or more: read_bands() knows
+  if ((shapes & kHasBands) != 0) params.layout = RowLayout::kBands;
+  if ((shapes & kIsTransformed) != 0) params.layout = RowLayout::kCoefficients;
   return params;
 }
 
@@ -284,13 +319,16 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   if (frame.header.previous.has_value() != (params.uses_history() && calibration.has_history)) {
     return broken("its predictor and its flags differ");
   }
-  if (params.bands.count > 1) {
+  const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
+  if (params.layout == RowLayout::kBands) {
     PINION_TRY(body.band_map, read_bands(in, frame.header.previous.has_value(), params.bands));
+  } else if (params.layout == RowLayout::kCoefficients) {
+    PINION_TRY_VOID(read_grid(in, rows, params));
   }
   body.components = component_classes(levels_at(calibration, params.position, params.predictor), params);
   if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
   PINION_TRY(body.chunks,
-             parse_index_chunks(in, body.components, static_cast<std::size_t>(rows_of(frame.header.shape))));
+             parse_index_chunks(in, body.components, rows));
   return body;
 }
 

@@ -16,6 +16,9 @@ inline constexpr float kMinDeltaSigma = 0x1p-20f;
 
 enum class CalibratedPredictor : std::uint8_t { kLatentsAlone = 0, kHistory = 1 };
 
+// What the rows of the indices are: tokens, all alike or in bands, or coefficients of a grid of tokens.
+enum class RowLayout : std::uint8_t { kTokens, kBands, kCoefficients };
+
 struct CalibratedParams {
   CalibratedPredictor predictor = CalibratedPredictor::kLatentsAlone;
   std::uint16_t position = 0;   // kBlendOne * record + blend
@@ -25,7 +28,9 @@ struct CalibratedParams {
   Shapes shapes;
   std::int8_t scale_offset = 0;
   bool has_scales = false;  // the frame writes the components' scales
-  CalibratedBands bands;
+  RowLayout layout = RowLayout::kTokens;
+  CalibratedBands bands;  // of coefficients, those of their frequencies
+  TokenGrid grid;         // of coefficients
 
   bool uses_history() const { return predictor == CalibratedPredictor::kHistory; }
   float step(std::size_t band) const;
@@ -93,13 +98,22 @@ Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, s
 // The scales that levels, step, shapes and offset lead to.
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);
 
-// y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, and keeps it
-// in range. Threads of the pool share the components.
+// Coded order of the rows of a frame that predicts from one with the bands `last`, which is of as many rows.
+Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last, IndexTables& tables);
+
+// The band of each row as the frame leaves them to the next; empty: all in the first.
+std::vector<std::uint8_t> bands_left_by(const CalibratedParams& params, const RowBands& bands);
+
+// y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, transformed back
+// if the frame says so, and keeps it in range. Threads of the pool share the components.
 void advance_components(const CalibratedParams& params, const RowBands& bands,
                         std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction);
 
 // `change` says whether delta_sigma is written.
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);
+
+// Of coefficients.
+void write_grid(ByteWriter& out, const CalibratedParams& params);
 
 // The scales of `classes`, as differences from those that levels and params lead to.
 void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,

@@ -125,8 +125,19 @@ double choose_offset_and_shapes(Spreads& spreads, std::span<const std::uint8_t> 
   return least;
 }
 
-// The band scales that suit this frame: along each the cost has one valley.
+// The offset that suits the first band, whose scale is 0, and the scales of the others: along each the cost has
+// one valley.
 void choose_band_scales(Spreads& spreads, std::span<const std::uint8_t> levels, CalibratedParams& params) {
+  double least_of_first = spreads.cost_of_band(0, component_classes(levels, params));
+  for (const int direction : {-1, 1}) {
+    for (CalibratedParams candidate = params; std::abs(candidate.scale_offset + direction) <= kMaxOffsetTried;) {
+      candidate.scale_offset = static_cast<std::int8_t>(candidate.scale_offset + direction);
+      const double cost = spreads.cost_of_band(0, component_classes(levels, candidate));
+      if (!(cost < least_of_first)) break;
+      least_of_first = cost;
+      params.scale_offset = candidate.scale_offset;
+    }
+  }
   ComponentParams classes = component_classes(levels, params);
   for (std::size_t band = 1; band < spreads.bands(); ++band) {
     std::int8_t& scale = classes.band_scales[band];
@@ -269,13 +280,15 @@ bool quantise_components(const Matrix& residual, const RecordAt& record, const R
   result.params.shapes = kUsualShapes;
   result.params.scale_offset = 0;
   result.params.has_scales = false;
+  result.params.layout = plan.layout;
+  result.params.grid = plan.grid;
   result.params.bands = bands_at_first(plan);
   result.indices.resize(residual.values.size());
   result.error = result.bits = result.scale_bits = 0;
   std::optional<Spreads> spreads = spreads_of(residual, plan, result.params, result.indices, tables, pool);
   if (!spreads) return false;
 
-  choose_band_scales(*spreads, record.levels, result.params);
+  if (plan.bands.count() > 1) choose_band_scales(*spreads, record.levels, result.params);
   double least = choose_offset_and_shapes(*spreads, record.levels, result.params);
   result.classes = component_classes(record.levels, result.params);
   // Shapes that suit wrong scales need not suit the right ones.

@@ -28,15 +28,25 @@ RowBands bands_of(std::span<const double> loudness) {
 
 RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness) {
   const std::size_t rows = loudness.size();
-  if (record.loudness.empty()) return {RowBands(rows), 0, {}, static_cast<double>(rows)};
+  if (record.loudness.empty()) return {RowLayout::kTokens, RowBands(rows), 0, {}, static_cast<double>(rows)};
   std::vector<double> bounded(loudness.begin(), loudness.end());
   for (double& row : bounded) row = std::clamp(row, -kMaxLoudness, kMaxLoudness);
-  RowPlan plan{bands_of(bounded), kStepGrowth, {}, 0};
+  RowPlan plan{RowLayout::kBands, bands_of(bounded), kStepGrowth, {}, 0};
+  if (plan.bands.count() == 1) plan.layout = RowLayout::kTokens;
   for (std::size_t place = 0; place < rows; ++place) {
     plan.weights.push_back(static_cast<float>(std::exp2(bounded[plan.bands.row_at(place)])));
   }
   plan.weight_sum = std::accumulate(plan.weights.begin(), plan.weights.end(), 0.0);
   return plan;
+}
+
+RowPlan plan_coefficients(const TokenGrid& grid, std::size_t rows) {
+  return {.layout = RowLayout::kCoefficients,
+          .bands = RowBands(frequency_classes(grid, rows), kFrequencyClasses),
+          .step_growth = 0,
+          .weights = {},
+          .weight_sum = static_cast<double>(rows),
+          .grid = grid};
 }
 
 }  // namespace pinion::codec

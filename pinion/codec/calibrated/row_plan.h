@@ -1,6 +1,6 @@
 #pragma once
-// The encoder's side of loudness (docs/format.md §13.1): how much an error of each row counts, and the bands
-// that follow. Pure functions.
+// The encoder's side of how rows are coded: how much an error of each counts and the bands that follow
+// (docs/format.md §13.1), or coefficients of a grid in their place (§12.7). Pure functions.
 
 #include <span>
 #include <vector>
@@ -10,15 +10,20 @@
 namespace pinion::codec {
 
 struct RowPlan {
+  RowLayout layout = RowLayout::kTokens;
   RowBands bands;
   int step_growth = 0;  // from each band to the next, as CalibratedBands has it
   // [rows] in coded order: output error energy per gain and squared error. Empty: all are 1.
   std::vector<float> weights;
   double weight_sum = 0;
+  TokenGrid grid = {};  // of coefficients
 };
 
 // `loudness` is that of each row, log2, as the record has it; without loudness in the record all rows are
 // alike.
 RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness);
+
+// Rows that are all alike, transformed; `grid` divides them.
+RowPlan plan_coefficients(const TokenGrid& grid, std::size_t rows);
 
 }  // namespace pinion::codec

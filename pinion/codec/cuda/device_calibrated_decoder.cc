@@ -160,14 +160,17 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(
         check_calibrated_previous(frame.header, state_.checksum(), state_.is_there() ? state_.rows() : 0));
     PINION_TRY(const CalibratedBody body, parse_calibrated(frame, c));
+    if (body.params.layout == RowLayout::kCoefficients) {
+      return Error{Errc::kUnsupported, "frames of transformed residuals are not decoded on the device",
+                   "decode them on the CPU"};
+    }
     const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
     const std::size_t wanted = rows * c.latents();
     PINION_TRY_VOID(check_latents(body.params, wanted, context.latents == nullptr ? 0 : wanted,
                                   context.previous_latents == nullptr ? 0 : wanted));
     PINION_TRY(const RowBands bands,
-               decode_bands(body.params.bands, body.band_map, rows,
-                            frame.header.previous ? &last_bands_ : nullptr, index_tables_));
-    next_bands_ = bands.band_of_row();
+               decode_order(body, rows, frame.header.previous ? &last_bands_ : nullptr, index_tables_));
+    next_bands_ = bands_left_by(body.params, bands);
     PINION_TRY(const Room room, reserve_parts(bands.count(), body.chunks.chunks.size(), rows));
     fill(room, frame, body, bands, bytes, context, out);
     PINION_TRY_VOID(cuda::check(
