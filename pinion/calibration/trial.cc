@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "pinion/base/float_formats.h"
-#include "pinion/codec/calibrated/calibrated_codec.h"
+#include "pinion/codec/calibrated/step_target.h"
 #include "pinion/models/torch_bridge.h"
 
 namespace pinion::calibration {
@@ -22,10 +22,8 @@ struct Coder {
   codec::CalibratedEncoder encoder;
   codec::CalibratedDecoder decoder;
 
-  static Result<Coder> create(const std::shared_ptr<const codec::Calibration>& calibration,
-                              double target_db) {
-    PINION_TRY(codec::CalibratedEncoder encoder,
-               codec::CalibratedEncoder::create(calibration, {.output_snr_db = target_db}));
+  static Result<Coder> create(const std::shared_ptr<const codec::Calibration>& calibration) {
+    PINION_TRY(codec::CalibratedEncoder encoder, codec::CalibratedEncoder::create(calibration, {}));
     return Coder{calibration, std::move(encoder), codec::CalibratedDecoder(calibration)};
   }
 
@@ -36,7 +34,9 @@ struct Coder {
   };
 
   // `step` is the calibration's record too.
-  Result<Coded> code(const Tensor& tensor, codec::StepContext context, std::size_t step) {
+  Result<Coded> code(const Tensor& tensor, const codec::CalibratedTarget& target, codec::StepContext context,
+                     std::size_t step) {
+    encoder.set_target(target);
     if (calibration->latents() == 0) context.latents = context.previous_latents = {};
     PINION_TRY(const codec::CalibratedFrame frame, encoder.encode(tensor.view(), context));
     PINION_TRY(Tensor decoded, decoder.decode(frame.frame, context, {.max_tensor_bytes = tensor.bytes()}));
@@ -84,9 +84,10 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
     PINION_TRY_VOID(chain_.begin_job(job.constants));
     std::vector<Coder> coders;
     for (const auto& calibration : read) {
-      PINION_TRY(Coder coder, Coder::create(calibration, target_db));
+      PINION_TRY(Coder coder, Coder::create(calibration));
       coders.push_back(std::move(coder));
     }
+    std::vector<codec::StepStream> step_streams;
     std::vector<float> latents = floats_of(job.noise), before;
     std::optional<float> sigma_before;
     for (std::size_t step = 0; step + 1 < sigmas_.size(); ++step) {
@@ -101,12 +102,21 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       const Tensor input = Tensor::from_floats(latents, job.noise.shape());
       PINION_TRY(const TensorList state, chain_.state_at(cut_, {sigma}, input));
       PINION_ASSERT(state.size() + 1 == coders.size());
+      step_streams.clear();
+      for (std::size_t i = 0; i < coders.size(); ++i) {
+        const std::int64_t rows =
+            i < state.size() ? codec::rows_of(state[i].tensor.shape()) : context.output_rows;
+        step_streams.push_back({read[i], rows});
+      }
+      const auto target_of = [&](std::size_t stream) {
+        return codec::share_of({.output_snr_db = target_db}, step_streams, stream, context);
+      };
       PINION_TRY(const Tensor exact, chain_.velocity_from(cut_, {sigma}, state));
       TensorList arrived = state;
       for (std::size_t i = 0; i < state.size(); ++i) {
         StreamTrial& stream = result.streams[i];
         PINION_TRY(const Tensor host, models::to_cpu(state[i].tensor));
-        PINION_TRY(const Coder::Coded coded, coders[i].code(host, context, step));
+        PINION_TRY(const Coder::Coded coded, coders[i].code(host, target_of(i), context, step));
         arrived[i].tensor = on_device_of(state[i].tensor, coded.tensor);
         TensorList alone = state;
         alone[i].tensor = arrived[i].tensor;
@@ -119,7 +129,7 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       PINION_TRY(const Tensor velocity, chain_.velocity_from(cut_, {sigma}, std::move(arrived)));
       // Returned as workers return it.
       const Tensor half = from_torch(on_cpu(velocity).to(at::kHalf));
-      PINION_TRY(const Coder::Coded returned, coders.back().code(half, context, step));
+      PINION_TRY(const Coder::Coded returned, coders.back().code(half, target_of(state.size()), context, step));
       StreamTrial& stream = result.streams.back();
       stream.frame_bytes += returned.frame_bytes;
       stream.elements += static_cast<double>(half.elements());

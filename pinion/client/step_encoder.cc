@@ -35,11 +35,11 @@ Result<Blob> encode_constant(const Tensor& tensor) {
   return Blob::of(std::move(encoded.frame));
 }
 
-// What crosses the first cut in a step and shares a budget: the states, and the velocity where it comes back
+// What crosses the first cut in a step and shares a target: the states, and the velocity where it comes back
 // over the same cut.
-std::vector<codec::BudgetStream> StepEncoder::budget_streams(const std::vector<NamedTensor>& state) const {
-  std::vector<codec::BudgetStream> streams;
-  if (setup_.state_profile.budget_bytes == 0) return streams;
+std::vector<codec::StepStream> StepEncoder::step_streams(const std::vector<NamedTensor>& state) const {
+  std::vector<codec::StepStream> streams;
+  if (setup_.state_profile.mode != codec::Mode::kCalibrated) return streams;
   for (const NamedTensor& entry : state) {
     if (const auto* found = setup_.calibrations.find(setup_.cut, entry.name)) {
       streams.push_back({found->calibration, codec::rows_of(entry.tensor.shape())});
@@ -55,14 +55,14 @@ std::vector<codec::BudgetStream> StepEncoder::budget_streams(const std::vector<N
 Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
                                                       const codec::Profile& profile, const Tensor& tensor,
                                                       const codec::StepContext& context,
-                                                      std::vector<codec::BudgetStream> budget_streams) {
+                                                      std::vector<codec::StepStream> step_streams) {
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
     const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.cut, stream);
     PINION_TRY(codec::StreamSender made,
                codec::StreamSender::create({.profile = profile,
                                             .calibration = entry == nullptr ? nullptr : entry->calibration,
-                                            .budget_streams = std::move(budget_streams),
+                                            .step_streams = std::move(step_streams),
                                             .place = {setup_.model_hash, setup_.cut, stream},
                                             .known_bases = setup_.known_bases},
                                            bases_));
@@ -174,7 +174,7 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
   sent.streams.push_back(std::move(latents.stats));
   for (const NamedTensor& entry : request.state) {
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.state_profile, entry.tensor,
-                                                         context(), budget_streams(request.state)));
+                                                         context(), step_streams(request.state)));
     sent.streams.push_back({entry.name, encoded.stats});
     transport::StatePart& part = step.state.emplace_back();
     part.name = entry.name;

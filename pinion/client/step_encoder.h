@@ -57,10 +57,10 @@ class StepEncoder {
     StreamStats stats;
   };
   Result<LatentsBlobs> encode_latents(const StepRequest& request, bool may_be_drawn);
-  std::vector<codec::BudgetStream> budget_streams(const std::vector<NamedTensor>& state) const;
+  std::vector<codec::StepStream> step_streams(const std::vector<NamedTensor>& state) const;
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, const codec::StepContext& context,
-                                           std::vector<codec::BudgetStream> budget_streams = {});
+                                           std::vector<codec::StepStream> step_streams = {});
   codec::StepContext context() const;
   void add_velocity(LatentsBlobs& latents) const;
   codec::StreamReceiver& velocity_receiver();

@@ -13,6 +13,10 @@ constexpr double kMaxVelocityDb = 60;     // float16 holds no more
 
 bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
 
+CalibratedTarget target_of(const Profile& profile) {
+  return {.output_snr_db = profile.target_snr_db, .frame_bytes = profile.budget_bytes};
+}
+
 // A stream without latents is given none.
 StepContext fitted(StepContext context, std::size_t latents) {
   if (latents == 0) context.latents = context.previous_latents = {};
@@ -53,8 +57,7 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
             "` and give it with --calibration"};
   }
   PINION_TRY(auto encoder,
-             CalibratedEncoder::create(own.calibration, {.output_snr_db = own.profile.target_snr_db,
-                                                         .frame_bytes = own.profile.budget_bytes}));
+             CalibratedEncoder::create(own.calibration, target_of(own.profile)));
   sender.calibrated_ = std::make_unique<Calibrated>(
       Calibrated{std::move(encoder), CalibratedDecoder(own.calibration), own.calibration->latents()});
   return sender;
@@ -63,13 +66,12 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
 Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, const Tensor& tensor,
                                                      const StepContext& context) {
   const StepContext own = fitted(context, calibrated.latents);
-  if (settings_.profile.budget_bytes > 0 && !settings_.budget_streams.empty()) {
-    const auto at =
-        std::ranges::find(settings_.budget_streams, settings_.calibration, &BudgetStream::calibration);
-    PINION_ASSERT(at != settings_.budget_streams.end());
-    calibrated.encoder.set_frame_bytes(
-        budget_share(settings_.profile.budget_bytes, settings_.budget_streams,
-                     static_cast<std::size_t>(at - settings_.budget_streams.begin()), context));
+  if (!settings_.step_streams.empty()) {
+    const auto at = std::ranges::find(settings_.step_streams, settings_.calibration, &StepStream::calibration);
+    PINION_ASSERT(at != settings_.step_streams.end());
+    calibrated.encoder.set_target(share_of(target_of(settings_.profile), settings_.step_streams,
+                                           static_cast<std::size_t>(at - settings_.step_streams.begin()),
+                                           context));
   }
   PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
   PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));

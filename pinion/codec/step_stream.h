@@ -7,7 +7,7 @@
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/calibrated/calibrated_codec.h"
 #include "pinion/codec/calibrated/calibration_set.h"
-#include "pinion/codec/calibrated/step_budget.h"
+#include "pinion/codec/calibrated/step_target.h"
 
 namespace pinion::codec {
 
@@ -19,9 +19,9 @@ Profile velocity_profile(const Profile& states);
 struct SenderSettings {
   Profile profile;
   std::shared_ptr<const Calibration> calibration;  // of mode kCalibrated; else unused
-  // With a budget: all calibrated streams that cross the cut in a step and share it, this one among them by
-  // its calibration. None: the budget is this stream's.
-  std::vector<BudgetStream> budget_streams = {};
+  // Of mode kCalibrated: all calibrated streams that cross the cut in a step and share its target, this one
+  // among them by its calibration. None: the target is this stream's.
+  std::vector<StepStream> step_streams = {};
   BasisPlace place;                      // of bases kept from job to job
   std::vector<std::string> known_bases;  // that the receiver holds
   bool keeps_decoded = false;            // whether decoded() is wanted

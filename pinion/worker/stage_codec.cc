@@ -192,11 +192,11 @@ Result<codec::EncodedFrame> StageCodec::encode_frame(const codec::SenderSettings
   return encoded;
 }
 
-// What crosses a cut in a step and shares a budget: the states, and the velocity where it comes back over the
+// What crosses a cut in a step and shares a target: the states, and the velocity where it comes back over the
 // same cut.
-std::vector<codec::BudgetStream> StageCodec::budget_streams(int cut) const {
-  std::vector<codec::BudgetStream> streams;
-  if (setup_.profile.budget_bytes == 0) return streams;
+std::vector<codec::StepStream> StageCodec::step_streams(int cut) const {
+  std::vector<codec::StepStream> streams;
+  if (setup_.profile.mode != codec::Mode::kCalibrated) return streams;
   for (const auto& [stream, rows] : state_rows_) {
     if (auto calibration = calibration_of(stream, cut)) streams.push_back({std::move(calibration), rows});
   }
@@ -210,7 +210,7 @@ std::vector<codec::BudgetStream> StageCodec::budget_streams(int cut) const {
 codec::SenderSettings StageCodec::velocity_settings() const {
   codec::SenderSettings settings{.profile = codec::velocity_profile(setup_.profile),
                                  .calibration = calibration_of("velocity", setup_.blocks.begin),
-                                 .budget_streams = budget_streams(setup_.blocks.begin),
+                                 .step_streams = step_streams(setup_.blocks.begin),
                                  .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
                                  .known_bases = setup_.velocity_bases,
                                  .keeps_decoded = true};
@@ -272,7 +272,7 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
   for (const NamedTensor& entry : output) {
     const codec::SenderSettings settings{.profile = setup_.profile,
                                          .calibration = calibration_of(entry.name, setup_.blocks.end),
-                                         .budget_streams = budget_streams(setup_.blocks.end),
+                                         .step_streams = step_streams(setup_.blocks.end),
                                          .place = leaving(entry.name),
                                          .known_bases = known_bases_};
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, entry.tensor, hop));

@@ -74,7 +74,7 @@ class StageCodec {
   codec::BasisPlace leaving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.end, stream};
   }
-  std::vector<codec::BudgetStream> budget_streams(int cut) const;
+  std::vector<codec::StepStream> step_streams(int cut) const;
   codec::SenderSettings velocity_settings() const;
   Result<codec::EncodedFrame> encode_velocity(const Tensor& velocity, transport::TraceHop& hop);
   Result<void> keep_velocity(const Tensor& velocity);

@@ -74,8 +74,8 @@ class CalibratedEncoder {
   // The next frame is a key frame (after a lost frame or a reconnect).
   void restart();
 
-  // Gives the frames that follow a budget, more than 0, in place of the target.
-  void set_frame_bytes(std::size_t frame_bytes);
+  // For the frames that follow; one that create() takes.
+  void set_target(const CalibratedTarget& target);
 
  private:
   class Stream;

@@ -48,6 +48,10 @@ Result<void> check_input(const TensorView& tensor, const StepContext& context,
   return {};
 }
 
+bool is_possible(const CalibratedTarget& target) {
+  return target.frame_bytes > 0 || (target.output_snr_db > 0 && target.output_snr_db <= kMaxTargetDb);
+}
+
 // The target in the units of the quantiser: output error energy of its components, or bits.
 struct Goal {
   bool is_bits = false;
@@ -97,7 +101,7 @@ class CalibratedEncoder::Stream {
 
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
   void restart() { state_.reset(); }
-  void set_frame_bytes(std::size_t frame_bytes) { target_.frame_bytes = frame_bytes; }
+  void set_target(const CalibratedTarget& target) { target_ = target; }
 
  private:
   bool predict(const TensorView& tensor, const StepContext& context, const CalibratedParams& params);
@@ -267,7 +271,7 @@ CalibratedEncoder::~CalibratedEncoder() = default;
 
 Result<CalibratedEncoder> CalibratedEncoder::create(std::shared_ptr<const Calibration> calibration,
                                                     const CalibratedTarget& target, int threads) {
-  if (target.frame_bytes == 0 && !(target.output_snr_db > 0 && target.output_snr_db <= kMaxTargetDb)) {
+  if (!is_possible(target)) {
     return misfit("the target must be more than 0 and at most 200 dB");
   }
   return CalibratedEncoder(std::make_unique<Stream>(std::move(calibration), target, threads));
@@ -279,9 +283,9 @@ Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, cons
 
 void CalibratedEncoder::restart() { stream_->restart(); }
 
-void CalibratedEncoder::set_frame_bytes(std::size_t frame_bytes) {
-  PINION_ASSERT(frame_bytes > 0);
-  stream_->set_frame_bytes(frame_bytes);
+void CalibratedEncoder::set_target(const CalibratedTarget& target) {
+  PINION_ASSERT(is_possible(target));
+  stream_->set_target(target);
 }
 
 }  // namespace pinion::codec

@@ -1,6 +1,6 @@
 // A budget that streams share.
 
-#include "pinion/codec/calibrated/step_budget.h"
+#include "pinion/codec/calibrated/step_target.h"
 
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ using testing::SyntheticStream;
 constexpr SyntheticForm kWide = {.rows = 1024, .components = 12, .seed = 51};
 constexpr SyntheticForm kNarrow = {.rows = 1024, .components = 3, .deaf = 4, .kept = 0.5, .seed = 52};
 
-TEST(StepBudget, ExpectsTheBitsThatAFrameTakes) {
+TEST(StepTarget, ExpectsTheBitsThatAFrameTakes) {
   for (const double target : {25.0, 40.0}) {  // below, frames that say little take up to half more
     SyntheticStream stream(kWide);
     const auto calibration = testing::through_bytes(stream.calibration());
@@ -32,16 +32,16 @@ TEST(StepBudget, ExpectsTheBitsThatAFrameTakes) {
   }
 }
 
-TEST(StepBudget, SharesAddUpAndCostTheOutputAboutEqually) {
+TEST(StepTarget, SharesAddUpAndCostTheOutputAboutEqually) {
   for (const std::size_t budget : {1500u, 3000u, 8000u}) {
     SyntheticStream wide(kWide), narrow(kNarrow);
-    const std::vector<BudgetStream> streams = {{testing::through_bytes(wide.calibration()), 1024},
+    const std::vector<StepStream> streams = {{testing::through_bytes(wide.calibration()), 1024},
                                                {testing::through_bytes(narrow.calibration()), 1024}};
     const BasisStore bases{std::filesystem::path()};
     const auto sender = [&](std::size_t i) {
       return StreamSender::create({.profile = {.mode = Mode::kCalibrated, .budget_bytes = budget},
                                    .calibration = streams[i].calibration,
-                                   .budget_streams = streams,
+                                   .step_streams = streams,
                                    .place = {},
                                    .known_bases = {}},
                                   bases)
@@ -52,7 +52,8 @@ TEST(StepBudget, SharesAddUpAndCostTheOutputAboutEqually) {
       SCOPED_TRACE(std::to_string(budget) + " bytes, step " + std::to_string(t));
       const auto one = wide.next(), other = narrow.next();
       const std::size_t shares =
-          budget_share(budget, streams, 0, one.context()) + budget_share(budget, streams, 1, other.context());
+          share_of({.frame_bytes = budget}, streams, 0, one.context()).frame_bytes +
+          share_of({.frame_bytes = budget}, streams, 1, other.context()).frame_bytes;
       EXPECT_LE(shares, budget);
       EXPECT_GE(shares + 2, budget);
       const FrameStats first = of_wide.encode(one.tensor, one.context()).value().stats;
@@ -65,10 +66,10 @@ TEST(StepBudget, SharesAddUpAndCostTheOutputAboutEqually) {
   }
 }
 
-TEST(StepBudget, AStreamAloneHasAll) {
+TEST(StepTarget, AStreamAloneHasAll) {
   SyntheticStream stream(kNarrow);
-  const std::vector<BudgetStream> alone = {{testing::through_bytes(stream.calibration()), 1024}};
-  EXPECT_EQ(budget_share(777, alone, 0, stream.next().context()), 777u);
+  const std::vector<StepStream> alone = {{testing::through_bytes(stream.calibration()), 1024}};
+  EXPECT_EQ(share_of({.frame_bytes = 777}, alone, 0, stream.next().context()).frame_bytes, 777u);
 }
 
 }  // namespace
