@@ -155,17 +155,24 @@ Result<std::vector<LockStep::Coded>> LockStep::open(std::size_t cut, const State
                                                     LoopScope scope) const {
   const codec::TokenGrid grid{static_cast<std::size_t>(settings_.grid.height),
                               static_cast<std::size_t>(settings_.grid.width)};
+  const bool returns_velocity =
+      scope == LoopScope::kWhole && coder.return_path() == ReturnPath::kVelocity;
+  const std::int64_t tokens = settings_.pictures * settings_.grid.tokens();
+  std::vector<std::pair<std::string, std::int64_t>> streams;
+  for (const models::StateTensorSchema& schema : info_.state) {
+    if (schema.has_latent_rows) {
+      streams.emplace_back(schema.name, tokens);
+    } else if (scope == LoopScope::kWhole) {
+      streams.emplace_back(schema.name, settings_.pictures * jobs_.front().context.shape()[1]);
+    }
+  }
+  if (returns_velocity) streams.emplace_back(kVelocity, tokens);
   std::vector<Coded> jobs(jobs_.size());
   for (Coded& job : jobs) {
-    const auto add = [&](const std::string& stream) -> Result<void> {
-      PINION_TRY(job.coders[stream], coder.open({settings_.cuts[cut], stream, grid}));
-      return {};
-    };
-    for (const models::StateTensorSchema& schema : info_.state) {
-      if (scope == LoopScope::kWhole || schema.has_latent_rows) PINION_TRY_VOID(add(schema.name));
+    for (const auto& [stream, rows] : streams) {
+      PINION_TRY(job.coders[stream], coder.open({settings_.cuts[cut], stream, grid, streams}));
     }
-    job.counts_latents = scope == LoopScope::kWhole && coder.return_path() == ReturnPath::kVelocity;
-    if (job.counts_latents) PINION_TRY_VOID(add(kVelocity));
+    job.counts_latents = returns_velocity;
   }
   return jobs;
 }
@@ -183,8 +190,8 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
                                 .latents = samplers[j].latents(),
                                 .previous_latents = jobs[j].latents,
                                 .output_rows = pictures * settings_.grid.tokens(),
-                                .grid = {static_cast<std::size_t>(settings_.grid.width),
-                                         static_cast<std::size_t>(settings_.grid.height)}};
+                                .grid = {.lines = static_cast<std::size_t>(settings_.grid.height),
+                                         .columns = static_cast<std::size_t>(settings_.grid.width)}};
     };
     Stopwatch watch;
     while (!samplers.front().done()) {

@@ -46,6 +46,7 @@ class PinionCoder : public StateCoder {
         codec::StreamSender sender,
         codec::StreamSender::create({.profile = is_velocity ? codec::velocity_profile(profile_) : profile_,
                                      .calibration = entry == nullptr ? nullptr : entry->calibration,
+                                     .step_streams = step_streams(place),
                                      .place = {.model_hash = "", .cut = place.cut, .stream = place.stream},
                                      .known_bases = {},
                                      .keeps_decoded = true},
@@ -60,6 +61,15 @@ class PinionCoder : public StateCoder {
   }
 
  private:
+  std::vector<codec::StepStream> step_streams(const StreamPlace& place) const {
+    std::vector<codec::StepStream> streams;
+    if (profile_.mode != codec::Mode::kCalibrated) return streams;
+    for (const auto& [stream, rows] : place.step_streams) {
+      if (const auto* entry = calibrations_.find(place.cut, stream)) streams.push_back({entry->calibration, rows});
+    }
+    return streams;
+  }
+
   codec::Profile profile_;
   codec::CalibrationSet calibrations_;
   codec::BasisStore no_bases_{std::filesystem::path()};

@@ -19,6 +19,9 @@ struct StreamPlace {
   int cut = 0;
   std::string stream;     // "image", "text", "velocity"
   codec::TokenGrid grid;  // of the picture's tokens
+  // All streams of a job that are coded at each step, this one among them, and the rows of their tensors;
+  // empty: it is alone.
+  std::vector<std::pair<std::string, std::int64_t>> step_streams = {};
 };
 
 // One tensor there.

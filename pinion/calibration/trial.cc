@@ -97,8 +97,8 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
                                        .latents = latents,
                                        .previous_latents = before,
                                        .output_rows = job.constants.grid.tokens(),
-                                       .grid = {static_cast<std::size_t>(job.constants.grid.width),
-                                                static_cast<std::size_t>(job.constants.grid.height)}};
+                                       .grid = {.lines = static_cast<std::size_t>(job.constants.grid.height),
+                                                .columns = static_cast<std::size_t>(job.constants.grid.width)}};
       const Tensor input = Tensor::from_floats(latents, job.noise.shape());
       PINION_TRY(const TensorList state, chain_.state_at(cut_, {sigma}, input));
       PINION_ASSERT(state.size() + 1 == coders.size());

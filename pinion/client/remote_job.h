@@ -14,7 +14,7 @@
 #include "pinion/base/tensor.h"
 #include "pinion/codec/break_even.h"
 #include "pinion/codec/calibrated/calibration_set.h"
-#include "pinion/codec/math/grid_transform.h"
+#include "pinion/codec/token_grid.h"
 
 namespace pinion::client {
 
@@ -63,7 +63,7 @@ struct RemoteConstants {
   Tensor reference_latents;  // likewise
 
   codec::TokenGrid token_grid() const {
-    return {static_cast<std::size_t>(grid_width), static_cast<std::size_t>(grid_height)};
+    return {.lines = static_cast<std::size_t>(grid_height), .columns = static_cast<std::size_t>(grid_width)};
   }
 };
 

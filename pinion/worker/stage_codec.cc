@@ -39,7 +39,8 @@ codec::StepContext StageCodec::context() const {
           .latents = latents_,
           .previous_latents = previous_latents_,
           .output_rows = setup_.batch * setup_.grid.tokens(),
-          .grid = {static_cast<std::size_t>(setup_.grid.width), static_cast<std::size_t>(setup_.grid.height)}};
+          .grid = {.lines = static_cast<std::size_t>(setup_.grid.height),
+                   .columns = static_cast<std::size_t>(setup_.grid.width)}};
 }
 
 std::vector<std::string> StageCodec::load_bases() {

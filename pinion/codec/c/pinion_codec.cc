@@ -67,7 +67,7 @@ Result<pinion::codec::StepContext> context_of(const pinion_step_context* from) {
                                      .latents = std::span(from->latents, from->latents_count),
                                      .previous_latents = {},
                                      .output_rows = from->output_rows,
-                                     .grid = {from->grid_columns, from->grid_lines}};
+                                     .grid = {.lines = from->grid_lines, .columns = from->grid_columns}};
   if (from->has_previous_sigma != 0) context.previous_sigma = from->previous_sigma;
   if (from->previous_latents != nullptr)
     context.previous_latents = std::span(from->previous_latents, from->latents_count);

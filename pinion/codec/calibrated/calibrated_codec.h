@@ -14,7 +14,7 @@
 
 #include "pinion/codec/calibrated/calibration.h"
 #include "pinion/codec/codec.h"
-#include "pinion/codec/math/grid_transform.h"
+#include "pinion/codec/token_grid.h"
 
 namespace pinion::codec {
 

@@ -145,7 +145,7 @@ double CalibratedEncoder::Stream::expected_cost(const Matrix& residual, const Ro
 RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
   const std::size_t rows = residual_.columns;
   RowPlan plan = plan_rows(record_, loudness_);
-  if (calibration_->latents() > 0 && context.grid.divides(rows)) {
+  if (calibration_->latents() > 0 && is_whole_pictures(rows, context.grid)) {
     transformed_ = residual_;
     pool_.run_in_groups(transformed_.rows, kTogether,
                         [&](std::size_t k, std::size_t) { transform_grid(context.grid, transformed_.row(k)); });

@@ -62,7 +62,7 @@ Result<void> read_grid(ByteReader& in, std::size_t rows, CalibratedParams& param
   params.grid.columns = in.read<std::uint16_t>();
   params.grid.lines = in.read<std::uint16_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (!params.grid.divides(rows)) return broken("its grid does not divide its rows");
+  if (!is_whole_pictures(rows, params.grid)) return broken("its rows are no whole pictures");
   params.bands.count = kFrequencyClasses;
   return read_band_scales(in, params.bands);
 }

@@ -5,6 +5,7 @@
 #include "pinion/codec/calibrated/calibrated_bands.h"
 #include "pinion/codec/calibrated/calibrated_codec.h"
 #include "pinion/codec/indices/index_chunks.h"
+#include "pinion/codec/math/grid_transform.h"
 
 namespace pinion::codec {
 

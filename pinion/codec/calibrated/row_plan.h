@@ -23,7 +23,7 @@ struct RowPlan {
 // alike.
 RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness);
 
-// Rows that are all alike, transformed; `grid` divides them.
+// Rows that are all alike, whole pictures, transformed.
 RowPlan plan_coefficients(const TokenGrid& grid, std::size_t rows);
 
 }  // namespace pinion::codec

@@ -18,6 +18,7 @@ constexpr double kGoodEnough = 0.015;     // see Attempt::badness
 constexpr double kAcceptedRatio = 1.025;  // of the error to the target: a tenth of a decibel
 constexpr int kMaxPasses = 10;            // one is usual
 constexpr double kLowered = 0.9;
+constexpr double kFinest = 1.0 / 16;  // of a step: its error is nothing beside that of what is left out
 
 // Puts the residuals into coded order.
 Bytes write(const FidelityRequest& request, QuantisedFrame& frame, IndexTables& tables, ChunkPool& pool) {
@@ -144,8 +145,8 @@ class StepSearch {
       aim = seen;
     } else if (std::isfinite(seen)) {  // the model was far off: what was decided by it means nothing
       coded.clear();
-      model_.decide(coded);
     }
+    decide(coded, aim);
     std::optional<Attempt> best;
     for (int i = 0; i < kMaxPasses; ++i) {
       std::optional<Attempt> next = attempt(aim, coded, i == 1 ? &best->frame : nullptr);
@@ -157,14 +158,22 @@ class StepSearch {
       // With the same components coded the error follows the step smoothly. Where that does not lead there,
       // ever lower targets do.
       if (i > 0) coded.clear();
-      model_.decide(coded);
       const double next_aim = std::isfinite(corrected) ? std::clamp(corrected, aim / 4, aim * 4) : aim;
       aim = i == 0 ? next_aim : kLowered * std::min(aim, next_aim);
+      decide(coded, aim);
     }
     return best;
   }
 
  private:
+  // Keeps to what was decided, unless what is left out then costs more than the target allows, at any step.
+  void decide(std::vector<std::uint8_t>& coded, double aim) {
+    model_.decide(coded);
+    if (coded.empty() || model_.error(step_ * kFinest) <= aim) return;
+    coded.clear();
+    model_.decide(coded);
+  }
+
   // Rounding the centre may take about that share of the error at which a bit of it saves as much as one
   // elsewhere.
   double mean_share() const {

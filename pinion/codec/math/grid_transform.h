@@ -8,27 +8,21 @@
 #include <span>
 #include <vector>
 
+#include "pinion/codec/token_grid.h"
+
 namespace pinion::codec {
 
 inline constexpr std::size_t kMaxGridExtent = 0xffff;
 
-// The tokens of one picture, line by line.
-struct TokenGrid {
-  std::size_t columns = 0;
-  std::size_t lines = 0;
-
-  std::size_t tokens() const { return columns * lines; }
-  // Whether it is one that frames can tell of, and so many rows are whole pictures.
-  bool divides(std::size_t rows) const {
-    const bool is_small = columns <= kMaxGridExtent && lines <= kMaxGridExtent;
-    return is_small && tokens() > 0 && rows > 0 && rows % tokens() == 0;
-  }
-  bool operator==(const TokenGrid&) const = default;
-};
+// Whether it is a grid that frames can tell of, and so many rows are whole pictures.
+inline bool is_whole_pictures(std::size_t rows, const TokenGrid& grid) {
+  const bool is_small = grid.lines <= kMaxGridExtent && grid.columns <= kMaxGridExtent;
+  return is_small && grid.tokens() > 0 && rows > 0 && rows % grid.tokens() == 0;
+}
 
 inline constexpr std::size_t kFrequencyClasses = 8;
 
-// Which class each row's coefficient belongs to, from low to high frequencies, [rows]. `grid` divides `rows`.
+// Which class each row's coefficient belongs to, from low to high frequencies, [rows], whole pictures.
 std::vector<std::uint8_t> frequency_classes(const TokenGrid& grid, std::size_t rows);
 
 // Both ways in place: [rows] values of one component, whole pictures. The coefficient of frequencies (u, v) of

@@ -20,7 +20,7 @@ bool side_fits(std::size_t tiles, std::size_t tokens) {
 
 Error no_such_grid(const TokenGrid& grid) {
   return {Errc::kInvalidArgument,
-          "a grid of " + std::to_string(grid.rows) + " x " + std::to_string(grid.columns) +
+          "a grid of " + std::to_string(grid.lines) + " x " + std::to_string(grid.columns) +
               " tokens does not fit pictures of at most " + std::to_string(kMaxPictureSide) + " a side",
           "use fewer tiles, or another grid"};
 }
@@ -34,7 +34,7 @@ TokenGrid squarest_grid(std::size_t tokens) {
 }
 
 Result<void> PictureLayout::check() const {
-  if (!side_fits(tile_rows, grid.rows) || !side_fits(tile_columns, grid.columns)) return no_such_grid(grid);
+  if (!side_fits(tile_rows, grid.lines) || !side_fits(tile_columns, grid.columns)) return no_such_grid(grid);
   if (planes != 1 && planes != 3) {
     return Error{Errc::kInvalidArgument, "pictures have 1 or 3 planes, not " + std::to_string(planes), ""};
   }
@@ -57,7 +57,7 @@ Shape PictureLayout::pictures_shape(std::size_t components) const {
 TilePlace PictureLayout::place(std::size_t slot) const {
   const std::size_t per_plane = tile_rows * tile_columns;
   const std::size_t tile = slot % per_plane;
-  return {slot / slots_per_picture(), slot % slots_per_picture() / per_plane, tile / tile_columns * grid.rows,
+  return {slot / slots_per_picture(), slot % slots_per_picture() / per_plane, tile / tile_columns * grid.lines,
           tile % tile_columns * grid.columns};
 }
 
@@ -75,12 +75,12 @@ Result<PictureLayout> component_layout(const TokenGrid& grid, std::size_t compon
   PictureLayout layout{grid, 1, 1, 1, PlanePadding::kHardware};
   PINION_TRY_VOID(layout.check());
   if (components == 0) return Error{Errc::kInvalidArgument, "there are no components to lay out", ""};
-  const std::size_t most_rows = kMaxPictureSide / grid.rows;
+  const std::size_t most_rows = kMaxPictureSide / grid.lines;
   const std::size_t most_columns = kMaxPictureSide / grid.columns;
   const std::size_t pictures = divide_up(components, most_rows * most_columns);
   const std::size_t tiles = divide_up(components, pictures);
   while (layout.tile_columns < most_columns &&
-         layout.used_width() < divide_up(tiles, layout.tile_columns) * grid.rows) {
+         layout.used_width() < divide_up(tiles, layout.tile_columns) * grid.lines) {
     ++layout.tile_columns;
   }
   layout.tile_rows = divide_up(tiles, layout.tile_columns);

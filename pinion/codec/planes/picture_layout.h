@@ -6,20 +6,12 @@
 
 #include "pinion/base/result.h"
 #include "pinion/base/tensor.h"
+#include "pinion/codec/token_grid.h"
 
 namespace pinion::codec {
 
 inline constexpr std::size_t kMaxPictureSide = 8192;  // what hardware codes
 inline constexpr std::uint8_t kGreyLevel = 128;
-
-// Tokens as they lie in the picture that they stand for.
-struct TokenGrid {
-  std::size_t rows = 0;
-  std::size_t columns = 0;
-
-  std::size_t tokens() const { return rows * columns; }
-  bool operator==(const TokenGrid&) const = default;
-};
 
 // The grid with the sides closest to each other; a prime number of tokens is one row.
 TokenGrid squarest_grid(std::size_t tokens);
@@ -46,7 +38,7 @@ struct PictureLayout {
   Result<void> check() const;
 
   std::size_t used_width() const { return tile_columns * grid.columns; }
-  std::size_t used_height() const { return tile_rows * grid.rows; }
+  std::size_t used_height() const { return tile_rows * grid.lines; }
   std::size_t width() const;
   std::size_t height() const;
   std::size_t slots_per_picture() const { return tile_rows * tile_columns * planes; }

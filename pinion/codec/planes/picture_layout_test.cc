@@ -14,9 +14,9 @@ void expect_tiles_apart(const PictureLayout& layout, std::size_t slots) {
     const TilePlace place = layout.place(slot);
     ASSERT_LT(place.picture, layout.pictures(slots));
     ASSERT_LT(place.plane, layout.planes);
-    ASSERT_EQ(place.row % layout.grid.rows, 0u);
+    ASSERT_EQ(place.row % layout.grid.lines, 0u);
     ASSERT_EQ(place.column % layout.grid.columns, 0u);
-    ASSERT_LE(place.row + layout.grid.rows, layout.used_height());
+    ASSERT_LE(place.row + layout.grid.lines, layout.used_height());
     ASSERT_LE(place.column + layout.grid.columns, layout.used_width());
     ASSERT_TRUE(taken.insert({place.picture, place.plane, place.row, place.column}).second);
   }

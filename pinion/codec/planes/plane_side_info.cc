@@ -24,7 +24,7 @@ void write_header(ByteWriter& out, const Header& header) {
   out.write(header.tiles_per_side);
   out.write(header.padding);
   out.write(header.variant);
-  out.write(static_cast<std::uint32_t>(header.grid.rows));
+  out.write(static_cast<std::uint32_t>(header.grid.lines));
   out.write(static_cast<std::uint32_t>(header.grid.columns));
   out.write(static_cast<std::uint32_t>(header.components));
 }
@@ -39,7 +39,7 @@ Result<Header> read_header(ByteReader& in, const DecodeLimits& limits) {
   header.tiles_per_side = in.read<std::uint8_t>();
   header.padding = in.read<std::uint8_t>();
   header.variant = in.read<std::uint8_t>();
-  header.grid.rows = in.read<std::uint32_t>();
+  header.grid.lines = in.read<std::uint32_t>();
   header.grid.columns = in.read<std::uint32_t>();
   header.components = in.read<std::uint32_t>();
   PINION_TRY_VOID(in.check("side information of planes"));

@@ -27,9 +27,9 @@ Result<Matrix> channels_of(const TensorView& tensor, const TokenGrid& grid) {
                  ""};
   }
   const auto tokens = static_cast<std::size_t>(tensor.shape[0]);
-  if (grid.rows == 0 || tokens % grid.rows != 0 || tokens / grid.rows != grid.columns) {
+  if (grid.lines == 0 || tokens % grid.lines != 0 || tokens / grid.lines != grid.columns) {
     return Error{Errc::kInvalidArgument,
-                 std::to_string(tokens) + " tokens are no grid of " + std::to_string(grid.rows) + " x " +
+                 std::to_string(tokens) + " tokens are no grid of " + std::to_string(grid.lines) + " x " +
                      std::to_string(grid.columns),
                  ""};
   }
@@ -64,7 +64,7 @@ Result<void> check_pictures(const TensorView& pictures, const PictureLayout& lay
 void write_tile(std::uint8_t* pictures, const PictureLayout& layout, std::size_t slot,
                 std::span<const std::uint8_t> levels) {
   std::uint8_t* to = pictures + tile_offset(layout, slot);
-  for (std::size_t row = 0; row < layout.grid.rows; ++row, to += layout.width()) {
+  for (std::size_t row = 0; row < layout.grid.lines; ++row, to += layout.width()) {
     std::copy_n(levels.data() + row * layout.grid.columns, layout.grid.columns, to);
   }
 }
@@ -72,7 +72,7 @@ void write_tile(std::uint8_t* pictures, const PictureLayout& layout, std::size_t
 void read_tile(const std::uint8_t* pictures, const PictureLayout& layout, std::size_t slot,
                std::span<std::uint8_t> levels) {
   const std::uint8_t* from = pictures + tile_offset(layout, slot);
-  for (std::size_t row = 0; row < layout.grid.rows; ++row, from += layout.width()) {
+  for (std::size_t row = 0; row < layout.grid.lines; ++row, from += layout.width()) {
     std::copy_n(from, layout.grid.columns, levels.data() + row * layout.grid.columns);
   }
 }
