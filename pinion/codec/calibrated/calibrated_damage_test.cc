@@ -13,8 +13,11 @@ namespace pinion::codec {
 namespace {
 
 constexpr DecodeLimits kLimits = {.max_tensor_bytes = 1 << 16, .max_channels = 512};
+// Rows in bands, and coefficients of a grid.
 constexpr testing::SyntheticForm kForm = {
     .rows = 20, .channels = 5, .components = 2, .latents = 1, .deaf = 1, .has_loudness = true, .seed = 40};
+constexpr testing::SyntheticForm kGridForm = {
+    .rows = 27, .channels = 4, .components = 2, .latents = 1, .deaf = 1, .grid = {3, 9}, .seed = 41};
 
 // Two records, whose deviations are off by three octaves, up and down in turn: frames after the first write
 // their scales.
@@ -31,17 +34,17 @@ Calibration badly_calibrated(Calibration calibration) {
 
 // Two frames of a stream and what they need.
 struct Victim {
-  testing::SyntheticStream stream{kForm};
-  Bytes asset = write_calibration(badly_calibrated(stream.calibration()));
-  std::shared_ptr<const Calibration> calibration = parse_calibration(asset).value();
-  testing::SyntheticStream::Step first = stream.next(DType::kBF16), second = stream.next(DType::kBF16);
-  Bytes key, next;
-
-  Victim() {
+  explicit Victim(const testing::SyntheticForm& form = kForm) : stream(form) {
     auto encoder = CalibratedEncoder::create(calibration, {.output_snr_db = 30}).value();
     key = encoder.encode(first.tensor, first.context())->frame;
     next = encoder.encode(second.tensor, second.context())->frame;
   }
+
+  testing::SyntheticStream stream;
+  Bytes asset = write_calibration(badly_calibrated(stream.calibration()));
+  std::shared_ptr<const Calibration> calibration = parse_calibration(asset).value();
+  testing::SyntheticStream::Step first = stream.next(DType::kBF16), second = stream.next(DType::kBF16);
+  Bytes key, next;
 
   CalibratedDecoder decoder(bool after_key) const {
     CalibratedDecoder decoder(calibration);
@@ -110,10 +113,14 @@ TEST(CalibratedDamage, VictimsAreWhatTheyShouldBe) {
   EXPECT_TRUE(params_of(victim.next).has_scales);
   EXPECT_TRUE(params_of(victim.next).uses_history());
   EXPECT_TRUE(victim.decoder(true).decode(victim.next, victim.second.context(), kLimits).ok());
+  EXPECT_EQ(params_of(victim.next).layout, RowLayout::kBands);
+  EXPECT_EQ(params_of(Victim(kGridForm).next).layout, RowLayout::kCoefficients);
 }
 
-TEST(CalibratedDamage, TruncatedFramesAreErrors) {
-  const Victim victim;
+class DamagedFrames : public ::testing::TestWithParam<testing::SyntheticForm> {};
+
+TEST_P(DamagedFrames, CutShortAreErrors) {
+  const Victim victim(GetParam());
   auto decoder = victim.decoder(true);
   for (std::size_t size = 0; size < victim.next.size(); ++size) {
     Bytes cut(victim.next.begin(), victim.next.begin() + static_cast<std::ptrdiff_t>(size));
@@ -127,8 +134,8 @@ TEST(CalibratedDamage, TruncatedFramesAreErrors) {
   EXPECT_TRUE(decoder.decode(victim.next, victim.second.context(), kLimits).ok());
 }
 
-TEST(CalibratedDamage, FlippedBitsOfFramesAreErrorsOrBounded) {
-  const Victim victim;
+TEST_P(DamagedFrames, WithFlippedBitsAreErrorsOrBounded) {
+  const Victim victim(GetParam());
   auto decoder = victim.decoder(true);
   for (std::size_t bit = 0; bit < 8 * victim.next.size(); ++bit) {
     Bytes changed = victim.next;
@@ -144,6 +151,9 @@ TEST(CalibratedDamage, FlippedBitsOfFramesAreErrorsOrBounded) {
   }
   EXPECT_TRUE(decoder.decode(victim.next, victim.second.context(), kLimits).ok());
 }
+
+INSTANTIATE_TEST_SUITE_P(Calibrated, DamagedFrames, ::testing::Values(kForm, kGridForm),
+                         [](const auto& form) { return form.param.grid.tokens() > 0 ? "Grid" : "Bands"; });
 
 TEST(CalibratedDamage, DamagedCalibrationsAreErrorsOrHarmless) {
   const Victim victim;

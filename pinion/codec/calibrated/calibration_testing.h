@@ -17,6 +17,7 @@ struct SyntheticForm {
   double kept = 0.9;           // correlation of a component with itself one step before
   bool has_history = true;
   bool has_loudness = false;  // the first deaf direction tells how loud a row is
+  TokenGrid grid = {};        // what is new in components is alike in neighbours on it; none: in no two rows
   std::uint32_t seed = 1;
 };
 
@@ -46,8 +47,9 @@ class SyntheticStream {
     means_.resize(form.channels);
     for (float& mean : means_) mean = static_cast<float>(3 * dice_.normal());
     carried_.resize(form.rows * form.components);
+    const std::vector<double> first = fresh();
     for (std::size_t i = 0; i < carried_.size(); ++i) {
-      carried_[i] = synthetic_deviation(i % form.components) * dice_.normal();
+      carried_[i] = synthetic_deviation(i % form.components) * first[i];
     }
   }
 
@@ -105,16 +107,18 @@ class SyntheticStream {
     std::vector<float> latents, previous_latents;
     float sigma = 0;
     std::optional<float> previous_sigma;
+    TokenGrid grid;
 
     StepContext context() const {
       return {sigma, previous_sigma, latents, previous_latents,
-              tensor.shape().rank() == 0 ? 1 : tensor.shape()[0]};
+              tensor.shape().rank() == 0 ? 1 : tensor.shape()[0], grid};
     }
   };
 
   Step next(DType dtype = DType::kF32) {
     Step step;
     step.sigma = synthetic_sigma(count_);
+    step.grid = form_.grid;
     if (count_ > 0) step.previous_sigma = synthetic_sigma(count_ - 1), step.previous_latents = last_latents_;
     step.latents.resize(form_.rows * form_.latents);
     for (float& value : step.latents) value = static_cast<float>(dice_.normal());
@@ -139,9 +143,10 @@ class SyntheticStream {
     step.tensor = tensor_of(
         dtype, {static_cast<std::int64_t>(form_.rows), static_cast<std::int64_t>(form_.channels)}, values);
     last_latents_ = step.latents;
+    const std::vector<double> added = fresh();
     for (std::size_t i = 0; i < carried_.size(); ++i) {
       carried_[i] = form_.kept * carried_[i] + std::sqrt(1 - form_.kept * form_.kept) *
-                                                   synthetic_deviation(i % form_.components) * dice_.normal();
+                                                   synthetic_deviation(i % form_.components) * added[i];
     }
     ++count_;
     return step;
@@ -168,6 +173,24 @@ class SyntheticStream {
   }
 
  private:
+  // [rows, components] of variance 1: white, or where there is a grid the mean of nine white neighbours.
+  std::vector<double> fresh() {
+    const std::size_t width = form_.components;
+    std::vector<double> white(form_.rows * width);
+    for (double& value : white) value = dice_.normal();
+    const auto [lines, columns] = form_.grid;
+    if (lines == 0) return white;
+    std::vector<double> smooth(white.size());
+    for (std::size_t i = 0; i < white.size(); ++i) {
+      const std::size_t row = i / width, token = row % (lines * columns), picture = row - token;
+      for (std::size_t n = 0; n < 9; ++n) {
+        const std::size_t y = (token / columns + n / 3) % lines, x = (token % columns + n % 3) % columns;
+        smooth[i] += white[(picture + y * columns + x) * width + i % width] / 3;
+      }
+    }
+    return smooth;
+  }
+
   double loudness_of(const TensorView& tensor, std::size_t row) const {
     double loudness = 0;
     for (std::size_t c = 0; c < form_.channels && form_.has_loudness; ++c) {

@@ -32,44 +32,99 @@ TEST(StepTarget, ExpectsTheBitsThatAFrameTakes) {
   }
 }
 
-TEST(StepTarget, SharesAddUpAndCostTheOutputAboutEqually) {
-  for (const std::size_t budget : {1500u, 3000u, 8000u}) {
+// Two streams that have little in common, as their encoders see them.
+class TwoStreams : public ::testing::Test {
+ protected:
+  TwoStreams()
+      : streams_{{testing::through_bytes(wide_.calibration()), 1024},
+                 {testing::through_bytes(narrow_.calibration()), 1024}} {}
+
+  struct Coded {
+    double bytes = 0, error = 0;  // of all steps, the error in output energies
+  };
+
+  // Each frame coded for what `target_of(stream, context)` says.
+  template <class TargetOf>
+  Coded code(const TargetOf& target_of) {
     SyntheticStream wide(kWide), narrow(kNarrow);
-    const std::vector<StepStream> streams = {{testing::through_bytes(wide.calibration()), 1024},
-                                               {testing::through_bytes(narrow.calibration()), 1024}};
-    const BasisStore bases{std::filesystem::path()};
-    const auto sender = [&](std::size_t i) {
-      return StreamSender::create({.profile = {.mode = Mode::kCalibrated, .budget_bytes = budget},
-                                   .calibration = streams[i].calibration,
-                                   .step_streams = streams,
-                                   .place = {},
-                                   .known_bases = {}},
-                                  bases)
-          .value();
-    };
-    StreamSender of_wide = sender(0), of_narrow = sender(1);
-    for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
-      SCOPED_TRACE(std::to_string(budget) + " bytes, step " + std::to_string(t));
-      const auto one = wide.next(), other = narrow.next();
-      const std::size_t shares =
-          share_of({.frame_bytes = budget}, streams, 0, one.context()).frame_bytes +
-          share_of({.frame_bytes = budget}, streams, 1, other.context()).frame_bytes;
-      EXPECT_LE(shares, budget);
-      EXPECT_GE(shares + 2, budget);
-      const FrameStats first = of_wide.encode(one.tensor, one.context()).value().stats;
-      const FrameStats second = of_narrow.encode(other.tensor, other.context()).value().stats;
-      const auto sum = static_cast<double>(first.frame_bytes + second.frame_bytes);
-      EXPECT_LT(sum, 1.06 * static_cast<double>(budget));
-      EXPECT_GT(sum, 0.7 * static_cast<double>(budget));
-      EXPECT_NEAR(first.output_snr_db, second.output_snr_db, 2.5);
+    std::vector<CalibratedEncoder> encoders;
+    for (const StepStream& stream : streams_) {
+      encoders.push_back(CalibratedEncoder::create(stream.calibration, {}).value());
     }
+    Coded sum;
+    for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
+      const auto first = wide.next(), second = narrow.next();
+      for (std::size_t i = 0; i < 2; ++i) {
+        const auto& step = i == 0 ? first : second;
+        encoders[i].set_target(target_of(i, step.context()));
+        const CalibratedStats stats = encoders[i].encode(step.tensor, step.context()).value().stats;
+        sum.bytes += static_cast<double>(stats.frame_bytes);
+        sum.error += std::pow(10, -stats.predicted_output_snr_db / 10) / kSyntheticSteps;
+      }
+    }
+    return sum;
+  }
+
+  SyntheticStream wide_{kWide}, narrow_{kNarrow};
+  std::vector<StepStream> streams_;
+};
+
+TEST_F(TwoStreams, MeetATargetTogetherForFewerBytesThanEqualOnes) {
+  for (const double target : {25.0, 35.0, 45.0}) {
+    SCOPED_TRACE(target);
+    const Coded shared = code([&](std::size_t i, const StepContext& context) {
+      return share_of({.output_snr_db = target}, streams_, i, context);
+    });
+    EXPECT_NEAR(-10 * std::log10(shared.error), target, 0.5);
+    // As much error for each, and in all as much as was reached above.
+    const CalibratedTarget half{.output_snr_db = -10 * std::log10(shared.error / 2)};
+    const Coded equal = code([&](std::size_t, const StepContext&) { return half; });
+    EXPECT_NEAR(equal.error / shared.error, 1, 0.05);
+    EXPECT_LT(shared.bytes, equal.bytes);
   }
 }
 
-TEST(StepTarget, AStreamAloneHasAll) {
-  SyntheticStream stream(kNarrow);
-  const std::vector<StepStream> alone = {{testing::through_bytes(stream.calibration()), 1024}};
-  EXPECT_EQ(share_of({.frame_bytes = 777}, alone, 0, stream.next().context()).frame_bytes, 777u);
+TEST_F(TwoStreams, ShareABudget) {
+  for (const std::size_t budget : {1500u, 3000u, 8000u}) {
+    SCOPED_TRACE(budget);
+    const Coded coded = code([&](std::size_t i, const StepContext& context) {
+      const auto share = [&](std::size_t stream) {
+        return share_of({.frame_bytes = budget}, streams_, stream, context);
+      };
+      EXPECT_LE(share(0).frame_bytes + share(1).frame_bytes, budget);
+      EXPECT_GE(share(0).frame_bytes + share(1).frame_bytes + 2, budget);
+      return share(i);
+    });
+    const double of_budget = coded.bytes / static_cast<double>(budget * kSyntheticSteps);
+    EXPECT_LT(of_budget, 1.06);
+    EXPECT_GT(of_budget, 0.7);
+  }
+}
+
+TEST_F(TwoStreams, AStreamAloneHasAll) {
+  const std::vector<StepStream> alone = {streams_[1]};
+  const auto step = narrow_.next();
+  EXPECT_EQ(share_of({.frame_bytes = 777}, alone, 0, step.context()).frame_bytes, 777u);
+  EXPECT_EQ(share_of({.output_snr_db = 33}, alone, 0, step.context()).output_snr_db, 33);
+}
+
+TEST_F(TwoStreams, SendersKnowTheirShare) {
+  const BasisStore bases{std::filesystem::path()};
+  const auto step = wide_.next();
+  const auto coded_for = [&](std::vector<StepStream> streams) {
+    StreamSender sender =
+        StreamSender::create({.profile = {.mode = Mode::kCalibrated, .target_snr_db = 35},
+                              .calibration = streams_[0].calibration,
+                              .step_streams = std::move(streams),
+                              .place = {},
+                              .known_bases = {}},
+                             bases)
+            .value();
+    return sender.encode(step.tensor, step.context()).value().stats.output_snr_db;
+  };
+  EXPECT_NEAR(coded_for({}), 35, 0.3);
+  EXPECT_NEAR(coded_for(streams_),
+              share_of({.output_snr_db = 35}, streams_, 0, step.context()).output_snr_db, 0.3);
 }
 
 }  // namespace
