@@ -14,7 +14,7 @@ def decode_calibrated(f, asset, state, latents, latents_before):
         need(len(latents) == f.rows, "the context has no latents for these rows", NotFound)
         need(len(latents_before) == f.rows or integers.predictor == 0, "no latents before", NotFound)
     y, values = reconstruct(integers, asset, state.y if state else None, latents, latents_before)
-    return Fields(y=y, band_of=integers.band_of), values
+    return Fields(y=y, band_of=[0] * f.rows if integers.grid else integers.band_of), values
 
 
 # §12.1 Body.
@@ -26,7 +26,8 @@ def read_body(f, asset, state):
     c.record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
     step_log2 = body.number(2, -2048, 2047, signed=True)
     c.output_snr = body.number(2, signed=True)
-    shapes = body.number(1, 0, 63)
+    shapes = body.number(1, 0, 127)
+    need(shapes >> 5 != 3, "bands and a transform")
     rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
     scale_offset = body.number(1, signed=True)
     c.delta_sigma = 1.0
@@ -36,6 +37,9 @@ def read_body(f, asset, state):
     c.band_of, band_step, band_scales = [0] * f.rows, 0, [0]
     if shapes >> 5 == 1:
         c.band_of, band_step, band_scales = read_bands(body, f.rows, state if has_previous else None)
+    c.grid = None
+    if shapes >> 6 == 1:
+        c.grid, c.band_of, band_scales = read_coefficients(body, f.rows)
     c.step_of_band = [2.0**((step_log2 + b * band_step) / 64) for b in range(len(band_scales))]
     levels = c.record.HISTORY_LEVELS if c.predictor == 1 else c.record.LATENTS_LEVELS
     scales = [scale_of(level, step_log2, scale_offset, wide_shape) for level in levels]
@@ -65,6 +69,41 @@ def read_bands(body, rows, state):
     return band_of, band_step, band_scales
 
 
+# §12.7 Transformed residuals.
+def read_coefficients(body, rows):
+    columns, lines = body.number(2, 1), body.number(2, 1)
+    need(rows % (columns * lines) == 0, "the rows are no pictures")
+    band_scales = [0] + [body.number(1, -31, 31, signed=True) for _ in range(7)]
+    of_frequency = [0, 1, 2, 3, 4, 4, 5, 5, 6, 6] + [7] * 5
+    band_of = [0] * rows
+    for tile, h, w in tiles(rows, lines, columns):
+        for (u, v), r in tile.items():
+            band_of[r] = of_frequency[8 * u // h + 8 * v // w]
+    return (lines, columns), band_of, band_scales
+
+
+def tiles(rows, lines, columns):
+    """The rows of each tile by line and column, its lines and its columns."""
+    for picture in range(0, rows, lines * columns):
+        for top in range(0, lines, 8):
+            for left in range(0, columns, 8):
+                h, w = min(8, lines - top), min(8, columns - left)
+                yield {(i, j): picture + (top + i) * columns + left + j for i in range(h) for j in range(w)}, h, w
+
+
+def wave(n, k, i):
+    return math.sqrt((2 if k else 1) / n) * math.cos(math.pi * (2 * i + 1) * k / (2 * n))
+
+
+def restore(values, lines, columns):
+    """A component's values [rows] of its coefficients."""
+    restored = [0.0] * len(values)
+    for tile, h, w in tiles(len(values), lines, columns):
+        for (i, j), r in tile.items():
+            restored[r] = sum(values[of] * wave(h, u, i) * wave(w, v, j) for (u, v), of in tile.items())
+    return restored
+
+
 # §12.2 The record: what lies between two of them.
 def record_at(records, position):
     i, b = position >> 8, position & 255
@@ -91,6 +130,10 @@ def scale_of(level, step_log2, scale_offset, wide_shape):
 def reconstruct(c, asset, y_before, latents, latents_before):
     """The new state y [rows, components] and the tensor's values."""
     record, new_y, values = c.record, [], []
+    steps = [c.step_of_band[band] for band in c.band_of]
+    added = [[step * v for step, v in zip(steps, index)] for index in c.indices]
+    if c.grid:
+        added = [restore(component, *c.grid) for component in added]
     for r in range(len(c.indices[0])):
         x = latents[r] if asset.latents > 0 else []
         u = [v - m for v, m in zip(x, record.LATENT_MEAN[0])]
@@ -100,7 +143,7 @@ def reconstruct(c, asset, y_before, latents, latents_before):
             x_before = latents_before[r] if asset.latents > 0 else []
             w = [(v - b) / c.delta_sigma - m for v, b, m in zip(x, x_before, record.CHANGE_MEAN[0])]
             p = times((y_before[r] if asset.has_history else []) + u + w, record.HISTORY, asset.components)
-        y = [v + c.step_of_band[c.band_of[r]] * index[r] for v, index in zip(p, c.indices)]
+        y = [v + of_component[r] for v, of_component in zip(p, added)]
         y = [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in y]
         new_y.append(y)
         values += [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]

@@ -1,5 +1,5 @@
 #pragma once
-// The calibrated stream of which the golden files and the fuzzer's corpus are made. Pure functions.
+// The calibrated streams of which the golden files and the fuzzer's corpus are made. Pure functions.
 
 #include "pinion/codec/calibrated/calibration_testing.h"
 
@@ -12,14 +12,16 @@ struct GoldenCalibrated {
   std::vector<Bytes> frames;  // the second predicts from the first
 };
 
-inline GoldenCalibrated golden_calibrated() {
-  SyntheticStream stream({.rows = 24,
-                          .channels = 10,
-                          .components = 4,
-                          .latents = 3,
-                          .deaf = 2,
-                          .has_loudness = true,
-                          .seed = 45});
+// Rows in bands, by their loudness.
+inline constexpr SyntheticForm kGoldenBands = {
+    .rows = 24, .channels = 10, .components = 4, .latents = 3, .deaf = 2, .has_loudness = true, .seed = 45};
+
+// Residuals transformed over two pictures, whose tiles are not all whole.
+inline constexpr SyntheticForm kGoldenGrid = {
+    .rows = 2 * 9 * 11, .channels = 6, .components = 3, .latents = 2, .deaf = 1, .grid = {9, 11}, .seed = 46};
+
+inline GoldenCalibrated golden_calibrated(const SyntheticForm& form) {
+  SyntheticStream stream(form);
   GoldenCalibrated golden;
   golden.asset = write_calibration(stream.calibration());
   auto encoder =

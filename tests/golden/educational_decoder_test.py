@@ -13,11 +13,12 @@ import sys
 import tempfile
 import unittest
 from types import SimpleNamespace
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "docs/educational_decoder.py"
 FRAMES = ROOT / "tests/golden/frames"
-CALIBRATED = ROOT / "tests/golden/calibrated"
+CALIBRATED = [ROOT / "tests/golden/calibrated", ROOT / "tests/golden/calibrated_grid"]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(PROGRAM.parent))
 
@@ -53,8 +54,8 @@ def bounded_and_rounded(values, dtype):
     return coding.rounded(coding.bounded(values, dtype), dtype)
 
 
-def latents_of_steps():
-    stored = read_safetensors(CALIBRATED / "latents.safetensors")
+def latents_of_steps(folder):
+    stored = read_safetensors(folder / "latents.safetensors")
     steps = []
     for name in sorted(stored):
         _, (rows, columns), data = stored[name]
@@ -63,9 +64,9 @@ def latents_of_steps():
     return steps
 
 
-def contexts():
+def contexts(folder):
     """(latents, latents before) of each golden calibrated frame."""
-    steps = latents_of_steps()
+    steps = latents_of_steps(folder)
     return list(zip(steps, [()] + steps))
 
 
@@ -206,12 +207,16 @@ class EducationalDecoder(unittest.TestCase):
         return values, tolerances
 
     def test_calibrated_decodes_to_the_rounding_of_binary32(self):
-        asset, decoder = self.calibrated_stream()
-        expected = read_safetensors(CALIBRATED / "decoded.safetensors")
-        self.assertEqual(len(contexts()), len(expected))
-        sizes_before = [[] for _ in contexts()[0][0]]
-        for i, (latents, before) in enumerate(contexts()):
-            data = (CALIBRATED / f"frame{i}.bin").read_bytes()
+        for folder in CALIBRATED:
+            self.assert_calibrated_stream(folder)
+
+    def assert_calibrated_stream(self, folder):
+        asset, decoder = self.calibrated_stream(folder)
+        expected = read_safetensors(folder / "decoded.safetensors")
+        self.assertEqual(len(contexts(folder)), len(expected))
+        sizes_before = [[] for _ in contexts(folder)[0][0]]
+        for i, (latents, before) in enumerate(contexts(folder)):
+            data = (folder / f"frame{i}.bin").read_bytes()
             state = decoder.states[educational.CALIBRATED]
             f = decoder.decode(data, latents, before)
             dtype, shape, kept = expected[str(i)]
@@ -219,15 +224,18 @@ class EducationalDecoder(unittest.TestCase):
             integers = calibrated.read_body(educational.read_frame(data, **LIMITS), asset, state)
             _, values = calibrated.reconstruct(integers, asset, state.y if state else None, latents, before)
             # The same sums over the sizes of their terms. In binary32 each term is rounded at most so often.
-            sizes_before, sizes = calibrated.reconstruct(
-                *with_sizes(integers, asset), sizes_before, with_sign(latents, 1), with_sign(before, -1))
-            roundings = ((i + 1) * (asset.components + 2 * asset.latents + 10)
+            wave = calibrated.wave
+            with mock.patch.object(calibrated, "wave", lambda *of: abs(wave(*of))):
+                sizes_before, sizes = calibrated.reconstruct(
+                    *with_sizes(integers, asset), sizes_before, with_sign(latents, 1), with_sign(before, -1))
+            of_transform = 2 * (8 + 3) if integers.grid else 0
+            roundings = ((i + 1) * (asset.components + 2 * asset.latents + 10 + of_transform)
                          + asset.components + asset.latents + 4)
             self.assert_between(dtype, kept, values, [roundings * 2**-24 * size for size in sizes])
             self.assert_between(dtype, f.tensor, values, [0] * len(values))
 
-    def calibrated_stream(self):
-        data = (CALIBRATED / "asset.pnc").read_bytes()
+    def calibrated_stream(self, folder):
+        data = (folder / "asset.pnc").read_bytes()
         asset = calibrated.read_calibration(data)
         return asset, educational.Decoder({}, {educational.asset_id(data): asset}, **LIMITS)
 
@@ -238,10 +246,11 @@ class EducationalDecoder(unittest.TestCase):
             decoder = educational.Decoder(container.bases, {}, **LIMITS)
             for i, (_, _, data) in enumerate(container.frames):
                 codes |= self.damage(decoder, data, (), (), f"{path.name}.{i}")
-        _, decoder = self.calibrated_stream()
-        for i, (latents, before) in enumerate(contexts()):
-            data = (CALIBRATED / f"frame{i}.bin").read_bytes()
-            codes |= self.damage(decoder, data, latents, before, f"calibrated.{i}")
+        for folder in CALIBRATED:
+            _, decoder = self.calibrated_stream(folder)
+            for i, (latents, before) in enumerate(contexts(folder)):
+                data = (folder / f"frame{i}.bin").read_bytes()
+                codes |= self.damage(decoder, data, latents, before, f"{folder.name}.{i}")
         self.assertEqual(codes, CODES | {None})  # each refusal was met, and damage that makes another frame
 
     def damage(self, decoder, data, latents, before, what):
@@ -273,8 +282,9 @@ class EducationalDecoder(unittest.TestCase):
             for copy in damaged(basis_of(file), path.name):
                 codes.add(self.assert_refused_or_whole(lambda: decode_with_basis(copy), path.name))
 
-        latents, before = contexts()[0]
-        key_frame = (CALIBRATED / "frame0.bin").read_bytes()
+        bands = CALIBRATED[0]
+        latents, before = contexts(bands)[0]
+        key_frame = (bands / "frame0.bin").read_bytes()
         calibration_id = educational.read_frame(key_frame, **LIMITS).basis_id
 
         def decode_with_calibration(data):
@@ -282,7 +292,7 @@ class EducationalDecoder(unittest.TestCase):
             decoder = educational.Decoder({}, {calibration_id: asset}, **LIMITS)
             return decoder.decode(key_frame, latents, before)
 
-        for copy in damaged((CALIBRATED / "asset.pnc").read_bytes(), "calibration"):
+        for copy in damaged((bands / "asset.pnc").read_bytes(), "calibration"):
             codes.add(self.assert_refused_or_whole(lambda: decode_with_calibration(copy), "calibration"))
         self.assertGreaterEqual(codes, {"bad_format", "unsupported", "too_large", None})
 

@@ -1,5 +1,5 @@
-// A calibration and two calibrated frames that were written once must decode for ever, up to the rounding of
-// one machine's arithmetic.
+// Calibrations and calibrated frames that were written once must decode for ever, up to the rounding of one
+// machine's arithmetic.
 //
 // PINION_UPDATE_GOLDEN=1 build/release/tests/golden/golden_calibrated_test rewrites them, and the fuzzer's
 // corpus. Only a new format version, or one that no release has written yet, is a reason to do so.
@@ -18,10 +18,15 @@ namespace pinion::codec {
 namespace {
 
 const std::filesystem::path kTests = std::filesystem::path(PINION_SOURCE_DIR) / "tests";
-const std::filesystem::path kFolder = kTests / "golden/calibrated";
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 
-std::filesystem::path frame_file(std::size_t i) { return kFolder / ("frame" + std::to_string(i) + ".bin"); }
+struct Golden {
+  std::string name;  // of its folder
+  testing::SyntheticForm form;
+
+  std::filesystem::path file(const std::string& file) const { return kTests / "golden" / name / file; }
+  std::filesystem::path frame_file(std::size_t i) const { return file("frame" + std::to_string(i) + ".bin"); }
+};
 
 TensorList decode_all(ByteSpan asset, const std::vector<Bytes>& frames,
                       const std::vector<testing::SyntheticStream::Step>& steps) {
@@ -46,35 +51,39 @@ TensorList latents_of(const std::vector<testing::SyntheticStream::Step>& steps) 
   return latents;
 }
 
-void update() {
-  const auto golden = testing::golden_calibrated();
-  const auto write_seed = [](const std::string& seed, char kind, ByteSpan content) {
+void update(const Golden& which) {
+  const auto golden = testing::golden_calibrated(which.form);
+  const auto write_seed = [&](const std::string& seed, char kind, ByteSpan content) {
     Bytes bytes = {std::byte(kind)};
     bytes.insert(bytes.end(), content.begin(), content.end());
-    ASSERT_TRUE(write_file(kTests / "fuzz/corpus/calibrated_frame_fuzz" / seed, bytes).ok());
+    const std::string file = which.name + "_" + seed;
+    ASSERT_TRUE(write_file(kTests / "fuzz/corpus/calibrated_frame_fuzz" / file, bytes).ok());
   };
-  ASSERT_TRUE(write_file(kFolder / "asset.pnc", golden.asset).ok());
+  ASSERT_TRUE(write_file(which.file("asset.pnc"), golden.asset).ok());
   write_seed("asset", 'a', golden.asset);
   for (std::size_t i = 0; i < golden.frames.size(); ++i) {
-    ASSERT_TRUE(write_file(frame_file(i), golden.frames[i]).ok());
+    ASSERT_TRUE(write_file(which.frame_file(i), golden.frames[i]).ok());
     write_seed("frame" + std::to_string(i), 'f', golden.frames[i]);
   }
-  ASSERT_TRUE(write_safetensors(kFolder / "decoded.safetensors",
+  ASSERT_TRUE(write_safetensors(which.file("decoded.safetensors"),
                                 decode_all(golden.asset, golden.frames, golden.steps))
                   .ok());
-  ASSERT_TRUE(write_safetensors(kFolder / "latents.safetensors", latents_of(golden.steps)).ok());
+  ASSERT_TRUE(write_safetensors(which.file("latents.safetensors"), latents_of(golden.steps)).ok());
 }
 
-TEST(GoldenCalibrated, DecodesToWhatItDid) {
-  if (std::getenv("PINION_UPDATE_GOLDEN") != nullptr) update();
-  const auto steps = testing::golden_calibrated().steps;  // their latents
-  const Bytes asset = read_file(kFolder / "asset.pnc", kMaxFileBytes).value();
+class GoldenCalibrated : public ::testing::TestWithParam<Golden> {};
+
+TEST_P(GoldenCalibrated, DecodesToWhatItDid) {
+  const Golden& which = GetParam();
+  if (std::getenv("PINION_UPDATE_GOLDEN") != nullptr) update(which);
+  const auto steps = testing::golden_calibrated(which.form).steps;  // their latents
+  const Bytes asset = read_file(which.file("asset.pnc"), kMaxFileBytes).value();
   std::vector<Bytes> frames;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    frames.push_back(read_file(frame_file(i), kMaxFileBytes).value());
+    frames.push_back(read_file(which.frame_file(i), kMaxFileBytes).value());
   }
   const TensorList decoded = decode_all(asset, frames, steps);
-  const auto kept = SafetensorsFile::open(kFolder / "decoded.safetensors").value();
+  const auto kept = SafetensorsFile::open(which.file("decoded.safetensors")).value();
   for (const NamedTensor& entry : decoded) {
     const Tensor before = kept.tensor(entry.name).value();
     ASSERT_EQ(before.shape(), entry.tensor.shape());
@@ -87,14 +96,20 @@ TEST(GoldenCalibrated, DecodesToWhatItDid) {
   }
 }
 
-TEST(GoldenCalibrated, LatentsOfTheFileAreTheStreams) {
-  const auto kept = SafetensorsFile::open(kFolder / "latents.safetensors").value();
-  for (const NamedTensor& entry : latents_of(testing::golden_calibrated().steps)) {
+TEST_P(GoldenCalibrated, LatentsOfTheFileAreTheStreams) {
+  const Golden& which = GetParam();
+  const auto kept = SafetensorsFile::open(which.file("latents.safetensors")).value();
+  for (const NamedTensor& entry : latents_of(testing::golden_calibrated(which.form).steps)) {
     const Tensor before = kept.tensor(entry.name).value();
     EXPECT_EQ(before.shape(), entry.tensor.shape());
     EXPECT_TRUE(std::ranges::equal(before.view().span(), entry.tensor.view().span())) << entry.name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Streams, GoldenCalibrated,
+                         ::testing::Values(Golden{"calibrated", testing::kGoldenBands},
+                                           Golden{"calibrated_grid", testing::kGoldenGrid}),
+                         [](const auto& which) { return which.param.name; });
 
 }  // namespace
 }  // namespace pinion::codec
