@@ -57,10 +57,14 @@ def measure(options: argparse.Namespace, environment: dict, address: str, prompt
                "--compare-local", "--out", home / "picture.png", "--report", report]
     if codec.startswith("calibrated"):
         command += ["--calibration", options.calibration]
+    for image in options.image or []:
+        command += ["--image", image]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     job = json.loads(report.read_text())
     picture = job["comparison"]["pictures"][0]
     totals = job["totals"]
+    reference_bytes = [stream["bytes"] for step in job["per_step"] for hop in step["hops"] for stream in hop["streams"]
+                       if stream["name"] == "reference"]
     return {
         "prompt": prompt,
         "codec": codec,
@@ -70,6 +74,7 @@ def measure(options: argparse.Namespace, environment: dict, address: str, prompt
         "state_bytes": totals["state_bytes"],
         "bits_per_element": totals["state_bits_per_element"],
         "basis_bytes": totals["basis_bytes"],
+        "reference_bytes": reference_bytes,
         "job_bytes": totals["bytes_up"] + totals["bytes_down"],
     }
 
@@ -80,6 +85,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=Path("models/tiny-flux2"))
     parser.add_argument("--codec", action="append", help="repeat for more; default raw, lossless and fidelity:20")
     parser.add_argument("--calibration", type=Path, help="file of `pinion calibrate`, for codecs calibrated:DB")
+    parser.add_argument("--image", type=Path, action="append", help="reference picture of all jobs; repeat for more")
     parser.add_argument("--cut", default="3")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=7)
@@ -116,6 +122,10 @@ def main() -> int:
             worst = min(row["psnr_db"] for row in of_codec)
             print(f"{codec:<14} mean PSNR {mean['psnr_db']:.2f} dB, worst {worst:.2f} dB, mean {mean['state_bytes']:.0f} B of states, "
                   f"{mean['bits_per_element']:.3f} bit/element; {mean['job_bytes']:.0f} B of the whole job")
+            # Only calibrated jobs code the rows of references apart.
+            steps = list(zip(*(row["reference_bytes"] for row in of_codec)))
+            if steps:
+                print(f"{'':<14} of which references, step by step: {', '.join(f'{sum(step) / len(step):.0f}' for step in steps)} B")
     return 0
 
 

@@ -36,9 +36,13 @@ std::vector<Profile> candidates(const RemotePlan& plan) {
 
 class Trials {
  public:
-  Trials(const RemotePlan& plan, const codec::TokenGrid& grid, const StepRequest& request,
-         const codec::BasisStore& bases)
-      : plan_(plan), grid_(grid), request_(request), bases_(bases), latents_(floats_of(request.latents)) {}
+  Trials(const TrialOf& job, const StepRequest& request, const codec::BasisStore& bases)
+      : plan_(job.plan),
+        grid_(job.constants.token_grid()),
+        streams_(job.streams),
+        request_(request),
+        bases_(bases),
+        latents_(floats_of(request.latents)) {}
 
   std::int64_t elements() const {
     std::int64_t sum = 0;
@@ -59,7 +63,8 @@ class Trials {
  private:
   Result<CodecTrial> run_once(const Profile& profile) const {
     CodecTrial sum{.profile = profile, .bytes = 0, .encode_ms = 0, .decode_ms = 0, .why_not = {}};
-    for (const NamedTensor& entry : request_.state) {
+    PINION_TRY(const TensorList streams, streams_.for_profile(profile).split(request_.state));
+    for (const NamedTensor& entry : streams) {
       PINION_TRY_VOID(add_stream(entry, sum));
     }
     return sum;
@@ -120,21 +125,23 @@ class Trials {
 
   const RemotePlan& plan_;
   const codec::TokenGrid grid_;
+  const codec::StateStreams& streams_;
   const StepRequest& request_;
   const codec::BasisStore& bases_;
   const std::vector<float> latents_;
 };
 
 // Why a calibration cannot serve this job, or nothing. What it can do at the first cut, a trial says.
-std::string why_not_calibrated(const RemotePlan& plan, const RemoteConstants& constants,
-                               const StepRequest& request) {
-  if (!constants.references.empty()) return "a job with reference pictures";
+std::string why_not_calibrated(const TrialOf& job, const StepRequest& request) {
+  if (!job.constants.references.empty() && !job.workers_take_references) {
+    return "reference pictures, and a worker too old for them";
+  }
   if (std::ranges::any_of(request.sigma, [&](float sigma) { return sigma != request.sigma.front(); })) {
     return "pictures at different noise levels";
   }
-  for (const RemoteStage& stage : plan.stages) {
+  for (const RemoteStage& stage : job.plan.stages) {
     for (const NamedTensor& entry : request.state) {
-      if (plan.calibrations.find(stage.begin, entry.name) == nullptr)
+      if (job.plan.calibrations.find(stage.begin, entry.name) == nullptr)
         return "no calibration of \"" + entry.name + "\" at cut " + std::to_string(stage.begin);
     }
   }
@@ -143,15 +150,15 @@ std::string why_not_calibrated(const RemotePlan& plan, const RemoteConstants& co
 
 }  // namespace
 
-codec::CodecChoice choose_by_trial(const RemotePlan& plan, const RemoteConstants& constants,
-                                   const StepRequest& request, const codec::LinkSpeed& link,
-                                   const codec::BasisStore& bases) {
-  const Trials trials(plan, constants.token_grid(), request, bases);
+codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
+                                   const codec::LinkSpeed& link, const codec::BasisStore& bases) {
+  const RemotePlan& plan = job.plan;
+  const Trials trials(job, request, bases);
   codec::CodecChoice choice;
   choice.link = link;
   for (const Profile& profile : candidates(plan)) {
     std::string why_not;
-    if (profile.mode == Mode::kCalibrated) why_not = why_not_calibrated(plan, constants, request);
+    if (profile.mode == Mode::kCalibrated) why_not = why_not_calibrated(job, request);
     if (profile.mode == Mode::kFidelity) {
       const CodecTrial& best = choice.trials[codec::choose_codec(choice.trials, link)];
       const double at_best_ms = static_cast<double>(trials.elements()) / kFidelityAtBestElementsPerMs;

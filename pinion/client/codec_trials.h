@@ -4,17 +4,25 @@
 
 #include "pinion/client/remote_job.h"
 #include "pinion/codec/basis_store.h"
+#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
 
 namespace pinion::client {
+
+// The job that a codec is wanted for.
+struct TrialOf {
+  const RemotePlan& plan;
+  const RemoteConstants& constants;
+  const codec::StateStreams& streams;  // if it is calibrated
+  bool workers_take_references;        // in calibrated jobs
+};
 
 // Codes and decodes the request's states with each candidate and chooses. Decoding is timed here, so a worker
 // is taken to be as fast as this machine, and each further hop of a chain to be like `link`, the first. What
 // cannot code these states, or would be too slow by far, is in the choice with the reason. A basis that was
 // learned on the way stays in `bases`, for the job.
-codec::CodecChoice choose_by_trial(const RemotePlan& plan, const RemoteConstants& constants,
-                                   const StepRequest& request, const codec::LinkSpeed& link,
-                                   const codec::BasisStore& bases);
+codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
+                                   const codec::LinkSpeed& link, const codec::BasisStore& bases);
 
 // Where the client holds no block: latents are sent, exactly, and no state.
 codec::CodecChoice choice_without_state(const RemotePlan& plan);

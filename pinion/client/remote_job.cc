@@ -80,11 +80,8 @@ class NetworkJob : public RemoteJob {
       plan_.auto_codec->choice = choice_without_state(plan_);
     }
     take_choice();
-    if (plan_.state_profile.mode == codec::Mode::kCalibrated && !constants.references.empty()) {
-      return Error{Errc::kUnsupported, "a job with reference pictures cannot be coded by a calibration yet",
-                   "use --codec fidelity:20"};
-    }
     constants_.values = constants;
+    if (is_codec_known()) PINION_TRY_VOID(check_references());
     if (plan_.stages.front().begin == 0) {
       PINION_TRY(constants_.context, encode_constant(constants.context));
       if (constants.reference_latents.defined()) {
@@ -139,12 +136,34 @@ class NetworkJob : public RemoteJob {
     if (!is_codec_known()) {
       const Stopwatch watch;
       PINION_TRY(const codec::LinkSpeed link, on_network<codec::LinkSpeed>(chain_->measure_link()));
-      codec::CodecChoice choice = choose_by_trial(plan_, constants_.values, request, link, bases_);
+      codec::CodecChoice choice = choose_by_trial(
+          {plan_, constants_.values, streams(), workers_take_references()}, request, link, bases_);
       choice.choosing_ms = watch.elapsed_ms();
       plan_.auto_codec->choice = std::move(choice);
     }
     take_choice();
     return {};
+  }
+
+  bool workers_take_references() const { return chain_->all_can(transport::kReferencesCapability); }
+
+  // Whether the job's references, if it has any, can be coded as its profile says.
+  Result<void> check_references() const {
+    if (plan_.state_profile.mode != codec::Mode::kCalibrated || constants_.values.references.empty())
+      return {};
+    if (!workers_take_references()) {
+      return Error{Errc::kUnsupported,
+                   "a worker is too old to take a job with reference pictures coded by a calibration",
+                   "update Pinion there, or use --codec fidelity:20"};
+    }
+    return {};
+  }
+
+  codec::StateStreams streams() const {
+    const RemoteConstants& values = constants_.values;
+    return {.picture = plan_.picture_tensor,
+            .picture_rows = values.grid_height * values.grid_width,
+            .reference_rows = values.reference_tokens()};
   }
 
   Result<void> begin_attempt() {
@@ -156,17 +175,19 @@ class NetworkJob : public RemoteJob {
     }
     PINION_TRY(std::vector<std::string> known,
                on_network<std::vector<std::string>>(chain_->begin(constants_)));
-    encoder_ = std::make_unique<StepEncoder>(StepEncoderSetup{.job = job_,
-                                                              .attempt = attempt_,
-                                                              .state_profile = plan_.state_profile,
-                                                              .has_middle_stages = plan_.stages.size() > 1,
-                                                              .model_hash = plan_.model_hash,
-                                                              .cut = plan_.stages.front().begin,
-                                                              .last_cut = plan_.stages.back().begin,
-                                                              .grid = constants_.values.token_grid(),
-                                                              .calibrations = plan_.calibrations,
-                                                              .known_bases = std::move(known)},
-                                             bases_);
+    encoder_ =
+        std::make_unique<StepEncoder>(StepEncoderSetup{.job = job_,
+                                                       .attempt = attempt_,
+                                                       .state_profile = plan_.state_profile,
+                                                       .streams = streams().for_profile(plan_.state_profile),
+                                                       .has_middle_stages = plan_.stages.size() > 1,
+                                                       .model_hash = plan_.model_hash,
+                                                       .cut = plan_.stages.front().begin,
+                                                       .last_cut = plan_.stages.back().begin,
+                                                       .grid = constants_.values.token_grid(),
+                                                       .calibrations = plan_.calibrations,
+                                                       .known_bases = std::move(known)},
+                                      bases_);
     return {};
   }
 
@@ -249,6 +270,12 @@ class NetworkJob : public RemoteJob {
 };
 
 }  // namespace
+
+std::int64_t RemoteConstants::reference_tokens() const {
+  std::int64_t tokens = 0;
+  for (const auto& [height, width] : references) tokens += height * width;
+  return tokens;
+}
 
 Result<WorkerAddress> parse_worker_address(std::string_view text) {
   PINION_TRY(const transport::Address address, transport::parse_address(text));

@@ -44,6 +44,7 @@ struct RemotePlan {
   std::string model_hash;                 // content hash of the whole model
   std::string model_label;                // for error messages: the client's file
   std::string dtype;                      // compute dtype, as in pinion::name(DType)
+  std::string picture_tensor;             // of the state: has rows of the picture, then of references
   std::vector<RemoteStage> stages;        // contiguous; the last ends the model
   codec::Profile state_profile;           // for hidden states on every hop
   codec::CalibrationSet calibrations;     // of all cuts, if that is calibrated or may become so
@@ -65,6 +66,7 @@ struct RemoteConstants {
   codec::TokenGrid token_grid() const {
     return {.lines = static_cast<std::size_t>(grid_height), .columns = static_cast<std::size_t>(grid_width)};
   }
+  std::int64_t reference_tokens() const;  // of each picture of the batch
 };
 
 // Where a step's time and bytes went, per hop of the chain (hop 0: client to first worker).

@@ -172,9 +172,10 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
 
   SentStep sent;
   sent.streams.push_back(std::move(latents.stats));
-  for (const NamedTensor& entry : request.state) {
+  PINION_TRY(const TensorList streams, setup_.streams.split(request.state));
+  for (const NamedTensor& entry : streams) {
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.state_profile, entry.tensor,
-                                                         context(), step_streams(request.state)));
+                                                         context(), step_streams(streams)));
     sent.streams.push_back({entry.name, encoded.stats});
     transport::StatePart& part = step.state.emplace_back();
     part.name = entry.name;

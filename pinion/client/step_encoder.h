@@ -5,6 +5,7 @@
 #include <map>
 
 #include "pinion/client/remote_job.h"
+#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
 #include "pinion/transport/step_messages.h"
 
@@ -14,6 +15,7 @@ struct StepEncoderSetup {
   std::string job;
   int attempt = 0;
   codec::Profile state_profile;
+  codec::StateStreams streams;     // of the states
   bool has_middle_stages = false;  // more than one: all but the last must be sent the velocity
   std::string model_hash;
   int cut = 0;                           // where the states leave this process

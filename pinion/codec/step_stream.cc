@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pinion/codec/fidelity/basis.h"
+#include "pinion/codec/state_streams.h"
 #include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
@@ -10,6 +11,7 @@ namespace {
 
 constexpr double kVelocityMarginDb = 12;  // docs/protocol.md, section 5
 constexpr double kMaxVelocityDb = 60;     // float16 holds no more
+constexpr double kMostReferenceDb = 24;   // docs/protocol.md, section 5
 
 bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
 
@@ -37,7 +39,15 @@ Profile velocity_profile(const Profile& states) {
   }
 }
 
+Profile reference_profile(const Profile& states) {
+  const double target = states.budget_bytes > 0 ? kMostReferenceDb : states.target_snr_db;
+  return {.mode = Mode::kFidelity, .target_snr_db = std::min(target, kMostReferenceDb)};
+}
+
 Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisStore& bases) {
+  if (settings.profile.mode == Mode::kCalibrated && settings.place.stream == kReferenceStream) {
+    settings.profile = reference_profile(settings.profile);
+  }
   StreamSender sender(std::move(settings), bases);
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {

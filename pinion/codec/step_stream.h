@@ -15,6 +15,10 @@ namespace pinion::codec {
 // little beside them.
 Profile velocity_profile(const Profile& states);
 
+// How the rows of references are sent, which no calibration knows, where states are sent by `states`, which is
+// calibrated.
+Profile reference_profile(const Profile& states);
+
 // How a stream is sent.
 struct SenderSettings {
   Profile profile;
@@ -29,7 +33,9 @@ struct SenderSettings {
 
 class StreamSender {
  public:
-  // kInvalidArgument: mode kCalibrated without a calibration. `bases` outlives the sender.
+  // A stream of references that is to be calibrated is sent by its reference_profile(). kInvalidArgument: any
+  // other of mode kCalibrated without a calibration.
+  // `bases` outlives the sender.
   static Result<StreamSender> create(SenderSettings settings, const BasisStore& bases);
 
   Result<EncodedFrame> encode(const Tensor& tensor, const StepContext& context);

@@ -1,5 +1,7 @@
 #include "pinion/pipeline/placed_model.h"
 
+#include <algorithm>
+
 #include "pinion/base/file_io.h"
 
 namespace pinion::pipeline {
@@ -13,6 +15,12 @@ Result<codec::CalibrationSet> read_calibrations(const std::filesystem::path& pat
   Result<codec::CalibrationSet> set = codec::CalibrationSet::from_file(file, model_hash);
   if (!set.ok()) return std::move(set).error().in(path.string());
   return set;
+}
+
+// Empty if the model has none.
+std::string picture_tensor(const models::ModelInfo& model) {
+  const auto found = std::ranges::find_if(model.state, &models::StateTensorSchema::has_latent_rows);
+  return found == model.state.end() ? "" : found->name;
 }
 
 }  // namespace
@@ -31,6 +39,7 @@ Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions&
   placed.remote_ = client::RemotePlan{.model_hash = std::move(hash),
                                       .model_label = model.info().path.string(),
                                       .dtype = std::string(name(stage.dtype)),
+                                      .picture_tensor = picture_tensor(model.info()),
                                       .stages = {},
                                       .state_profile = split.codec,
                                       .calibrations = {},

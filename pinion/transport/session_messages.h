@@ -17,6 +17,7 @@ inline constexpr Bounds kStages{0, 63};
 inline constexpr Bounds kSteps{0, 100'000};
 inline constexpr std::int64_t kMaxBatch = 64;
 inline constexpr std::string_view kNoiseCapability = "noise:";  // then the generator
+inline constexpr std::string_view kReferencesCapability = "calibrated_references";
 
 struct Hello {
   static constexpr std::string_view kType = "hello";

@@ -17,10 +17,25 @@ constexpr std::size_t kMaxWaitingSteps = 4;
 constexpr std::int64_t kMaxRows = 1 << 24;
 constexpr transport::Milliseconds kNextDeadline{4000};
 
-std::int64_t rows_of(const transport::BeginJob& begin) {
-  std::int64_t tokens = begin.grid_height * begin.grid_width + begin.text_tokens;
+std::int64_t reference_tokens(const transport::BeginJob& begin) {
+  std::int64_t tokens = 0;
   for (const auto& [height, width] : begin.references) tokens += height * width;
-  return tokens * begin.batch;
+  return tokens;
+}
+
+std::int64_t rows_of(const transport::BeginJob& begin) {
+  const std::int64_t tokens = begin.grid_height * begin.grid_width + begin.text_tokens;
+  return (tokens + reference_tokens(begin)) * begin.batch;
+}
+
+codec::StateStreams streams_of(const transport::BeginJob& begin, const models::ModelInfo& model) {
+  codec::StateStreams streams{.picture = {},
+                              .picture_rows = begin.grid_height * begin.grid_width,
+                              .reference_rows = reference_tokens(begin)};
+  for (const models::StateTensorSchema& schema : model.state) {
+    if (schema.has_latent_rows) streams.picture = schema.name;
+  }
+  return streams;
 }
 
 template <class Work>
@@ -109,6 +124,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .rows = rows_of(begin),
           .dtype = stage.options().dtype,
           .profile = profile,
+          .streams = streams_of(begin, setup_.stage->info).for_profile(profile),
           .model_hash = setup_.stage->model_hash,
           .blocks = stage.range(),
           .calibrations = {},

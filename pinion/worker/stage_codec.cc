@@ -45,11 +45,16 @@ codec::StepContext StageCodec::context() const {
 
 std::vector<std::string> StageCodec::load_bases() {
   std::vector<std::string> hashes;
-  if (is_first() || setup_.profile.mode != codec::Mode::kFidelity) return hashes;
-  for (const models::StateTensorSchema& schema : setup_.state) {
-    for (const Bytes& basis : bases_.load(arriving(schema.name))) {
-      if (add_basis(schema.name, basis, schema.channels).ok()) hashes.push_back(codec::basis_hash(basis));
+  if (is_first()) return hashes;
+  const auto load = [&](const std::string& stream, std::int64_t channels) {
+    for (const Bytes& basis : bases_.load(arriving(stream))) {
+      if (add_basis(stream, basis, channels).ok()) hashes.push_back(codec::basis_hash(basis));
     }
+  };
+  for (const models::StateTensorSchema& schema : setup_.state) {
+    if (setup_.profile.mode == codec::Mode::kFidelity) load(schema.name, schema.channels);
+    // References are not calibrated.
+    if (setup_.streams.splits(schema.name)) load(std::string(codec::kReferenceStream), schema.channels);
   }
   return hashes;
 }
@@ -131,21 +136,40 @@ Result<void> StageCodec::receive_latents(const transport::Step& step, const Mess
   return {};
 }
 
-Result<Tensor> StageCodec::decode_state(const transport::StatePart& part, const Message& message,
-                                        const models::StateTensorSchema& schema) {
-  if (part.name != schema.name)
-    return misfit("brings \"" + part.name + "\" in the place of \"" + schema.name + "\"");
+Result<Tensor> StageCodec::decode_part(const transport::StatePart& part, const Message& message,
+                                       const std::string& stream, std::int64_t channels) {
+  if (part.name != stream) return misfit("brings \"" + part.name + "\" in the place of \"" + stream + "\"");
   if (part.basis) {
-    PINION_TRY_VOID(add_basis(part.name, message.blobs[*part.basis].bytes, schema.channels));
+    PINION_TRY_VOID(add_basis(part.name, message.blobs[*part.basis].bytes, channels));
   }
-  PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, schema.channels));
+  PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, channels));
   if (part.basis) bases_.keep(arriving(part.name), message.blobs[*part.basis].bytes);
   const Shape& shape = tensor.shape();
-  if (shape.rank() != 3 || shape[0] != setup_.batch || shape[2] != schema.channels ||
+  if (shape.rank() != 3 || shape[0] != setup_.batch || shape[2] != channels ||
       tensor.dtype() != setup_.dtype) {
     return misfit("brings \"" + part.name + "\" as " + std::string(name(tensor.dtype())) + to_string(shape));
   }
   return tensor;
+}
+
+Result<TensorList> StageCodec::decode_state(const transport::Step& step, const Message& message) {
+  std::size_t parts = setup_.state.size();
+  for (const models::StateTensorSchema& schema : setup_.state) parts += setup_.streams.splits(schema.name);
+  if (step.state.size() != parts) return misfit("has a wrong number of state tensors");
+  TensorList streams;
+  const auto take = [&](const std::string& stream, std::int64_t channels) -> Result<void> {
+    const transport::StatePart& part = step.state[streams.size()];
+    PINION_TRY(Tensor tensor, decode_part(part, message, stream, channels));
+    state_rows_[stream] = codec::rows_of(tensor.shape());
+    streams.push_back({stream, std::move(tensor)});
+    return {};
+  };
+  for (const models::StateTensorSchema& schema : setup_.state) {
+    PINION_TRY_VOID(take(schema.name, schema.channels));
+    if (setup_.streams.splits(schema.name))
+      PINION_TRY_VOID(take(std::string(codec::kReferenceStream), schema.channels));
+  }
+  return setup_.streams.join(streams);
 }
 
 Result<models::StepInput> StageCodec::decode(const transport::Step& step, const Message& message) {
@@ -159,12 +183,7 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
     input.state.push_back({"latents", Tensor::from_floats(latents_, latents_shape())});
     return input;
   }
-  if (step.state.size() != setup_.state.size()) return misfit("has a wrong number of state tensors");
-  for (std::size_t i = 0; i < step.state.size(); ++i) {
-    PINION_TRY(Tensor tensor, decode_state(step.state[i], message, setup_.state[i]));
-    state_rows_[step.state[i].name] = codec::rows_of(tensor.shape());
-    input.state.push_back({step.state[i].name, std::move(tensor)});
-  }
+  PINION_TRY(input.state, decode_state(step, message));
   return input;
 }
 
@@ -268,9 +287,10 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
   pass_on(onward.latents.delta);
   pass_on(onward.latents.velocity);
   pass_on(onward.latents.velocity_basis);
+  PINION_TRY(const TensorList streams, setup_.streams.split(output));
   state_rows_.clear();
-  for (const NamedTensor& entry : output) state_rows_[entry.name] = codec::rows_of(entry.tensor.shape());
-  for (const NamedTensor& entry : output) {
+  for (const NamedTensor& entry : streams) state_rows_[entry.name] = codec::rows_of(entry.tensor.shape());
+  for (const NamedTensor& entry : streams) {
     const codec::SenderSettings settings{.profile = setup_.profile,
                                          .calibration = calibration_of(entry.name, setup_.blocks.end),
                                          .step_streams = step_streams(setup_.blocks.end),

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
 #include "pinion/transport/step_messages.h"
 #include "pinion/worker/backend.h"
@@ -22,6 +23,7 @@ struct StageCodecSetup {
   std::int64_t rows = 0;  // batch times all tokens: no state tensor has more
   DType dtype = DType::kF32;
   codec::Profile profile;
+  codec::StateStreams streams;  // of the states
   std::string model_hash;
   models::BlockRange blocks;
   codec::CalibrationSet calibrations;       // used if the profile is calibrated
@@ -61,8 +63,9 @@ class StageCodec {
   Result<void> receive_velocity(const transport::LatentsPart& part, const transport::Message& message);
   Result<void> add_basis(const std::string& stream, ByteSpan basis, std::int64_t channels);
   Result<Tensor> decode_frame(const std::string& stream, ByteSpan frame, std::int64_t channels);
-  Result<Tensor> decode_state(const transport::StatePart& part, const transport::Message& message,
-                              const models::StateTensorSchema& schema);
+  Result<Tensor> decode_part(const transport::StatePart& part, const transport::Message& message,
+                             const std::string& stream, std::int64_t channels);
+  Result<TensorList> decode_state(const transport::Step& step, const transport::Message& message);
   codec::StreamReceiver& receiver(const std::string& stream);
   std::shared_ptr<const codec::Calibration> calibration_of(const std::string& stream, int cut) const;
   codec::StepContext context() const;

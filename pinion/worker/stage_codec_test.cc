@@ -201,6 +201,49 @@ TEST(StageCodec, AStateMustHaveTheModelsTensors) {
   EXPECT_THAT(decode("image", random_tensor({1, 100, 8}, 2)), testing::HasSubstr("image"));
 }
 
+TEST(StageCodec, ReferencesOfCalibratedJobsArriveApart) {
+  const Tensor latents = random_tensor(kLatentsShape, 1);
+  const Tensor picture = random_tensor({1, kTokens, 8}, 2), references = random_tensor({1, 2, 8}, 3);
+  const auto decode = [&](const std::string& profile, const TensorList& streams) {
+    StageCodecSetup with_references = setup(1, 2);
+    with_references.rows = kTokens + 2;
+    with_references.profile = codec::parse_profile(profile).value();
+    with_references.streams =
+        codec::StateStreams{.picture = "image", .picture_rows = kTokens, .reference_rows = 2}.for_profile(
+            with_references.profile);
+    StageCodec codec(with_references, kNoBases);
+    transport::Step step;
+    Message message = exact_step(latents, step);
+    for (const NamedTensor& stream : streams) {
+      transport::StatePart& part = step.state.emplace_back();
+      part.name = stream.name;
+      part.frame = message.add(lossless(stream.tensor));
+    }
+    return codec.decode(step, message);
+  };
+  const Result<models::StepInput> input =
+      decode("calibrated:30", {{"image", picture}, {"reference", references}});
+  ASSERT_TRUE(input.ok()) << input.error().text;
+  ASSERT_EQ(input->state.size(), 1u);
+  std::vector<float> all = floats_of(picture);
+  const std::vector<float> behind = floats_of(references);
+  all.insert(all.end(), behind.begin(), behind.end());
+  EXPECT_EQ(floats_of(input->state[0].tensor), all);
+
+  const auto says = [&](const TensorList& streams, const std::string& text) {
+    const Result<models::StepInput> refused = decode("calibrated:30", streams);
+    EXPECT_THAT(why(refused), testing::HasSubstr(text));
+    EXPECT_EQ(refused.error().code, Errc::kProtocol);
+  };
+  says({{"image", picture}}, "number of state tensors");
+  says({{"reference", references}, {"image", picture}}, "in the place of");
+  says({{"image", references}, {"reference", references}}, "2 rows");
+  says({{"image", picture}, {"reference", picture}}, "6 of references");
+  // All other profiles code the tensor whole.
+  EXPECT_TRUE(decode("fidelity:20", {{"image", random_tensor({1, kTokens + 2, 8}, 4)}}).ok());
+  EXPECT_FALSE(decode("fidelity:20", {{"image", picture}, {"reference", references}}).ok());
+}
+
 TEST(StageCodec, ABasisWiderThanItsStreamIsRefused) {
   const auto decode = [&](std::size_t state_channels, std::size_t velocity_channels) {
     const auto basis_of = [](std::size_t channels) {

@@ -62,8 +62,19 @@ class Calibrated : public testing::Test {
     return arguments;
   }
 
+  // A picture of the model's own, to be referred to.
+  static std::string reference() {
+    std::string path = home_ + "/reference.png";
+    const ProcessResult drawn =
+        run({"generate", "--model", kModel, "--prompt", "a red circle on a blue background", "--size",
+             "128x128", "--seed", "9", "--out", path});
+    EXPECT_EQ(drawn.exit_code, 0) << drawn.err;
+    return path;
+  }
+
   struct Outcome {
     std::map<std::string, double> bytes;  // by stream, of all steps
+    std::vector<double> reference_bytes;  // of each step's frames
     double psnr_db = 0;
     double least_output_snr_db = 1e9;  // of image rows and velocities
   };
@@ -76,6 +87,7 @@ class Calibrated : public testing::Test {
         for (const auto& stream : hop.at("streams")) {
           const std::string name = stream.at("name");
           sums.bytes[name] += stream.at("bytes").get<double>();
+          if (name == "reference") sums.reference_bytes.push_back(stream.at("bytes").get<double>());
           if (name != "image" && name != "velocity") continue;
           sums.least_output_snr_db =
               std::min(sums.least_output_snr_db, stream.at("output_snr_db").get<double>());
@@ -157,6 +169,41 @@ TEST_F(Calibrated, WorksAcrossAChain) {
   const ProcessResult result = run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3",
                                         "--codec", "calibrated:40", "--calibration", calibration()}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_GE(outcome().psnr_db, 30);
+}
+
+TEST_F(Calibrated, TakesReferencePictures) {
+  const auto there = worker("references");
+  const std::string picture = reference();
+  const auto with = [&](const std::string& codec) {
+    std::vector<std::string> more{"--worker", there->address(), "--cut", "3", "--codec",
+                                  codec,      "--image",        picture};
+    if (codec.starts_with("calibrated")) more.insert(more.end(), {"--calibration", calibration()});
+    const ProcessResult result = run(job(more));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return outcome();
+  };
+  Outcome fidelity = with("fidelity:20"), calibrated = with("calibrated:28");
+  EXPECT_TRUE(fidelity.reference_bytes.empty());
+  EXPECT_GE(calibrated.psnr_db, fidelity.psnr_db);
+  EXPECT_GE(calibrated.psnr_db, 30);
+  EXPECT_GE(calibrated.least_output_snr_db, 27.4);
+  EXPECT_LT(calibrated.bytes["image"] + calibrated.bytes["reference"], 0.5 * fidelity.bytes["image"]);
+  // Once they are known they hardly change.
+  ASSERT_EQ(calibrated.reference_bytes.size(), 4u);
+  for (std::size_t step = 1; step < 4; ++step) {
+    EXPECT_LT(calibrated.reference_bytes[step], 0.5 * calibrated.reference_bytes[0]) << step;
+  }
+  EXPECT_GT(with("calibrated:36").psnr_db, calibrated.psnr_db);
+}
+
+TEST_F(Calibrated, TakesReferencePicturesAcrossAChain) {
+  const auto a = worker("reference_a"), b = worker("reference_b");
+  const ProcessResult result =
+      run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3", "--codec", "calibrated:36",
+               "--calibration", calibration(), "--image", reference()}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(outcome().reference_bytes.size(), 8u);
   EXPECT_GE(outcome().psnr_db, 30);
 }
 
