@@ -24,7 +24,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 
 README = """Hidden states of `models/tiny-flux2`, the test data of the state codec's benches.
-Made by `python tools/capture_states.py` (diffusers' Flux2KleinPipeline, bf16, CPU); see there for the names.
+Made by `python tools/capture_states.py` (diffusers' Flux2KleinPipeline, bf16, CPU); see there for the names, which
+`pinion generate --record` uses too.
 Each file's metadata has the prompt, the seed and the size.
 """
 

@@ -7,7 +7,6 @@
 
 #include "bench/loop/coder_list.h"
 #include "bench/loop/pca_learning.h"
-#include "pinion/base/file_io.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/base/stopwatch.h"
 #include "pinion/models/sampling.h"
@@ -20,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kPixelsPerToken = 16;
-constexpr std::size_t kMaxCalibrationBytes = std::size_t{1} << 31;
 
 // A folder that goes with its owner.
 class ScratchFolder {
@@ -100,9 +98,8 @@ double psnr_db(const Tensor& exact, const Tensor& other, std::size_t first, std:
 
 Result<codec::CalibrationSet> read_calibrations(const fs::path& path, models::Model& model) {
   if (path.empty()) return codec::CalibrationSet{};
-  PINION_TRY(const Bytes file, read_file(path, kMaxCalibrationBytes));
   PINION_TRY(const std::string hash, model.content_hash());
-  return codec::CalibrationSet::from_file(file, hash);
+  return codec::CalibrationSet::open(path, hash);
 }
 
 // The name of the state tensor that carries the picture.

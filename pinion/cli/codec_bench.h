@@ -1,25 +1,24 @@
 #pragma once
 // `pinion codec bench`: what each mode makes of the tensors of a file, and how fast.
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "pinion/codec/codec.h"
+#include "pinion/cli/codec_input.h"
 
 namespace pinion::cli {
 
 struct CodecBenchRequest {
-  std::filesystem::path in;  // .safetensors
+  CodecInputOptions input;
   std::vector<codec::Profile> profiles;
-  bool sequences = false;  // see codec_sequence.h
 };
 
 struct CodecBenchRow {
   std::string tensor;
-  std::string mode;
+  codec::Profile profile;
   DType dtype = DType::kF32;
   Shape shape;
+  std::int64_t made_finite = 0;  // elements
   codec::FrameStats stats;
   double encode_ms = 0;
   double decode_ms = 0;

@@ -3,37 +3,99 @@
 #include <fmt/core.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
-#include "pinion/cli/codec_sequence.h"
+#include "pinion/cli/codec_info.h"
 #include "pinion/codec/container.h"
 #include "pinion/codec/frame_format.h"
 
 namespace pinion::cli {
 namespace {
 
-// A file that its user names may be as large as it likes; a lying frame in it should still be refused.
-codec::DecodeLimits limits_of(const MappedFile& file) {
-  constexpr std::size_t kLargestRatio = 4096;
-  constexpr std::size_t kAlwaysAccepted = std::size_t{1} << 30;
-  return {.max_tensor_bytes = std::max(kAlwaysAccepted, file.bytes().size() * kLargestRatio)};
-}
+// What the frames of a file need besides themselves.
+class FrameNeeds {
+ public:
+  static Result<FrameNeeds> open(const DecodeFileRequest& request, const codec::Container& container) {
+    FrameNeeds needs;
+    for (const ByteSpan basis : container.bases) needs.bases_.emplace(codec::basis_hash(basis), basis);
+    if (!request.context.empty()) {
+      PINION_TRY(needs.context_, SequenceContext::open(request.context));
+    }
+    if (request.calibration.empty()) return needs;
+    PINION_TRY(
+        needs.calibrations_,
+        codec::CalibrationSet::open(request.calibration, needs.context_ ? needs.context_->model_hash() : ""));
+    needs.calibration_file_ = request.calibration.string();
+    return needs;
+  }
 
-// The basis that a frame needs, if the file has it. A stream holds no other, so that a file of many streams
-// takes no more memory than its tensors' widths call for.
-Result<void> add_needed_basis(codec::Decoder& decoder, const std::map<std::string, ByteSpan>& bases,
-                              ByteSpan frame, const codec::DecodeLimits& limits) {
-  PINION_TRY(const codec::FrameInfo info, codec::inspect(frame, limits));
-  const auto found = bases.find(info.basis_hash);
-  if (found == bases.end()) return {};
-  const auto channels = static_cast<std::size_t>(codec::channels_of(info.shape));
-  return decoder.add_basis(found->second, codec::BasisLimits::for_channels(channels));
+  // The calibration of a stream, null if its first frame is of another mode.
+  Result<std::shared_ptr<const codec::Calibration>> calibration(const codec::FrameInfo& first) const {
+    std::shared_ptr<const codec::Calibration> found;
+    if (first.mode != codec::Mode::kCalibrated || first.basis_hash.empty()) return found;
+    if (calibrations_.empty() || !context_) {
+      return Error{Errc::kInvalidArgument, "the frame is calibrated",
+                   "give the files it was coded with: --calibration FILE and --context FILE"};
+    }
+    calibrations_.for_each([&](int, const std::string&, const auto& entry) {
+      if (codec::calibration_id(*entry.calibration) == first.basis_hash) found = entry.calibration;
+    });
+    if (found) return found;
+    return Error{Errc::kNotFound,
+                 "the frame needs the calibration " + first.basis_hash + ", which is not in " +
+                     calibration_file_ + "; that has " + calibrations_.describe(),
+                 "give the file that the frame was coded with"};
+  }
+
+  // The context of a frame by its name and that of the frame before it in its stream.
+  Result<codec::StepContext> context(const codec::FrameInfo& info, const std::string& name,
+                                     const std::string& before) {
+    if (info.mode != codec::Mode::kCalibrated || !context_) return codec::StepContext{};
+    return context_->at(name, before);
+  }
+
+  // Adds the basis that a frame needs, if the file has it. A stream holds no other, so that a file of many
+  // streams takes no more memory than its tensors' widths call for.
+  Result<void> add_basis(codec::StreamReceiver& receiver, const codec::FrameInfo& info) const {
+    const auto found = bases_.find(info.basis_hash);
+    if (found == bases_.end()) return {};
+    const auto channels = static_cast<std::size_t>(codec::channels_of(info.shape));
+    return receiver.add_basis(found->second, codec::BasisLimits::for_channels(channels));
+  }
+
+ private:
+  std::map<std::string, ByteSpan> bases_;
+  codec::CalibrationSet calibrations_;
+  std::string calibration_file_;
+  std::optional<SequenceContext> context_;
+};
+
+struct OpenStream {
+  codec::StreamReceiver receiver;
+  std::string before;  // name of the last frame
+};
+
+Result<Tensor> decode_next(const codec::ContainerFrame& frame, FrameNeeds& needs,
+                           std::map<std::uint64_t, OpenStream>& streams, int threads,
+                           const codec::DecodeLimits& limits) {
+  PINION_TRY(const codec::FrameInfo info, codec::inspect(frame.frame, limits));
+  auto stream = streams.find(frame.stream);
+  if (stream == streams.end()) {
+    PINION_TRY(auto calibration, needs.calibration(info));
+    OpenStream opened{codec::StreamReceiver(std::move(calibration), threads), ""};
+    stream = streams.emplace(frame.stream, std::move(opened)).first;
+  }
+  PINION_TRY_VOID(needs.add_basis(stream->second.receiver, info));
+  PINION_TRY(const codec::StepContext context, needs.context(info, frame.name, stream->second.before));
+  PINION_TRY(Tensor tensor, stream->second.receiver.decode(frame.frame, context, limits));
+  stream->second.before = frame.name;
+  return tensor;
 }
 
 }  // namespace
 
 Result<std::string> encode_file(const EncodeFileRequest& request) {
-  PINION_TRY(const SafetensorsFile file, SafetensorsFile::open(request.in));
+  PINION_TRY_VOID(check_calibration_given({request.profile}, request.input.calibration));
+  PINION_TRY(CodecInput input, CodecInput::open(request.input));
   std::vector<Bytes> assets;
   struct NamedFrame {
     std::string name;
@@ -42,15 +104,18 @@ Result<std::string> encode_file(const EncodeFileRequest& request) {
   };
   std::vector<NamedFrame> frames;
   std::size_t tensor_bytes = 0;
-  const std::vector<TensorStream> streams = group_streams(file, request.sequences);
-  for (std::size_t i = 0; i < streams.size(); ++i) {
-    PINION_TRY(const auto encoder, codec::Encoder::create(request.profile));
-    for (const SafetensorsEntry* entry : streams[i].tensors) {
-      auto encoded = encoder->encode(file.tensor(*entry));
-      if (!encoded.ok()) return std::move(encoded).error().in(request.in.string() + ": " + entry->name);
+  std::int64_t made_finite = 0;
+  for (std::size_t s = 0; s < input.streams().size(); ++s) {
+    const TensorStream& stream = input.streams()[s];
+    PINION_TRY(codec::StreamSender sender, input.sender(stream, request.profile));
+    for (std::size_t i = 0; i < stream.tensors.size(); ++i) {
+      PINION_TRY(const CodecInput::Step step, input.step(stream, i, request.profile));
+      auto encoded = sender.encode(step.tensor, step.context);
+      if (!encoded.ok()) return input.in_tensor(std::move(encoded).error(), step.name);
       if (!encoded->basis.empty()) assets.push_back(std::move(encoded->basis));
-      frames.push_back({entry->name, i, std::move(encoded->frame)});
-      tensor_bytes += encoded->stats.tensor_bytes;
+      frames.push_back({step.name, s, std::move(encoded->frame)});
+      tensor_bytes += step.tensor.bytes();
+      made_finite += step.made_finite;
     }
   }
   codec::Container container;
@@ -58,61 +123,26 @@ Result<std::string> encode_file(const EncodeFileRequest& request) {
   for (const NamedFrame& named : frames) container.frames.push_back({named.name, named.stream, named.frame});
   const Bytes content = codec::write_container(container);
   PINION_TRY_VOID(write_file(request.out, content));
-  return fmt::format("{}: {} tensors, {} bytes as {} bytes ({:.2f}x)", request.out.string(), frames.size(),
-                     tensor_bytes, content.size(),
-                     static_cast<double>(tensor_bytes) / static_cast<double>(content.size()));
+  return fmt::format(
+      "{}: {} tensors, {} bytes as {} bytes ({:.2f}x){}", request.out.string(), frames.size(), tensor_bytes,
+      content.size(), static_cast<double>(tensor_bytes) / static_cast<double>(content.size()),
+      request.input.sanitises ? fmt::format("; not finite and changed: {} elements", made_finite) : "");
 }
 
-Result<std::string> decode_file(const std::filesystem::path& in, const std::filesystem::path& out) {
-  PINION_TRY(const auto file, MappedFile::open(in));
+Result<std::string> decode_file(const DecodeFileRequest& request) {
+  PINION_TRY(const auto file, MappedFile::open(request.in));
   auto container = codec::parse_container(file->bytes());
-  if (!container.ok()) return std::move(container).error().in(in.string());
-  std::map<std::string, ByteSpan> bases;
-  for (const ByteSpan basis : container->bases) bases.emplace(codec::basis_hash(basis), basis);
-  std::map<std::uint64_t, std::unique_ptr<codec::Decoder>> decoders;
+  if (!container.ok()) return std::move(container).error().in(request.in.string());
+  PINION_TRY(FrameNeeds needs, FrameNeeds::open(request, *container));
+  std::map<std::uint64_t, OpenStream> streams;
   TensorList tensors;
   for (const codec::ContainerFrame& frame : container->frames) {
-    auto& decoder = decoders[frame.stream];
-    if (!decoder) decoder = codec::Decoder::create();
-    const auto named = [&](Error error) { return std::move(error).in(in.string() + ": " + frame.name); };
-    auto added = add_needed_basis(*decoder, bases, frame.frame, limits_of(*file));
-    if (!added.ok()) return named(std::move(added).error());
-    auto tensor = decoder->decode(frame.frame, limits_of(*file));
-    if (!tensor.ok()) return named(std::move(tensor).error());
+    auto tensor = decode_next(frame, needs, streams, request.threads, file_limits(*file));
+    if (!tensor.ok()) return std::move(tensor).error().in(request.in.string() + ": " + frame.name);
     tensors.push_back({frame.name, std::move(tensor).value()});
   }
-  PINION_TRY_VOID(write_safetensors(out, tensors));
-  return fmt::format("{}: {} tensors", out.string(), tensors.size());
-}
-
-Result<std::string> describe_file(const std::filesystem::path& in, bool json) {
-  PINION_TRY(const auto file, MappedFile::open(in));
-  auto container = codec::parse_container(file->bytes());
-  if (!container.ok()) return std::move(container).error().in(in.string());
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  std::string table = fmt::format("{:<32} {:>8} {:<8} {:<18} {:>10} {:>8} {:>5} {:>12}  {}\n", "tensor",
-                                  "mode", "dtype", "shape", "bytes", "stream", "key", "step", "basis");
-  for (const codec::ContainerFrame& frame : container->frames) {
-    auto info = codec::inspect(frame.frame, limits_of(*file));
-    if (!info.ok()) return std::move(info).error().in(in.string() + ": " + frame.name);
-    table +=
-        fmt::format("{:<32} {:>8} {:<8} {:<18} {:>10} {:>8} {:>5} {:>12.5g}  {}\n", frame.name,
-                    codec::name(info->mode), name(info->dtype), to_string(info->shape), info->frame_bytes,
-                    frame.stream, info->key_frame ? "yes" : "no", info->step_size, info->basis_hash);
-    list.push_back({{"name", frame.name},
-                    {"mode", codec::name(info->mode)},
-                    {"dtype", name(info->dtype)},
-                    {"shape", info->shape.extents()},
-                    {"frame_bytes", info->frame_bytes},
-                    {"stream", frame.stream},
-                    {"key_frame", info->key_frame},
-                    {"step_size", info->step_size},
-                    {"basis", info->basis_hash}});
-  }
-  for (const ByteSpan basis : container->bases) {
-    table += fmt::format("basis {}: {} bytes\n", codec::basis_hash(basis), basis.size());
-  }
-  return json ? list.dump(2) + "\n" : table;
+  PINION_TRY_VOID(write_safetensors(request.out, tensors));
+  return fmt::format("{}: {} tensors", request.out.string(), tensors.size());
 }
 
 }  // namespace pinion::cli

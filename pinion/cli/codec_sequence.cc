@@ -3,41 +3,79 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 
 namespace pinion::cli {
 namespace {
 
-struct SplitName {
-  std::string stream;
-  long step = 0;
-};
+// The whole text as a number of 0 or more.
+template <class Number>
+std::optional<Number> to_number(std::string_view text) {
+  Number number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (text.empty() || error != std::errc{} || stop != end || number < 0) return std::nullopt;
+  return number;
+}
 
-SplitName split_name(const std::string& name) {
-  const std::size_t dot = name.rfind(".t");
-  if (dot == std::string::npos || dot == 0) return {name, 0};
-  long step = 0;
-  const char* const end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data() + dot + 2, end, step);
-  if (error != std::errc{} || stop != end || step < 0) return {name, 0};
-  return {name.substr(0, dot), step};
+// Fills in what the stream's name says: "cut3.image", or "velocity".
+void read_place(const std::string& stream_name, TensorStream& stream) {
+  constexpr std::string_view kCut = "cut";
+  const std::size_t dot = stream_name.find('.');
+  if (dot != std::string::npos && stream_name.starts_with(kCut)) {
+    stream.cut = to_number<int>(std::string_view(stream_name).substr(kCut.size(), dot - kCut.size()));
+  }
+  stream.kind = stream.cut ? stream_name.substr(dot + 1) : stream_name;
+}
+
+bool is_meant(const TensorStream& stream, const StreamChoice& choice) {
+  if (choice.leaves_context && (stream.kind == "latents" || stream.kind == "sigmas")) return false;
+  if (choice.cut && stream.cut && *stream.cut != *choice.cut) return false;
+  return choice.kind.empty() || stream.kind == choice.kind;
+}
+
+Error nothing_left(const SafetensorsFile& file) {
+  std::set<std::string> names;
+  for (const SafetensorsEntry& entry : file.header().entries) names.insert(split_step(entry.name).stream);
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return Error{Errc::kInvalidArgument,
+               file.path().string() + " has no tensors to code for these options; it has " +
+                   (all.empty() ? "none at all" : all),
+               "--cut N means tensors named cutN.STREAM.tSTEP, --stream NAME those of that stream"};
 }
 
 }  // namespace
 
-std::vector<TensorStream> group_streams(const SafetensorsFile& file, bool sequences) {
+StepName split_step(const std::string& name) {
+  const std::size_t dot = name.rfind(".t");
+  if (dot == std::string::npos || dot == 0) return {name, std::nullopt};
+  const auto step = to_number<long>(std::string_view(name).substr(dot + 2));
+  if (!step) return {name, std::nullopt};
+  return {name.substr(0, dot), step};
+}
+
+Result<std::vector<TensorStream>> choose_streams(const SafetensorsFile& file, const StreamChoice& choice) {
   std::map<std::string, std::vector<std::pair<long, const SafetensorsEntry*>>> by_name;
   for (const SafetensorsEntry& entry : file.header().entries) {
-    const SplitName split = sequences ? split_name(entry.name) : SplitName{entry.name, 0};
-    by_name[split.stream].emplace_back(split.step, &entry);
+    const StepName split = split_step(entry.name);
+    by_name[choice.sequences ? split.stream : entry.name].emplace_back(split.step.value_or(0), &entry);
   }
   std::vector<TensorStream> streams;
+  bool names_cuts = false, has_cut = false;
   for (auto& [name, steps] : by_name) {
     std::stable_sort(steps.begin(), steps.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
-    TensorStream stream{name, {}};
+    TensorStream stream{name, {}, {}, {}};
+    read_place(split_step(name).stream, stream);
+    names_cuts |= stream.cut.has_value();
+    has_cut |= choice.cut && stream.cut == choice.cut;
+    if (!is_meant(stream, choice)) continue;
+    if (!stream.cut) stream.cut = choice.cut;
     for (const auto& [step, entry] : steps) stream.tensors.push_back(entry);
     streams.push_back(std::move(stream));
   }
+  if (streams.empty() || (choice.cut && names_cuts && !has_cut)) return nothing_left(file);
   return streams;
 }
 

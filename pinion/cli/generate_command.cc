@@ -24,7 +24,7 @@ struct Options {
   pipeline::GenerateRequest request;
   std::string size, device = "cpu", dtype = "auto";
   SplitFlags split;
-  std::filesystem::path out = "pinion.png", out_latents, report, trace;
+  std::filesystem::path out = "pinion.png", out_latents, report, trace, record;
 };
 
 Error wrong(std::string text) {
@@ -53,6 +53,8 @@ Result<pipeline::GenerateRequest> to_request(const Options& options) {
   request.device = stage.device;
   request.dtype = stage.dtype;
   PINION_TRY(request.split, options.split.parse());
+  if (options.record.empty() != request.record_cuts.empty())
+    return wrong("--record FILE and --record-cut N go together");
   return request;
 }
 
@@ -89,6 +91,16 @@ Tensor latents_by_channel(const pipeline::GenerateResult& result) {
   return out;
 }
 
+Result<void> write_recorded(const std::filesystem::path& path, const pipeline::GenerateResult& result) {
+  const pipeline::GenerateRequest& request = result.request;
+  return write_safetensors(path, result.recorded->tensors,
+                           {{"prompt", request.prompt},
+                            {"seed", std::to_string(request.seed)},
+                            {"width", std::to_string(*request.width)},
+                            {"height", std::to_string(*request.height)},
+                            {"model_hash", result.recorded->model_hash}});
+}
+
 Result<void> write_results(const Options& options, const pipeline::GenerateResult& result) {
   const nlohmann::ordered_json report = pipeline::to_json(result);
   nlohmann::ordered_json settings;
@@ -110,6 +122,7 @@ Result<void> write_results(const Options& options, const pipeline::GenerateResul
   if (!options.report.empty()) PINION_TRY_VOID(write_file(options.report, as_bytes(report.dump(2) + "\n")));
   if (!options.trace.empty())
     PINION_TRY_VOID(write_file(options.trace, as_bytes(pipeline::to_trace(result).dump() + "\n")));
+  if (result.recorded) PINION_TRY_VOID(write_recorded(options.record, result));
   return {};
 }
 
@@ -167,6 +180,9 @@ void add_generate_command(CLI::App& app, Action& action) {
   command->add_option("--out-latents", options->out_latents, "safetensors file for the final latents");
   command->add_option("--report", options->report, "JSON file with every figure of the job");
   command->add_option("--trace", options->trace, "JSON timeline for chrome://tracing or Perfetto");
+  command->add_option("--record", options->record,
+                      "safetensors file for what crosses the cuts at every step, for `pinion codec`");
+  command->add_option("--record-cut", request.record_cuts, "Cuts to record: N[,N]...")->delimiter(',');
   command->add_flag("--compare-local", request.compare_local,
                     "Run the job again without a split and compare the pictures");
   command->callback([options, &action] { action = [options] { return run(*options); }; });

@@ -81,8 +81,9 @@ void BasisStore::make_room() const {
 
 Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
                                                 const BasisPlace& place,
-                                                const std::vector<std::string>& known) {
-  PINION_TRY(auto encoder, Encoder::create(profile));
+                                                const std::vector<std::string>& known,
+                                                const EncoderOptions& options) {
+  PINION_TRY(auto encoder, Encoder::create(profile, options));
   if (profile.mode != Mode::kFidelity) return encoder;
   const auto is_known = [&](const Bytes& basis) {
     return std::ranges::find(known, basis_hash(basis)) != known.end();

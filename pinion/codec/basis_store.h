@@ -45,6 +45,7 @@ class BasisStore {
 // that the other side holds, which are not sent again.
 Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
                                                 const BasisPlace& place,
-                                                const std::vector<std::string>& known);
+                                                const std::vector<std::string>& known,
+                                                const EncoderOptions& options = {});
 
 }  // namespace pinion::codec

@@ -51,9 +51,9 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
   StreamSender sender(std::move(settings), bases);
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {
-    PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases));
+    PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases, own.encoding));
     if (!own.keeps_decoded || is_exact(own.profile.mode)) return sender;
-    sender.twin_ = Decoder::create();
+    sender.twin_ = Decoder::create(own.encoding.threads);
     for (const Bytes& basis : bases.load(own.place)) {
       static_cast<void>(sender.twin_->add_basis(basis, kOwnBasisLimits));
     }
@@ -67,9 +67,10 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
             "` and give it with --calibration"};
   }
   PINION_TRY(auto encoder,
-             CalibratedEncoder::create(own.calibration, target_of(own.profile)));
+             CalibratedEncoder::create(own.calibration, target_of(own.profile), own.encoding.threads));
   sender.calibrated_ = std::make_unique<Calibrated>(
-      Calibrated{std::move(encoder), CalibratedDecoder(own.calibration), own.calibration->latents()});
+      Calibrated{std::move(encoder), CalibratedDecoder(own.calibration, own.encoding.threads),
+                 own.calibration->latents()});
   return sender;
 }
 
@@ -84,20 +85,30 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
                                            context));
   }
   PINION_TRY(CalibratedFrame coded, calibrated.encoder.encode(tensor.view(), own));
-  PINION_TRY(decoded_, calibrated.twin.decode(coded.frame, own, {.max_tensor_bytes = tensor.bytes()}));
   EncodedFrame encoded;
-  ChunkPool alone;
-  CentredTensor original;
-  PINION_TRY_VOID(centre(tensor.view(), alone, original));
-  encoded.stats = measure(original, decoded_.view(), alone);
-  encoded.stats.frame_bytes = coded.frame.size();
+  encoded.frame = std::move(coded.frame);
+  if (settings_.keeps_decoded || settings_.encoding.measured) {
+    PINION_TRY_VOID(decode_twin(calibrated, tensor, own, encoded));
+  }
+  encoded.stats.frame_bytes = encoded.frame.size();
   encoded.stats.tensor_bytes = tensor.bytes();
   encoded.stats.elements = tensor.elements();
   encoded.stats.ideal_index_bits = coded.stats.ideal_index_bits;
   encoded.stats.output_snr_db = coded.stats.predicted_output_snr_db;
   encoded.stats.key_frame = coded.stats.key_frame;
-  encoded.frame = std::move(coded.frame);
   return encoded;
+}
+
+// Fills decoded_ and, where wanted, the errors among the frame's stats.
+Result<void> StreamSender::decode_twin(Calibrated& calibrated, const Tensor& tensor,
+                                       const StepContext& context, EncodedFrame& encoded) {
+  PINION_TRY(decoded_, calibrated.twin.decode(encoded.frame, context, {.max_tensor_bytes = tensor.bytes()}));
+  if (!settings_.encoding.measured) return {};
+  ChunkPool alone;
+  CentredTensor original;
+  PINION_TRY_VOID(centre(tensor.view(), alone, original));
+  encoded.stats = measure(original, decoded_.view(), alone);
+  return {};
 }
 
 Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContext& context) {
@@ -112,10 +123,11 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   return encoded;
 }
 
-StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration) {
+StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration, int threads)
+    : decoder_(Decoder::create(threads)) {
   if (calibration == nullptr) return;
   latents_ = calibration->latents();
-  calibrated_.emplace(std::move(calibration));
+  calibrated_.emplace(std::move(calibration), threads);
 }
 
 Result<Tensor> StreamReceiver::decode(ByteSpan frame, const StepContext& context,

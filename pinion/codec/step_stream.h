@@ -29,6 +29,7 @@ struct SenderSettings {
   BasisPlace place;                      // of bases kept from job to job
   std::vector<std::string> known_bases;  // that the receiver holds
   bool keeps_decoded = false;            // whether decoded() is wanted
+  EncoderOptions encoding = {};          // `measured` is about calibrated frames too
 };
 
 class StreamSender {
@@ -40,19 +41,21 @@ class StreamSender {
 
   Result<EncodedFrame> encode(const Tensor& tensor, const StepContext& context);
 
-  // What the receiver makes of the last frame; undefined unless it is wanted or the mode is kCalibrated.
+  // What the receiver makes of the last frame; undefined unless it is wanted.
   const Tensor& decoded() const { return decoded_; }
 
  private:
   struct Calibrated {
     CalibratedEncoder encoder;
-    CalibratedDecoder twin;  // measures what arrives
+    CalibratedDecoder twin;  // makes what arrives
     std::size_t latents = 0;
   };
   StreamSender(SenderSettings settings, const BasisStore& bases)
       : settings_(std::move(settings)), bases_(&bases) {}
   Result<EncodedFrame> encode_calibrated(Calibrated& calibrated, const Tensor& tensor,
                                          const StepContext& context);
+  Result<void> decode_twin(Calibrated& calibrated, const Tensor& tensor, const StepContext& context,
+                           EncodedFrame& encoded);
 
   SenderSettings settings_;
   const BasisStore* bases_;
@@ -64,8 +67,8 @@ class StreamSender {
 
 class StreamReceiver {
  public:
-  // `calibration` may be null: calibrated frames are then refused.
-  explicit StreamReceiver(std::shared_ptr<const Calibration> calibration);
+  // `calibration` may be null: calibrated frames are then refused. `threads` as Decoder::create.
+  explicit StreamReceiver(std::shared_ptr<const Calibration> calibration, int threads = 1);
 
   Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) {
     return decoder_->add_basis(basis, limits);
@@ -73,7 +76,7 @@ class StreamReceiver {
   Result<Tensor> decode(ByteSpan frame, const StepContext& context, const DecodeLimits& limits);
 
  private:
-  std::unique_ptr<Decoder> decoder_ = Decoder::create();
+  std::unique_ptr<Decoder> decoder_;
   std::optional<CalibratedDecoder> calibrated_;
   std::size_t latents_ = 0;
 };

@@ -24,7 +24,7 @@ class LocalDenoiser : public Denoiser {
 
   Result<Tensor> velocity(const DenoiseInput& input, DenoiseTrace& trace) override {
     const Stopwatch watch;
-    PINION_TRY(const models::StepOutput output, job_->step(front_input(input)));
+    PINION_TRY(const models::StepOutput output, job_->step(front_input(input), input.observer));
     PINION_ASSERT(output.size() == 1);
     PINION_TRY(Tensor velocity, to_cpu_float(output.front().tensor));
     trace.local_ms = watch.elapsed_ms();
@@ -51,7 +51,7 @@ class SplitDenoiser : public Denoiser {
                                 .state = {}};
     if (front_job_ != nullptr) {
       const Stopwatch watch;
-      PINION_TRY(const models::StepOutput state, front_job_->step(front_input(input)));
+      PINION_TRY(const models::StepOutput state, front_job_->step(front_input(input), input.observer));
       for (const NamedTensor& entry : state) {
         PINION_TRY(Tensor host, models::to_cpu(entry.tensor));
         request.state.push_back({entry.name, std::move(host)});

@@ -19,6 +19,7 @@ struct DenoiseInput {
   float delta_sigma = 0;                   // sigma minus the sigma of the step before; 0 at the first
   Tensor latents;                          // float32 [batch, grid tokens, latent channels]
   std::optional<client::NoiseSeed> noise;  // what they were drawn from, if they are just that
+  models::BlockObserver observer = {};     // shown the states that enter this process's blocks
 };
 
 // Where the time and the bytes of one evaluation went.

@@ -8,6 +8,7 @@
 #include "pinion/models/vae.h"
 #include "pinion/pipeline/euler.h"
 #include "pinion/pipeline/job_inputs.h"
+#include "pinion/pipeline/job_recorder.h"
 #include "pinion/pipeline/model_folder.h"
 
 namespace pinion::pipeline {
@@ -121,6 +122,16 @@ Result<Branches> begin_branches(PlacedModel& model, const JobInputs& inputs) {
   return branches;
 }
 
+// Null if nothing is to be recorded.
+Result<std::unique_ptr<JobRecorder>> make_recorder(const GenerateRequest& request, int block_count) {
+  if (request.record_cuts.empty()) return std::unique_ptr<JobRecorder>();
+  if (!request.split.workers.empty()) {
+    return wrong("--record shows the states of blocks in this process", "leave out --worker");
+  }
+  PINION_TRY(JobRecorder recorder, JobRecorder::create(request.record_cuts, block_count));
+  return std::make_unique<JobRecorder>(std::move(recorder));
+}
+
 bool same_bytes(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::memcmp(a.view().data, b.view().data, a.bytes()) == 0;
 }
@@ -134,6 +145,7 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
   PINION_TRY(const auto model, models::open_model(request.model));
   const models::StageOptions options{.device = request.device, .dtype = *request.dtype};
   GenerateResult result;
+  PINION_TRY(const auto recorder, make_recorder(request, model->block_count()));
 
   progress({"connect", 0, 0});
   Stopwatch watch;
@@ -147,13 +159,19 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
   result.text_ms = watch.lap_ms();
 
   progress({"load", 0, 0});
-  PINION_TRY(const Branches branches, begin_branches(placed, inputs));
+  PINION_TRY(Branches branches, begin_branches(placed, inputs));
+  if (recorder) branches.positive = recorder->around(std::move(branches.positive));
   result.local_weight_bytes = placed.local_weight_bytes();
   result.load_ms = watch.lap_ms();
 
   PINION_TRY(Denoised denoised, denoise(request, branches, inputs, "denoise", progress, cancellation));
   result.codec_choice = placed.codec_choice();
   if (result.codec_choice) request.split.codec = result.codec_choice->profile();
+  if (recorder) {
+    result.recorded.emplace();
+    PINION_TRY(result.recorded->tensors, recorder->take());
+    PINION_TRY(result.recorded->model_hash, model->content_hash());
+  }
   watch.lap_ms();
 
   progress({"decode", 0, 0});

@@ -30,6 +30,9 @@ struct GenerateRequest {
 
   SplitOptions split;
   bool compare_local = false;  // run the whole job here as well and compare the pictures
+  // Cuts whose states are recorded, with latents and velocities (of two-pass guidance, the prompt's); the
+  // whole model must be here.
+  std::vector<int> record_cuts;
 };
 
 struct StepReport {
@@ -43,6 +46,11 @@ struct Comparison {
   std::vector<PictureDifference> pictures;  // one per batch item
   bool latents_identical = false;           // bit for bit
   double local_ms = 0;                      // denoising time of the unsplit run
+};
+
+struct RecordedJob {
+  TensorList tensors;  // as JobRecorder names them
+  std::string model_hash;
 };
 
 struct GenerateResult {
@@ -59,6 +67,7 @@ struct GenerateResult {
   std::vector<StepReport> steps;
   double connect_ms = 0, text_ms = 0, load_ms = 0, decode_ms = 0, total_ms = 0;
   std::optional<Comparison> comparison;
+  std::optional<RecordedJob> recorded;  // with record_cuts
 };
 
 // What the job is doing, for progress bars. `done` of `total` is 0 of 0 for phases that cannot be counted.

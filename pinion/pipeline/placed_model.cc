@@ -2,20 +2,8 @@
 
 #include <algorithm>
 
-#include "pinion/base/file_io.h"
-
 namespace pinion::pipeline {
 namespace {
-
-constexpr std::size_t kMaxCalibrationFileBytes = std::size_t{4} << 30;
-
-Result<codec::CalibrationSet> read_calibrations(const std::filesystem::path& path,
-                                                const std::string& model_hash) {
-  PINION_TRY(const Bytes file, read_file(path, kMaxCalibrationFileBytes));
-  Result<codec::CalibrationSet> set = codec::CalibrationSet::from_file(file, model_hash);
-  if (!set.ok()) return std::move(set).error().in(path.string());
-  return set;
-}
 
 // Empty if the model has none.
 std::string picture_tensor(const models::ModelInfo& model) {
@@ -50,7 +38,7 @@ Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions&
   }
   if (!split.calibration.empty()) {
     PINION_TRY(placed.remote_->calibrations,
-               read_calibrations(split.calibration, placed.remote_->model_hash));
+               codec::CalibrationSet::open(split.calibration, placed.remote_->model_hash));
   }
   for (std::size_t i = 0; i < placed.placement_.remote.size(); ++i) {
     const models::BlockRange range = placed.placement_.remote[i];

@@ -150,6 +150,43 @@ TEST_F(Calibrated, KeepsABudgetAStep) {
   }
 }
 
+// What a job sends first does not depend on what came back, so the recorded states give the same frames.
+TEST_F(Calibrated, CodecBenchCodesARecordedJobAsAJobDoes) {
+  const std::string recorded = home_ + "/job.safetensors";
+  const ProcessResult drawn = run(job({"--record", recorded, "--record-cut", "3"}));
+  ASSERT_EQ(drawn.exit_code, 0) << drawn.err;
+  const auto there = worker("recorded");
+  for (const std::string codec : {"calibrated:36", "calibrated:6kB"}) {
+    const ProcessResult split = run(
+        job({"--worker", there->address(), "--cut", "3", "--codec", codec, "--calibration", calibration()}));
+    ASSERT_EQ(split.exit_code, 0) << split.err;
+    std::ifstream file(home_ + "/report.json");
+    std::map<std::string, double> sent;  // bytes of the first step's streams
+    const auto report = nlohmann::json::parse(file);
+    for (const auto& stream : report.at("per_step").at(0).at("hops").at(0).at("streams")) {
+      sent[stream.at("name")] = stream.at("bytes");
+    }
+    const ProcessResult bench = run({"codec", "bench", recorded, "--sequence", "--calibration", calibration(),
+                                     "--cut", "3", "--mode", codec, "--json"});
+    ASSERT_EQ(bench.exit_code, 0) << bench.err;
+    const auto rows = nlohmann::json::parse(bench.out);
+    ASSERT_EQ(rows.size(), 12u);  // image, text and velocity of four steps
+    EXPECT_EQ(rows.at(0).at("tensor"), "cut3.image.t0");
+    EXPECT_EQ(rows.at(4).at("tensor"), "cut3.text.t0");
+    // Frames of a job have one extent more, the batch.
+    EXPECT_EQ(rows.at(0).at("frame_bytes").get<double>() + 1, sent["image"]) << codec;
+    EXPECT_EQ(rows.at(4).at("frame_bytes").get<double>() + 1, sent["text"]) << codec;
+  }
+  const ProcessResult no_cut = run(job({"--record", recorded, "--record-cut", "6"}));
+  EXPECT_EQ(no_cut.exit_code, 2);
+  EXPECT_THAT(no_cut.err, HasSubstr("choose cuts from 1 to 5"));
+  EXPECT_EQ(run(job({"--record", recorded})).exit_code, 2);
+  const ProcessResult split =
+      run(job({"--record", recorded, "--record-cut", "3", "--worker", there->address()}));
+  EXPECT_EQ(split.exit_code, 2);
+  EXPECT_THAT(split.err, HasSubstr("leave out --worker"));
+}
+
 // What loopback makes of it is the link's affair; that it was tried, and kept fewest bytes, is not.
 TEST_F(Calibrated, CodecAutoTriesIt) {
   const auto there = worker("auto");

@@ -2,6 +2,7 @@
 // The calibrations of a model's cuts, by cut and stream, with the bytes that they were read from. Immutable
 // once filled; copies share what they hold.
 
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -16,9 +17,9 @@ class CalibrationSet {
     std::shared_ptr<const Bytes> asset;
   };
 
-  // The calibrations of a .pnf file. kModelMismatch if one is of another model than `model_hash` (hex),
-  // kBadFormat, kInvalidArgument if there are none.
-  static Result<CalibrationSet> from_file(ByteSpan file, std::string_view model_hash);
+  // The calibrations of a .pnf file. kModelMismatch if one is of another model than `model_hash` (hex; empty:
+  // of any model), kBadFormat, kInvalidArgument if there are none; errors name the file.
+  static Result<CalibrationSet> open(const std::filesystem::path& path, std::string_view model_hash);
 
   // Adds an asset, in the place of one of the same cut and stream.
   Result<void> add(ByteSpan asset);
@@ -27,6 +28,9 @@ class CalibrationSet {
   const Entry* find(int cut, const std::string& stream) const;
   bool empty() const { return entries_.empty(); }
 
+  // What there is, for people: "image, text and velocity at cut 3; image at cut 5".
+  std::string describe() const;
+
   // Calls visit(cut, stream, entry) for each.
   template <class Visit>
   void for_each(const Visit& visit) const {
@@ -34,6 +38,8 @@ class CalibrationSet {
   }
 
  private:
+  Result<void> add_all(ByteSpan file);
+
   std::map<std::pair<int, std::string>, Entry> entries_;
 };
 
