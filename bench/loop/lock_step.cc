@@ -155,8 +155,7 @@ Result<std::vector<LockStep::Coded>> LockStep::open(std::size_t cut, const State
                                                     LoopScope scope) const {
   const codec::TokenGrid grid{static_cast<std::size_t>(settings_.grid.height),
                               static_cast<std::size_t>(settings_.grid.width)};
-  const bool returns_velocity =
-      scope == LoopScope::kWhole && coder.return_path() == ReturnPath::kVelocity;
+  const bool returns_velocity = scope == LoopScope::kWhole && coder.return_path() == ReturnPath::kVelocity;
   const std::int64_t tokens = settings_.pictures * settings_.grid.tokens();
   std::vector<std::pair<std::string, std::int64_t>> streams;
   for (const models::StateTensorSchema& schema : info_.state) {

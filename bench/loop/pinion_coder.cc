@@ -65,7 +65,8 @@ class PinionCoder : public StateCoder {
     std::vector<codec::StepStream> streams;
     if (profile_.mode != codec::Mode::kCalibrated) return streams;
     for (const auto& [stream, rows] : place.step_streams) {
-      if (const auto* entry = calibrations_.find(place.cut, stream)) streams.push_back({entry->calibration, rows});
+      if (const auto* entry = calibrations_.find(place.cut, stream))
+        streams.push_back({entry->calibration, rows});
     }
     return streams;
   }

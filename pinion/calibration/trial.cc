@@ -92,13 +92,14 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
     std::optional<float> sigma_before;
     for (std::size_t step = 0; step + 1 < sigmas_.size(); ++step) {
       const auto sigma = static_cast<float>(sigmas_[step]);
-      const codec::StepContext context{.sigma = sigma,
-                                       .previous_sigma = sigma_before,
-                                       .latents = latents,
-                                       .previous_latents = before,
-                                       .output_rows = job.constants.grid.tokens(),
-                                       .grid = {.lines = static_cast<std::size_t>(job.constants.grid.height),
-                                                .columns = static_cast<std::size_t>(job.constants.grid.width)}};
+      const codec::StepContext context{
+          .sigma = sigma,
+          .previous_sigma = sigma_before,
+          .latents = latents,
+          .previous_latents = before,
+          .output_rows = job.constants.grid.tokens(),
+          .grid = {.lines = static_cast<std::size_t>(job.constants.grid.height),
+                   .columns = static_cast<std::size_t>(job.constants.grid.width)}};
       const Tensor input = Tensor::from_floats(latents, job.noise.shape());
       PINION_TRY(const TensorList state, chain_.state_at(cut_, {sigma}, input));
       PINION_ASSERT(state.size() + 1 == coders.size());
@@ -129,7 +130,8 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       PINION_TRY(const Tensor velocity, chain_.velocity_from(cut_, {sigma}, std::move(arrived)));
       // Returned as workers return it.
       const Tensor half = from_torch(on_cpu(velocity).to(at::kHalf));
-      PINION_TRY(const Coder::Coded returned, coders.back().code(half, target_of(state.size()), context, step));
+      PINION_TRY(const Coder::Coded returned,
+                 coders.back().code(half, target_of(state.size()), context, step));
       StreamTrial& stream = result.streams.back();
       stream.frame_bytes += returned.frame_bytes;
       stream.elements += static_cast<double>(half.elements());

@@ -38,8 +38,8 @@ class Trial {
   Trial(StageChain& chain, std::size_t cut, std::vector<double> sigmas, at::Tensor metric)
       : chain_(chain), cut_(cut), sigmas_(std::move(sigmas)), metric_(std::move(metric)) {}
 
-  // All streams coded for `target_db` together. `calibrations` are those of the cut: the state tensors in the model's
-  // order, then the velocity. `after_step` may end it early by an error.
+  // All streams coded for `target_db` together. `calibrations` are those of the cut: the state tensors in the
+  // model's order, then the velocity. `after_step` may end it early by an error.
   using AfterStep = std::function<Result<void>(int step)>;
   Result<TrialResult> run(const std::vector<codec::Calibration>& calibrations, double target_db,
                           const std::vector<TrialJob>& jobs, const AfterStep& after_step);

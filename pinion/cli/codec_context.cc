@@ -1,5 +1,7 @@
 #include "pinion/cli/codec_context.h"
 
+#include <charconv>
+
 #include "pinion/base/float_formats.h"
 #include "pinion/cli/codec_sequence.h"
 #include "pinion/codec/frame_format.h"
@@ -28,6 +30,19 @@ std::string SequenceContext::model_hash() const {
   return found == file_.header().metadata.end() ? "" : found->second;
 }
 
+codec::TokenGrid SequenceContext::grid() const {
+  const auto number = [&](const char* key) {
+    std::size_t value = 0;
+    const auto found = file_.header().metadata.find(key);
+    if (found != file_.header().metadata.end()) {
+      const std::string& text = found->second;
+      std::from_chars(text.data(), text.data() + text.size(), value);
+    }
+    return value;
+  };
+  return {.lines = number("grid_lines"), .columns = number("grid_columns")};
+}
+
 Result<const SequenceContext::Known*> SequenceContext::known(const std::string& tensor) {
   const std::optional<long> step = split_step(tensor).step;
   if (!step) return missing(file_, ": " + tensor + " does not say of which step it is, as in cut3.image.t0");
@@ -53,7 +68,8 @@ Result<codec::StepContext> SequenceContext::at(const std::string& tensor, const 
                              .previous_sigma = std::nullopt,
                              .latents = now->latents,
                              .previous_latents = {},
-                             .output_rows = now->rows};
+                             .output_rows = now->rows,
+                             .grid = grid()};
   if (before.empty()) return context;
   PINION_TRY(const Known* const last, known(before));
   context.previous_sigma = last->sigma;

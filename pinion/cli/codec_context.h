@@ -1,6 +1,7 @@
 #pragma once
 // What both ends of a cut know of a recorded job's steps besides the frames: "latents.tN" [.., rows,
-// channels] and "sigmas" [steps or more] of a safetensors file, as calibrated frames need them.
+// channels] and "sigmas" [steps or more] of a safetensors file, as calibrated frames need them. Its metadata
+// may say how the rows lie in a picture ("grid_lines", "grid_columns").
 //
 // One object is used by one thread at a time.
 
@@ -33,6 +34,7 @@ class SequenceContext {
   SequenceContext(SafetensorsFile file, std::vector<float> sigmas)
       : file_(std::move(file)), sigmas_(std::move(sigmas)) {}
   Result<const Known*> known(const std::string& tensor);
+  codec::TokenGrid grid() const;  // 0 if the file does not say
 
   SafetensorsFile file_;
   std::vector<float> sigmas_;

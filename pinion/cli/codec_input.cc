@@ -64,15 +64,14 @@ Result<std::shared_ptr<const codec::Calibration>> CodecInput::calibration_of(
                "choose what to code with --cut and --stream, or make a calibration with `pinion calibrate`"};
 }
 
-// All that is coded of a cut in a step shares a budget. Each calibration stands for one tensor of a step,
+// All that is coded of a cut in a step shares a target. Each calibration stands for one tensor of a step,
 // whether steps are streams of their own or not.
-std::vector<codec::BudgetStream> CodecInput::budget_streams(int cut) const {
-  std::vector<codec::BudgetStream> sharing;
+std::vector<codec::StepStream> CodecInput::step_streams(int cut) const {
+  std::vector<codec::StepStream> sharing;
   for (const TensorStream& stream : streams_) {
     const auto calibration = calibration_of(stream);
     if (!calibration.ok() || static_cast<int>((*calibration)->key.cut) != cut) continue;
-    if (std::ranges::find(sharing, *calibration, &codec::BudgetStream::calibration) != sharing.end())
-      continue;
+    if (std::ranges::find(sharing, *calibration, &codec::StepStream::calibration) != sharing.end()) continue;
     sharing.push_back({*calibration, codec::rows_of(stream.tensors.front()->shape)});
   }
   return sharing;
@@ -88,9 +87,7 @@ Result<codec::StreamSender> CodecInput::sender(const TensorStream& stream,
       .encoding = {.threads = options_.threads, .measured = false}};
   if (is_calibrated(profile)) {
     PINION_TRY(settings.calibration, calibration_of(stream));
-    if (profile.budget_bytes > 0) {
-      settings.budget_streams = budget_streams(static_cast<int>(settings.calibration->key.cut));
-    }
+    settings.step_streams = step_streams(static_cast<int>(settings.calibration->key.cut));
   }
   return codec::StreamSender::create(std::move(settings), no_store());
 }

@@ -54,7 +54,7 @@ class CodecInput {
   CodecInput(CodecInputOptions options, SafetensorsFile file)
       : options_(std::move(options)), file_(std::move(file)) {}
   Result<std::shared_ptr<const codec::Calibration>> calibration_of(const TensorStream& stream) const;
-  std::vector<codec::BudgetStream> budget_streams(int cut) const;
+  std::vector<codec::StepStream> step_streams(int cut) const;
 
   CodecInputOptions options_;
   SafetensorsFile file_;

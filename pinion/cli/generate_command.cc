@@ -98,6 +98,8 @@ Result<void> write_recorded(const std::filesystem::path& path, const pipeline::G
                             {"seed", std::to_string(request.seed)},
                             {"width", std::to_string(*request.width)},
                             {"height", std::to_string(*request.height)},
+                            {"grid_lines", std::to_string(result.grid.height)},
+                            {"grid_columns", std::to_string(result.grid.width)},
                             {"model_hash", result.recorded->model_hash}});
 }
 

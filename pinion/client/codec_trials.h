@@ -4,8 +4,8 @@
 
 #include "pinion/client/remote_job.h"
 #include "pinion/codec/basis_store.h"
-#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
+#include "pinion/codec/stream_split.h"
 
 namespace pinion::client {
 

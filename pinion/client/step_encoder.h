@@ -5,8 +5,8 @@
 #include <map>
 
 #include "pinion/client/remote_job.h"
-#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
+#include "pinion/codec/stream_split.h"
 #include "pinion/transport/step_messages.h"
 
 namespace pinion::client {

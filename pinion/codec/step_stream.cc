@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "pinion/codec/fidelity/basis.h"
-#include "pinion/codec/state_streams.h"
+#include "pinion/codec/stream_split.h"
 #include "pinion/codec/tensor_error.h"
 
 namespace pinion::codec {
@@ -78,7 +78,8 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
                                                      const StepContext& context) {
   const StepContext own = fitted(context, calibrated.latents);
   if (!settings_.step_streams.empty()) {
-    const auto at = std::ranges::find(settings_.step_streams, settings_.calibration, &StepStream::calibration);
+    const auto at =
+        std::ranges::find(settings_.step_streams, settings_.calibration, &StepStream::calibration);
     PINION_ASSERT(at != settings_.step_streams.end());
     calibrated.encoder.set_target(share_of(target_of(settings_.profile), settings_.step_streams,
                                            static_cast<std::size_t>(at - settings_.step_streams.begin()),

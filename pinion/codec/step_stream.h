@@ -15,8 +15,8 @@ namespace pinion::codec {
 // little beside them.
 Profile velocity_profile(const Profile& states);
 
-// How the rows of references are sent, which no calibration knows, where states are sent by `states`, which is
-// calibrated.
+// How the rows of references are sent, which no calibration knows, where states are sent by `states`, which
+// is calibrated.
 Profile reference_profile(const Profile& states);
 
 // How a stream is sent.

@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "pinion/codec/state_streams.h"
 #include "pinion/codec/step_stream.h"
+#include "pinion/codec/stream_split.h"
 #include "pinion/transport/step_messages.h"
 #include "pinion/worker/backend.h"
 

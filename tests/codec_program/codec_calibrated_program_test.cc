@@ -3,6 +3,7 @@
 #include <array>
 
 #include "pinion/codec/calibrated/calibration_testing.h"
+#include "pinion/codec/calibrated/step_target.h"
 #include "pinion/codec/container.h"
 #include "tests/codec_program/codec_program_testing.h"
 
@@ -13,7 +14,7 @@ using codec::testing::SyntheticForm;
 using codec::testing::SyntheticStream;
 
 constexpr SyntheticForm kImage{
-    .rows = 200, .channels = 48, .components = 6, .latents = 5, .deaf = 4, .seed = 3};
+    .rows = 200, .channels = 48, .components = 6, .latents = 5, .deaf = 4, .grid = {10, 20}, .seed = 3};
 constexpr SyntheticForm kText{
     .rows = 90, .channels = 40, .components = 5, .latents = 0, .deaf = 3, .seed = 4};
 
@@ -32,7 +33,7 @@ class CodecCalibratedProgram : public CodecProgram {
     }
     sigmas.push_back(0);  // as schedules have it
     job_.push_back({"sigmas", Tensor::from_floats(sigmas, {static_cast<std::int64_t>(sigmas.size())})});
-    job_file_ = write("job.safetensors", job_);
+    job_file_ = write("job.safetensors", job_, {{"grid_lines", "10"}, {"grid_columns", "20"}});
     calibration_ = write_calibrations("cut3.pnf", {image_.calibration(), calibration_of_text(3)});
   }
 
@@ -75,6 +76,10 @@ class CodecCalibratedProgram : public CodecProgram {
 
 TEST_F(CodecCalibratedProgram, DecodesToWhatTheLibraryDoes) {
   const auto calibration = codec::testing::through_bytes(image_.calibration());
+  // Both streams of the file share the target.
+  const std::vector<codec::StepStream> streams{
+      {calibration, static_cast<std::int64_t>(kImage.rows)},
+      {codec::testing::through_bytes(calibration_of_text(3)), static_cast<std::int64_t>(kText.rows)}};
   for (const std::string threads : {"1", "2"}) {
     expect_done(encode(job_file_, {"--threads", threads}));
     expect_done({"decode", file("job.pnf"), file("out.safetensors"), "--calibration", calibration_,
@@ -85,6 +90,7 @@ TEST_F(CodecCalibratedProgram, DecodesToWhatTheLibraryDoes) {
     ASSERT_EQ(decoded.size(), 2 * images_.size());  // latents and sigmas are known, not coded
     for (std::size_t i = 0; i < images_.size(); ++i) {
       const SyntheticStream::Step& step = images_[i];
+      encoder.set_target(codec::share_of({.output_snr_db = 30}, streams, 0, step.context()));
       const auto frame = encoder.encode(step.tensor, step.context()).value();
       const Tensor* const found = find(decoded, "cut3.image.t" + std::to_string(i));
       ASSERT_NE(found, nullptr);
@@ -95,7 +101,7 @@ TEST_F(CodecCalibratedProgram, DecodesToWhatTheLibraryDoes) {
 }
 
 TEST_F(CodecCalibratedProgram, BenchReportsTheOutput) {
-  expect_done(encode(job_file_));
+  expect_done(encode(job_file_, {"--stream", "image"}));
   expect_done({"decode", file("job.pnf"), file("out.safetensors"), "--calibration", calibration_, "--context",
                job_file_});
   const TensorList decoded = read("out.safetensors");

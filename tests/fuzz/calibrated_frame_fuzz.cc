@@ -1,7 +1,7 @@
 // Calibrated frames ('f' first: with checksum and references made right, on streams that have their first
 // frame) and calibrations ('a': with a right checksum; then frames are decoded with them). Any other first
-// byte: a frame as it is. Each time on a stream whose rows come in bands, and on one of transformed residuals. Errors are fine; what must not happen is a fault, or a tensor that the receiver did
-// not allow.
+// byte: a frame as it is. Each time on a stream whose rows come in bands, and on one of transformed
+// residuals. Errors are fine; what must not happen is a fault, or a tensor that the receiver did not allow.
 //
 // Seeds come from tests/golden/golden_calibrated_test.cc.
 

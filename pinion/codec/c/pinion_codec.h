@@ -75,8 +75,7 @@ typedef struct pinion_limits {
                                     // while one is decoded, 4 afterwards. 4 * channels * channels is plenty.
 } pinion_limits;
 
-// What both ends know of a step besides the frame, for profile "calibrated" only (docs/format.md, section
-// 12).
+// What both ends know of a step besides the frame, for profile "calibrated" only (docs/format.md, §12).
 typedef struct pinion_step_context {
   size_t struct_bytes;
   const float* latents;           // [rows of the tensor, latents of the calibration], finite
@@ -85,9 +84,8 @@ typedef struct pinion_step_context {
   int64_t output_rows;            // rows of the model's output, which the target is about; unused in decoding
   float sigma;
   float previous_sigma;
-  int32_t has_previous_sigma;  // 0 at a job's first step
-  size_t grid_columns;         // how the tensor's rows lie in each picture, line by line, which makes frames
-  size_t grid_lines;           // smaller; 0: not known. Unused in decoding
+  int32_t has_previous_sigma;       // 0 at a job's first step
+  size_t grid_columns, grid_lines;  // of the rows in each picture, for smaller frames; 0: not known
 } pinion_step_context;
 
 typedef struct pinion_bytes {

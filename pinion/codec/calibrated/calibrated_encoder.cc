@@ -144,18 +144,21 @@ double CalibratedEncoder::Stream::expected_cost(const Matrix& residual, const Ro
                       : planner.bits(planner.step_for_error(goal.value));
 }
 
-// How the rows are coded, and residual_ made so: in coded order. Where the rows are tokens of pictures, all heard alike, coefficients may take fewer bits.
+// How the rows are coded, and residual_ made so: in coded order. Where the rows are tokens of pictures, all
+// heard alike, coefficients may take fewer bits.
 RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
   const std::size_t rows = residual_.columns;
   RowPlan plan = plan_rows(record_, loudness_);
   if (calibration_->latents() > 0 && record_.loudness.empty() && is_whole_pictures(rows, context.grid)) {
     transformed_ = residual_;
-    pool_.run_in_groups(transformed_.rows, kTogether,
-                        [&](std::size_t k, std::size_t) { transform_grid(context.grid, transformed_.row(k)); });
+    pool_.run_in_groups(transformed_.rows, kTogether, [&](std::size_t k, std::size_t) {
+      transform_grid(context.grid, transformed_.row(k));
+    });
     RowPlan coefficients = plan_coefficients(context.grid, rows);
     coefficients.bands.sort_runs(std::span(transformed_.values));
     const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
-    if (expected_cost(transformed_, coefficients, goal) < kTransformPays * expected_cost(residual_, plan, goal)) {
+    if (expected_cost(transformed_, coefficients, goal) <
+        kTransformPays * expected_cost(residual_, plan, goal)) {
       std::swap(residual_, transformed_);
       return coefficients;
     }

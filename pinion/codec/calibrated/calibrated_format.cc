@@ -210,7 +210,8 @@ ComponentParams component_classes(std::span<const std::uint8_t> levels, const Ca
   return components;
 }
 
-Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last, IndexTables& tables) {
+Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last,
+                              IndexTables& tables) {
   if (body.params.layout == RowLayout::kBands) {
     return decode_bands(body.params.bands, body.band_map, rows, last, tables);
   }
@@ -327,8 +328,7 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   }
   body.components = component_classes(levels_at(calibration, params.position, params.predictor), params);
   if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
-  PINION_TRY(body.chunks,
-             parse_index_chunks(in, body.components, rows));
+  PINION_TRY(body.chunks, parse_index_chunks(in, body.components, rows));
   return body;
 }
 

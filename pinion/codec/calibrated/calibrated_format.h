@@ -100,13 +100,14 @@ Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, s
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);
 
 // Coded order of the rows of a frame that predicts from one with the bands `last`, which is of as many rows.
-Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last, IndexTables& tables);
+Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last,
+                              IndexTables& tables);
 
 // The band of each row as the frame leaves them to the next; empty: all in the first.
 std::vector<std::uint8_t> bands_left_by(const CalibratedParams& params, const RowBands& bands);
 
-// y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, transformed back
-// if the frame says so, and keeps it in range. Threads of the pool share the components.
+// y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, transformed
+// back if the frame says so, and keeps it in range. Threads of the pool share the components.
 void advance_components(const CalibratedParams& params, const RowBands& bands,
                         std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction);
 

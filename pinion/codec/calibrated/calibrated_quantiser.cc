@@ -125,12 +125,13 @@ double choose_offset_and_shapes(Spreads& spreads, std::span<const std::uint8_t> 
   return least;
 }
 
-// The offset that suits the first band, whose scale is 0, and the scales of the others: along each the cost has
-// one valley.
+// The offset that suits the first band, whose scale is 0, and the scales of the others: along each the cost
+// has one valley.
 void choose_band_scales(Spreads& spreads, std::span<const std::uint8_t> levels, CalibratedParams& params) {
   double least_of_first = spreads.cost_of_band(0, component_classes(levels, params));
   for (const int direction : {-1, 1}) {
-    for (CalibratedParams candidate = params; std::abs(candidate.scale_offset + direction) <= kMaxOffsetTried;) {
+    for (CalibratedParams candidate = params;
+         std::abs(candidate.scale_offset + direction) <= kMaxOffsetTried;) {
       candidate.scale_offset = static_cast<std::int8_t>(candidate.scale_offset + direction);
       const double cost = spreads.cost_of_band(0, component_classes(levels, candidate));
       if (!(cost < least_of_first)) break;

@@ -11,9 +11,9 @@ namespace {
 
 // Where exact components would miss a target, their errors get this share of the floor.
 constexpr double kShareOfFloor = 0.1;
-// How much an output error that the velocity's own coding makes counts beside one that comes from a state. Those of
-// states are alike from step to step, since frames predict from each other, and add up; those of the velocity
-// are new each time. Measured: docs/calibration.md.
+// How much an output error that the velocity's own coding makes counts beside one that comes from a state.
+// Those of states are alike from step to step, since frames predict from each other, and add up; those of the
+// velocity are new each time. Measured: docs/calibration.md.
 constexpr double kVelocityWeight = 0.33;
 constexpr double kLeastDb = 0.01, kMostDb = 200;  // of a stream's share
 constexpr int kHalvings = 40;
@@ -84,8 +84,8 @@ class Curve {
 
  private:
   static Point between(const Point& a, const Point& b, double part) {
-    const double log_error = std::log(std::max(a.error, 1e-300)) * (1 - part) +
-                             std::log(std::max(b.error, 1e-300)) * part;
+    const double log_error =
+        std::log(std::max(a.error, 1e-300)) * (1 - part) + std::log(std::max(b.error, 1e-300)) * part;
     return {std::exp(log_error), a.bits + (b.bits - a.bits) * part};
   }
 
@@ -154,8 +154,7 @@ double expected_bits(const StepStream& stream, const StepContext& context, doubl
   const std::vector<Curve> alone = {Curve(stream, context)};
   const double allowed = allowed_error(output_snr_db, alone[0].signal(), alone[0].floor());
   // Prices fall with errors: the highest that is good enough.
-  const double price =
-      lowest_log_price(alone, [&](const Point& sum) { return sum.error > allowed; });
+  const double price = lowest_log_price(alone, [&](const Point& sum) { return sum.error > allowed; });
   return alone[0].at_price(price).bits;
 }
 
@@ -175,8 +174,8 @@ CalibratedTarget share_of(const CalibratedTarget& whole, std::span<const StepStr
     const double price = lowest_log_price(curves, [&](const Point& sum) { return sum.bits <= budget; });
     double bits = 0;
     for (const Curve& curve : curves) bits += curve.at_price(price).bits;
-    share.frame_bytes = std::max<std::size_t>(
-        1, static_cast<std::size_t>(budget * mine.at_price(price).bits / bits / 8));
+    share.frame_bytes =
+        std::max<std::size_t>(1, static_cast<std::size_t>(budget * mine.at_price(price).bits / bits / 8));
     return share;
   }
   const double allowed = allowed_error(whole.output_snr_db, mine.signal(), floor);

@@ -112,19 +112,18 @@ TEST_F(TwoStreams, SendersKnowTheirShare) {
   const BasisStore bases{std::filesystem::path()};
   const auto step = wide_.next();
   const auto coded_for = [&](std::vector<StepStream> streams) {
-    StreamSender sender =
-        StreamSender::create({.profile = {.mode = Mode::kCalibrated, .target_snr_db = 35},
-                              .calibration = streams_[0].calibration,
-                              .step_streams = std::move(streams),
-                              .place = {},
-                              .known_bases = {}},
-                             bases)
-            .value();
+    StreamSender sender = StreamSender::create({.profile = {.mode = Mode::kCalibrated, .target_snr_db = 35},
+                                                .calibration = streams_[0].calibration,
+                                                .step_streams = std::move(streams),
+                                                .place = {},
+                                                .known_bases = {}},
+                                               bases)
+                              .value();
     return sender.encode(step.tensor, step.context()).value().stats.output_snr_db;
   };
   EXPECT_NEAR(coded_for({}), 35, 0.3);
-  EXPECT_NEAR(coded_for(streams_),
-              share_of({.output_snr_db = 35}, streams_, 0, step.context()).output_snr_db, 0.3);
+  EXPECT_NEAR(coded_for(streams_), share_of({.output_snr_db = 35}, streams_, 0, step.context()).output_snr_db,
+              0.3);
 }
 
 }  // namespace

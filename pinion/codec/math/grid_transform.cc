@@ -12,7 +12,7 @@ constexpr std::size_t kTile = 8;
 
 // Of the sum of both frequencies, in eighths of the highest one.
 constexpr std::array<std::uint8_t, 2 * kTile - 1> kClassOfFrequency = {0, 1, 2, 3, 4, 4, 5, 5,
-                                                                      6, 6, 7, 7, 7, 7, 7};
+                                                                       6, 6, 7, 7, 7, 7, 7};
 
 // [kTile][kTile], zero beyond the size that it is for.
 using Square = std::array<float, kTile * kTile>;

@@ -25,9 +25,9 @@ inline constexpr std::size_t kFrequencyClasses = 8;
 // Which class each row's coefficient belongs to, from low to high frequencies, [rows], whole pictures.
 std::vector<std::uint8_t> frequency_classes(const TokenGrid& grid, std::size_t rows);
 
-// Both ways in place: [rows] values of one component, whole pictures. The coefficient of frequencies (u, v) of
-// a tile stands where its token in line u and column v stood. Orthonormal: squared errors stay what they are.
-// The same results on every CPU.
+// Both ways in place: [rows] values of one component, whole pictures. The coefficient of frequencies (u, v)
+// of a tile stands where its token in line u and column v stood. Orthonormal: squared errors stay what they
+// are. The same results on every CPU.
 void transform_grid(const TokenGrid& grid, std::span<float> values);
 void restore_grid(const TokenGrid& grid, std::span<float> coefficients);
 

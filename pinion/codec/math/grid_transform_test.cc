@@ -26,7 +26,8 @@ double energy_of(std::span<const float> values) {
 }
 
 // What docs/format.md §12.7 says of one tile, in double precision and without any order to speak of.
-std::vector<double> restored_by_definition(std::span<const float> coefficients, std::size_t h, std::size_t w) {
+std::vector<double> restored_by_definition(std::span<const float> coefficients, std::size_t h,
+                                           std::size_t w) {
   const auto t = [](std::size_t n, std::size_t k, std::size_t i) {
     return std::sqrt((k == 0 ? 1.0 : 2.0) / static_cast<double>(n)) *
            std::cos(std::numbers::pi * static_cast<double>((2 * i + 1) * k) / static_cast<double>(2 * n));
@@ -45,7 +46,8 @@ std::vector<double> restored_by_definition(std::span<const float> coefficients, 
 }
 
 TEST(GridTransform, IsTheOneOfTheFormat) {
-  for (const TokenGrid grid : {TokenGrid{8, 8}, TokenGrid{3, 8}, TokenGrid{8, 5}, TokenGrid{1, 7}, TokenGrid{1, 1}}) {
+  for (const TokenGrid grid :
+       {TokenGrid{8, 8}, TokenGrid{3, 8}, TokenGrid{8, 5}, TokenGrid{1, 7}, TokenGrid{1, 1}}) {
     std::vector<float> values = noise(grid.tokens(), 3);
     const std::vector<double> expected = restored_by_definition(values, grid.lines, grid.columns);
     restore_grid(grid, values);

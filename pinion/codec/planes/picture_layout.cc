@@ -57,8 +57,8 @@ Shape PictureLayout::pictures_shape(std::size_t components) const {
 TilePlace PictureLayout::place(std::size_t slot) const {
   const std::size_t per_plane = tile_rows * tile_columns;
   const std::size_t tile = slot % per_plane;
-  return {slot / slots_per_picture(), slot % slots_per_picture() / per_plane, tile / tile_columns * grid.lines,
-          tile % tile_columns * grid.columns};
+  return {slot / slots_per_picture(), slot % slots_per_picture() / per_plane,
+          tile / tile_columns * grid.lines, tile % tile_columns * grid.columns};
 }
 
 Result<PictureLayout> range_layout(const TokenGrid& grid, std::size_t tiles_per_side, PlanePadding padding) {

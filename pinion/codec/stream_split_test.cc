@@ -1,4 +1,4 @@
-#include "pinion/codec/state_streams.h"
+#include "pinion/codec/stream_split.h"
 
 #include <gmock/gmock.h>
 
