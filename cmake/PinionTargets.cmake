@@ -26,6 +26,10 @@ if(PINION_SANITIZE)
   target_compile_definitions(pinion_flags INTERFACE PINION_ASSERTS=1)
 endif()
 
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Coroutines with local types, which the compiler takes for those of a header here.
+  target_compile_options(pinion_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+endif()
 if(PINION_FUZZ)
   target_compile_options(pinion_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
@@ -34,11 +38,23 @@ endif()
 add_custom_target(pinion_tests)
 add_custom_target(fuzzers)
 
+# pinion_whole_folders(TARGET SOURCE...): presets with CMAKE_UNITY_BUILD compile a target's sources of one folder as
+# one, which reads headers and makes what templates ask for once. So a name that a file keeps to itself is used once in
+# its folder. Sources with compile options of their own stay alone.
+function(pinion_whole_folders target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)
+  foreach(source ${ARGN})
+    get_filename_component(folder ${source} DIRECTORY)
+    set_source_files_properties(${source} PROPERTIES UNITY_GROUP "folder/${folder}")
+  endforeach()
+endfunction()
+
 # pinion_library(FOLDER SOURCES a.cc ... LINKS lib ... [PRIVATE_LINKS lib ...])
 # makes the static library pinion_FOLDER. LINKS are what the folder's headers need.
 function(pinion_library folder)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
   add_library(pinion_${folder} STATIC ${ARG_SOURCES})
+  pinion_whole_folders(pinion_${folder} ${ARG_SOURCES})
   target_link_libraries(pinion_${folder} PUBLIC pinion_flags ${ARG_LINKS} PRIVATE ${ARG_PRIVATE_LINKS})
 endfunction()
 
@@ -66,6 +82,7 @@ function(pinion_test name)
     set(ARG_TIMEOUT 120)
   endif()
   add_executable(${name} ${ARG_SOURCES})
+  pinion_whole_folders(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} pinion_flags GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE PINION_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_compile_options(${name} PRIVATE ${pinion_glue})

@@ -13,7 +13,7 @@ namespace {
 
 using transport::Blob;
 
-constexpr codec::Profile kLossless{.mode = codec::Mode::kLossless};
+constexpr codec::Profile kLatents{.mode = codec::Mode::kLossless};
 
 // What the latents cost when they are sent as a difference.
 codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_frame) {
@@ -30,7 +30,7 @@ codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_
 }  // namespace
 
 Result<Blob> encode_constant(const Tensor& tensor) {
-  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(kLossless));
+  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(kLatents));
   PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
   return Blob::of(std::move(encoded.frame));
 }
@@ -113,7 +113,7 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
     result.blobs.push_back(Blob::of(std::move(delta)));
     return result;
   }
-  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLossless, request.latents, {}));
+  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLatents, request.latents, {}));
   result.part.form = "exact";
   result.part.frame = 0;
   result.stats = {"latents", encoded.stats};

@@ -11,7 +11,7 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::size_t kBlockRows = 64;  // that are one piece of work
+constexpr std::size_t kErrorRows = 64;  // that are one piece of work
 constexpr double kNothing = 1e-12;  // of the original's energy: what sums in double precision leave of none
 
 // Sums over rows, and what they come to. `means` are those of the original's channels.
@@ -69,10 +69,10 @@ FrameStats measure(const CentredTensor& original, const TensorView& decoded, Chu
   const Matrix& values = original.values;
   FrameStats stats = sizes_of(decoded);
   const std::size_t row_bytes = decoded.bytes() / values.rows;
-  std::vector<ErrorSums> parts((values.rows + kBlockRows - 1) / kBlockRows, ErrorSums(original.means));
+  std::vector<ErrorSums> parts((values.rows + kErrorRows - 1) / kErrorRows, ErrorSums(original.means));
   pool.run(parts.size(), [&](std::size_t i, std::size_t) {
     std::vector<float> row(values.columns);
-    for (std::size_t r = i * kBlockRows; r < std::min(values.rows, (i + 1) * kBlockRows); ++r) {
+    for (std::size_t r = i * kErrorRows; r < std::min(values.rows, (i + 1) * kErrorRows); ++r) {
       to_float(decoded.data + r * row_bytes, decoded.dtype, static_cast<std::int64_t>(values.columns),
                row.data());
       parts[i].add_row(values.row(r).data(), row.data());

@@ -8,7 +8,7 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::size_t kBlock = 1024;  // elements that are worked on at once
+constexpr std::size_t kDecodedAtOnce = 1024;  // elements that are worked on at once
 
 // The numbers of a chunk's elements `at` to `at + count`.
 void join_numbers(const std::uint8_t* const* planes, std::size_t planes_count, std::size_t at,
@@ -31,17 +31,17 @@ Result<Tensor> BoundedDecoder::decode(const ParsedFrame& frame) {
   PINION_TRY(const BoundedBody body, parse_bounded(header, frame.body));
   const std::int64_t channels = channels_of(header.shape);
   const std::size_t width = size_bytes(header.dtype);
-  const std::vector<float> steps = step_ring(body.steps, channels, kBlock);
+  const std::vector<float> steps = step_ring(body.steps, channels, kDecodedAtOnce);
   const auto tensor = std::make_shared<Tensor>(Tensor::empty(header.dtype, header.shape));
   std::byte* const out = tensor->mutable_data();
   const BoundedLoops& loops = bounded_loops();
   std::mutex mutex;
   std::vector<std::size_t> escaped;
   const auto take = [&](const PlaneDecoder::Chunk& chunk, const std::uint8_t* const* planes) {
-    std::uint16_t numbers[kBlock];
-    float values[kBlock], old[kBlock];
-    for (std::size_t at = 0; at < chunk.count; at += kBlock) {
-      const std::size_t count = std::min(kBlock, chunk.count - at), first = chunk.begin + at;
+    std::uint16_t numbers[kDecodedAtOnce];
+    float values[kDecodedAtOnce], old[kDecodedAtOnce];
+    for (std::size_t at = 0; at < chunk.count; at += kDecodedAtOnce) {
+      const std::size_t count = std::min(kDecodedAtOnce, chunk.count - at), first = chunk.begin + at;
       const float* step = steps.data() + first % static_cast<std::size_t>(channels);
       join_numbers(planes, body.number_bytes, at, count, numbers);
       if (before != nullptr)

@@ -10,7 +10,7 @@
 namespace pinion::codec {
 namespace {
 
-Error broken(std::string_view what) {
+Error broken_map(std::string_view what) {
   return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
 }
 
@@ -47,7 +47,7 @@ Result<void> read_band_scales(ByteReader& in, CalibratedBands& params) {
   while (params.scales.size() < params.count) {
     params.scales.push_back(in.read<std::int8_t>());
     PINION_TRY_VOID(in.check("calibrated frame"));
-    if (std::abs(params.scales.back()) > kMaxBandScale) return broken("impossible scale of a band");
+    if (std::abs(params.scales.back()) > kMaxBandScale) return broken_map("impossible scale of a band");
   }
   return {};
 }
@@ -56,16 +56,16 @@ Result<CalibratedBandMap> read_bands(ByteReader& in, bool has_last, CalibratedBa
   params.count = in.read<std::uint8_t>();
   params.step_growth = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (params.count < 2 || params.count > kMaxBands) return broken("impossible number of bands");
+  if (params.count < 2 || params.count > kMaxBands) return broken_map("impossible number of bands");
   PINION_TRY_VOID(read_band_scales(in, params));
   CalibratedBandMap map;
   if (!has_last) map.first_band = in.read<std::uint8_t>();
   map.map_class.shape = in.read<std::uint8_t>();
   map.map_class.scale = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (map.first_band >= params.count) return broken("a row has a band that is not there");
+  if (map.first_band >= params.count) return broken_map("a row has a band that is not there");
   if (map.map_class.shape >= kShapes || map.map_class.scale > max_scale(map.map_class.shape)) {
-    return broken("impossible class of its bands");
+    return broken_map("impossible class of its bands");
   }
   PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
   map.bytes = in.take(size);
@@ -102,7 +102,7 @@ Result<RowBands> decode_bands(const CalibratedBands& params, const CalibratedBan
   for (std::size_t r = 0; r < rows; ++r) {
     const std::int32_t band = values[r] + expected[r];
     if (band < 0 || band >= static_cast<std::int32_t>(count)) {
-      return broken("a row has a band that is not there");
+      return broken_map("a row has a band that is not there");
     }
     band_of_row.push_back(static_cast<std::uint8_t>(band));
   }

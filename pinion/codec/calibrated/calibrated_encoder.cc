@@ -22,7 +22,7 @@ constexpr double kHistoryMisses = 4;
 // Of what tokens cost, what coefficients may be expected to: their classes know the spectrum of the mean
 // component only, so they save less than expected.
 constexpr double kTransformPays = 0.93;
-constexpr std::size_t kTogether = 16;  // components that are one piece of work
+constexpr std::size_t kComponentsTogether = 16;  // components that are one piece of work
 
 Error misfit(std::string_view what) {
   return Error{Errc::kInvalidArgument, "calibrated coding: " + std::string(what), ""};
@@ -151,7 +151,7 @@ RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
   RowPlan plan = plan_rows(record_, loudness_);
   if (calibration_->latents() > 0 && record_.loudness.empty() && is_whole_pictures(rows, context.grid)) {
     transformed_ = residual_;
-    pool_.run_in_groups(transformed_.rows, kTogether, [&](std::size_t k, std::size_t) {
+    pool_.run_in_groups(transformed_.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
       transform_grid(context.grid, transformed_.row(k));
     });
     RowPlan coefficients = plan_coefficients(context.grid, rows);

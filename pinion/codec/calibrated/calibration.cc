@@ -18,7 +18,7 @@ constexpr std::int32_t kMaxQuantised = 32767;
 constexpr float kMaxScale = 0x1p40f;
 constexpr float kMaxValue = 0x1p60f;
 
-Error broken(std::string_view what) {
+Error broken_asset(std::string_view what) {
   return Error{Errc::kBadFormat, "calibration: " + std::string(what), ""};
 }
 
@@ -75,7 +75,7 @@ Result<Matrix> read_matrix(ByteReader& in, std::uint64_t rows, std::uint64_t col
   std::vector<float> scales(rows);
   for (float& scale : scales) {
     scale = in.read<float>();
-    if (!(scale >= 0 && scale <= kMaxScale)) return broken("impossible scale");
+    if (!(scale >= 0 && scale <= kMaxScale)) return broken_asset("impossible scale");
   }
   Matrix matrix(rows, columns);
   const ByteSpan packed = in.take(rows * columns * sizeof(std::int16_t));
@@ -92,7 +92,7 @@ void write_floats(ByteWriter& out, std::span<const float> values) { out.write_by
 
 Result<float> read_float(ByteReader& in, float least) {
   const auto value = in.read<float>();
-  if (!(value >= least && value <= kMaxValue)) return broken("a number is out of range");
+  if (!(value >= least && value <= kMaxValue)) return broken_asset("a number is out of range");
   return value;
 }
 
@@ -133,8 +133,8 @@ Result<CalibrationRecord> read_record(ByteReader& in, const Sizes& sizes) {
     PINION_TRY(record.loudness_bias, read_float(in, -kMaxValue));
   }
   PINION_TRY_VOID(in.check("calibration"));
-  if (record.sigma > 1) return broken("a sigma is above 1");
-  if (record.output_energy == 0) return broken("an output without energy");
+  if (record.sigma > 1) return broken_asset("a sigma is above 1");
+  if (record.output_energy == 0) return broken_asset("an output without energy");
   return record;
 }
 
@@ -157,7 +157,7 @@ Result<Sizes> read_header(ByteReader& in, CalibrationKey& key) {
   const ByteSpan model = in.take(key.model.size());
   PINION_TRY(const std::uint64_t cut, read_varint(in, "calibration"));
   PINION_TRY(const std::uint64_t name_bytes, read_varint(in, "calibration"));
-  if (name_bytes == 0 || name_bytes > kMaxStreamName) return broken("impossible name of a stream");
+  if (name_bytes == 0 || name_bytes > kMaxStreamName) return broken_asset("impossible name of a stream");
   key.stream = as_text(in.take(name_bytes));
   Sizes sizes{};
   PINION_TRY(sizes.channels, read_varint(in, "calibration"));
@@ -165,12 +165,12 @@ Result<Sizes> read_header(ByteReader& in, CalibrationKey& key) {
   PINION_TRY(sizes.latents, read_varint(in, "calibration"));
   PINION_TRY(sizes.records, read_varint(in, "calibration"));
   PINION_TRY_VOID(in.check("calibration"));
-  if (flags > (kFlagHistory | kFlagLoudness)) return broken("reserved flags are set");
-  if (cut > kMaxCalibrationCut) return broken("impossible cut");
+  if (flags > (kFlagHistory | kFlagLoudness)) return broken_asset("reserved flags are set");
+  if (cut > kMaxCalibrationCut) return broken_asset("impossible cut");
   if (sizes.channels > kMaxCalibrationChannels || sizes.components == 0 ||
       sizes.components > sizes.channels || sizes.latents > kMaxCalibrationLatents || sizes.records == 0 ||
       sizes.records > kMaxCalibrationRecords) {
-    return broken("impossible size");
+    return broken_asset("impossible size");
   }
   sizes.has_history = flags & kFlagHistory;
   sizes.has_loudness = flags & kFlagLoudness;
@@ -231,7 +231,7 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(ByteSpan asset, std
   }
   ByteReader in(asset.first(asset.size() - kChecksumBytes));
   for (const std::uint8_t byte : kMagic) {
-    if (in.read<std::uint8_t>() != byte) return broken("it does not start with PNC1");
+    if (in.read<std::uint8_t>() != byte) return broken_asset("it does not start with PNC1");
   }
   if (const auto version = in.read<std::uint8_t>(); version != kVersion) {
     return Error{Errc::kUnsupported,
@@ -249,8 +249,8 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(ByteSpan asset, std
   if (in.remaining() < sizes.bytes()) {
     return Error{Errc::kNeedMoreBytes, "calibration ends too early", ""};
   }
-  if (in.remaining() > sizes.bytes()) return broken("stray bytes at its end");
-  if (!verify_checksum(asset).ok()) return broken("it is damaged: its checksum does not match");
+  if (in.remaining() > sizes.bytes()) return broken_asset("stray bytes at its end");
+  if (!verify_checksum(asset).ok()) return broken_asset("it is damaged: its checksum does not match");
 
   calibration->id = basis_id(asset);
   calibration->has_history = sizes.has_history;
@@ -260,7 +260,8 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(ByteSpan asset, std
   PINION_TRY(calibration->reconstruction, read_matrix(in, sizes.components + sizes.latents, sizes.channels));
   for (std::uint64_t i = 0; i < sizes.records; ++i) {
     PINION_TRY(CalibrationRecord record, read_record(in, sizes));
-    if (i > 0 && !(record.sigma < calibration->records.back().sigma)) return broken("sigmas do not fall");
+    if (i > 0 && !(record.sigma < calibration->records.back().sigma))
+      return broken_asset("sigmas do not fall");
     calibration->records.push_back(std::move(record));
   }
   return std::shared_ptr<const Calibration>(std::move(calibration));

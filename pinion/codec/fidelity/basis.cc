@@ -16,7 +16,7 @@ constexpr std::uint8_t kBasisVersion = 1;
 constexpr int kMaxExponent = 24;
 constexpr ParamsKind kBasisParams = {.references = 0, .bands = 1, .offsets = false, .last_scales = {}};
 
-Error broken(std::string_view what) {
+Error broken_basis(std::string_view what) {
   return Error{Errc::kBadFormat, "codec basis: " + std::string(what), ""};
 }
 
@@ -74,7 +74,7 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLim
   }
   ByteReader in(asset.first(asset.size() - kChecksumBytes));
   for (const std::uint8_t byte : kBasisMagic) {
-    if (in.read<std::uint8_t>() != byte) return broken("it does not start with PNB1");
+    if (in.read<std::uint8_t>() != byte) return broken_basis("it does not start with PNB1");
   }
   if (const auto version = in.read<std::uint8_t>(); version != kBasisVersion) {
     return Error{Errc::kUnsupported,
@@ -84,7 +84,8 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLim
   PINION_TRY_VOID(verify_checksum(asset));
   PINION_TRY(const std::uint64_t channels, read_varint(in, "codec basis"));
   PINION_TRY(const std::uint64_t components, read_varint(in, "codec basis"));
-  if (components == 0 || components > channels || channels > kMaxExtent) return broken("impossible size");
+  if (components == 0 || components > channels || channels > kMaxExtent)
+    return broken_basis("impossible size");
   if (channels > limits.max_channels || channels * components > limits.max_coefficients) {
     return Error{Errc::kTooLarge,
                  "codec basis of " + std::to_string(components) + " x " + std::to_string(channels) +
@@ -94,12 +95,12 @@ Result<std::shared_ptr<const Basis>> decode_basis(ByteSpan asset, const BasisLim
   PINION_TRY(const std::uint64_t head_size, read_varint(in, "codec basis"));
   const ByteSpan head_bytes = in.take(head_size);
   PINION_TRY_VOID(in.check("codec basis"));
-  if (components > head_bytes.size() * 8) return broken("its parameters are cut short");
+  if (components > head_bytes.size() * 8) return broken_basis("its parameters are cut short");
   BitReader head(head_bytes);
   PINION_TRY(const auto exponents, read_differences(head, components, kMaxExponent, {}));
   PINION_TRY(const ComponentParams params, read_params(head, components, kBasisParams));
   if (!head.ends_cleanly() || head.bytes_read() != head_bytes.size())
-    return broken("its parameters do not end cleanly");
+    return broken_basis("its parameters do not end cleanly");
   PINION_TRY(const IndexChunks coded, parse_index_chunks(in, params, channels));
 
   std::vector<std::int32_t> values(channels * components);

@@ -15,10 +15,10 @@ namespace {
 // A basis has to pay in the frame that brings it. In later ones prediction works about as well without: what
 // it leaves does not lie along the directions of the states.
 constexpr double kBasisMargin = 1.0;
-constexpr double kFramesPerBasis = 2;     // for the choice of its size
-constexpr double kWorseThanChosen = 1.3;  // growth of a frame at which a new basis is considered
-constexpr std::size_t kTryFactor = 4;     // growth of a stream between tries
-constexpr std::size_t kMinRows = 16;      // below, directions say more about these rows than about the next
+constexpr double kFramesPerBasis = 2;      // for the choice of its size
+constexpr double kWorseThanChosen = 1.3;   // growth of a frame at which a new basis is considered
+constexpr std::size_t kTryFactor = 4;      // growth of a stream between tries
+constexpr std::size_t kMinBasisRows = 16;  // below, directions say more about these rows than about the next
 constexpr std::size_t kMinChannels = 8;
 constexpr std::size_t kSpareComponents = 32;  // found beyond twice those that a first look promises
 
@@ -147,7 +147,7 @@ std::optional<BasisChooser::Candidate> BasisChooser::try_new_basis(const Centred
                                                                    double target, const Candidate* current) {
   const std::size_t rows = centred.values.rows;
   const std::size_t channels = centred.means.size();
-  if (rows < kMinRows || channels < kMinChannels) return std::nullopt;
+  if (rows < kMinBasisRows || channels < kMinChannels) return std::nullopt;
   const double allowed_bits =
       current != nullptr ? current->plan.bits : std::numeric_limits<double>::infinity();
   const std::vector<RowGroup> alike = {RowGroup{}};

@@ -8,7 +8,7 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::size_t kTogether = 16;  // components that are one piece of work
+constexpr std::size_t kDecodedTogether = 16;  // components that are one piece of work
 
 // From residuals in coded order to the components of `state`.
 Result<void> advance_components(const FidelityParams& params, const RowBands& bands,
@@ -36,7 +36,7 @@ Result<void> advance_components(const FidelityParams& params, const RowBands& ba
   const RowOffsets offsets(params.components, band_of_row, rows);
   std::vector<std::int32_t> predictions(rows * pool.threads()), sorted(rows * pool.threads());
   std::vector<std::int32_t> largest_of(pool.threads());
-  pool.run_in_groups(params.component_count(), kTogether, [&](std::size_t k, std::size_t worker) {
+  pool.run_in_groups(params.component_count(), kDecodedTogether, [&](std::size_t k, std::size_t worker) {
     const auto prediction = std::span(predictions).subspan(worker * rows, rows);
     predictor.component(k, prediction);
     std::span<const std::int32_t> by_row = residuals.subspan(k * rows, rows);

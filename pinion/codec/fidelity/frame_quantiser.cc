@@ -12,11 +12,11 @@
 namespace pinion::codec {
 namespace {
 
-constexpr float kQuietVariance = 0.05f;       // squared steps: components below hold no news of the rows
-constexpr std::size_t kOffsetSample = 65536;  // residuals from which offsets are taken, about
-constexpr std::size_t kFewRows = 16;          // that one band suits
-constexpr std::size_t kTogether = 16;         // components that are one piece of work,
-constexpr std::size_t kRowsTogether = 256;    // and rows
+constexpr float kQuietVariance = 0.05f;         // squared steps: components below hold no news of the rows
+constexpr std::size_t kOffsetSample = 65536;    // residuals from which offsets are taken, about
+constexpr std::size_t kFewRows = 16;            // that one band suits
+constexpr std::size_t kQuantisedTogether = 16;  // components that are one piece of work,
+constexpr std::size_t kRowsTogether = 256;      // and rows
 
 }  // namespace
 
@@ -132,7 +132,7 @@ bool FrameQuantiser::round_components(std::span<const std::uint8_t> coded, Quant
   frame.coded.resize(components_);
   bins_.resize(components_);
   std::atomic<bool> in_range = true;
-  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
+  pool_.run_in_groups(components_, kQuantisedTogether, [&](std::size_t k, std::size_t) {
     const std::span<std::int32_t> before(workspace_.predictions.data() + k * rows_, rows_);
     predictor.component(k, before);
     std::int32_t* const indices = frame.residuals.data() + k * rows_;
@@ -247,7 +247,7 @@ bool FrameQuantiser::set_state(QuantisedFrame& frame) {
   frame.state.components.resize(components_ * rows_);
   const RowOffsets offsets(frame.params.components, frame.band_of_row, rows_);
   std::vector<Advanced> advanced(components_);
-  pool_.run_in_groups(components_, kTogether, [&](std::size_t k, std::size_t) {
+  pool_.run_in_groups(components_, kQuantisedTogether, [&](std::size_t k, std::size_t) {
     const std::int32_t* of_row = offsets.of(k);
     advanced[k] = vector_loops().advance({.exact = exact(k).data(),
                                           .prediction = prediction(k).data(),

@@ -10,9 +10,9 @@
 namespace pinion::codec {
 namespace {
 
-constexpr float kHighRateGain = 17.079f;  // see rate_model.cc
-constexpr std::size_t kTrials = 12;       // components whose own predictor is tried as the next set
-constexpr double kSetCostBits = 20;       // of one more set at least
+constexpr float kGain = 17.079f;     // see rate_model.cc
+constexpr std::size_t kTrials = 12;  // components whose own predictor is tried as the next set
+constexpr double kSetCostBits = 20;  // of one more set at least
 constexpr int kRefinements = 2;
 constexpr int kAssignments = 3;
 
@@ -71,7 +71,7 @@ class Chooser {
     for (const Correlation& c : correlations_) {
       own_sets.push_back(written(c));
       const auto left = static_cast<float>(c.left_after(values_of(own_sets.back())) / square_);
-      own_bits.push_back(half_rows_ * fast_log2(1 + kHighRateGain * left));
+      own_bits.push_back(half_rows_ * fast_log2(1 + kGain * left));
     }
     while (sets.size() < kMaxPredictors && add_best(own_sets, own_bits, sets, bits)) {
     }
@@ -100,7 +100,7 @@ class Chooser {
     for (std::size_t k = 0; k < count_; ++k) {
       const float left = own_[k] - 2 * (a * cross_[0][k] + b * cross_[1][k]) + a * a * squares_[0][k] +
                          b * b * squares_[1][k] + 2 * a * b * between_[k];
-      bits[k] = half_rows_ * fast_log2(1 + kHighRateGain * std::max(left, 0.0f));
+      bits[k] = half_rows_ * fast_log2(1 + kGain * std::max(left, 0.0f));
     }
     return bits;
   }
@@ -143,7 +143,7 @@ class Chooser {
         if (bits[i][k] < bits[chosen][k]) chosen = i;
       }
       const Correlation& c = correlations_[k];
-      const double weight = 1 / (c.left_after(values_of(sets[chosen])) + square_ / kHighRateGain);
+      const double weight = 1 / (c.left_after(values_of(sets[chosen])) + square_ / kGain);
       Correlation& sum = pooled[chosen];
       sum.own += weight * c.own;
       sum.between += weight * c.between;

@@ -10,7 +10,7 @@ namespace {
 constexpr double kErrorPerBit = 2 * 0.6931471805599453 / 12;  // squared steps that a bit saves elsewhere
 constexpr double kStateRounding = 1.0 / (kStateOne * kStateOne * 12);  // squared steps, of a prediction
 constexpr double kSureShare = 1.0 / 32;                                // of indices above 1: always worth it
-constexpr std::size_t kTogether = 64;  // components that are one piece of work
+constexpr std::size_t kModelledTogether = 64;  // components that are one piece of work
 constexpr int kMaxSteps = 12;
 constexpr double kTolerance = 0.002;  // of the error
 constexpr double kJump = 0.05;        // distance from the target that tells of one
@@ -43,7 +43,7 @@ StepModel::StepModel(const ComponentSample& sample, std::span<const double> weig
       weights_(weights.begin(), weights.end()) {
   weights_.resize(residuals_.rows, 1);
   std::vector<double> predicted(residuals_.rows);  // weights of those that are
-  pool_.run_in_groups(residuals_.rows, kTogether, [&](std::size_t k, std::size_t) {
+  pool_.run_in_groups(residuals_.rows, kModelledTogether, [&](std::size_t k, std::size_t) {
     const auto row = residuals_.row(k);
     for (std::size_t i = 0; i < kMaxReferences; ++i) {
       if (sample.before[i].empty()) continue;
@@ -67,7 +67,7 @@ StepModel::StepModel(const ComponentSample& sample, std::span<const double> weig
 double StepModel::error(double step) const {
   const auto inverse = static_cast<float>(1 / step);
   std::vector<double> errors(residuals_.rows);
-  pool_.run_in_groups(residuals_.rows, kTogether, [&](std::size_t k, std::size_t) {
+  pool_.run_in_groups(residuals_.rows, kModelledTogether, [&](std::size_t k, std::size_t) {
     const BinSums bins = vector_loops().bins(residuals_.row(k).data(), inverse, residuals_.columns);
     const bool coded = coded_.empty() ? worth_coding(bins, residuals_.columns, weights_[k]) : coded_[k] != 0;
     errors[k] = weights_[k] * (coded ? error_at_centroids(bins) : bins.square);

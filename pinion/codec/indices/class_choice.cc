@@ -9,12 +9,12 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::size_t kShapeSample = 64;  // components by which shapes are chosen
-constexpr std::size_t kBandSample = 128;  // and bands
-constexpr std::size_t kTogether = 16;     // components that are one piece of work
-constexpr int kScalesPerBand = -2;        // to begin with: bands lie half an octave of width apart
-constexpr int kPatience = 2;              // worse scales in a row that end a search
-constexpr int kSilentScales = 4;          // that components without values may be given
+constexpr std::size_t kShapeSample = 64;     // components by which shapes are chosen
+constexpr std::size_t kBandSample = 128;     // and bands
+constexpr std::size_t kChosenTogether = 16;  // components that are one piece of work
+constexpr int kScalesPerBand = -2;           // to begin with: bands lie half an octave of width apart
+constexpr int kPatience = 2;                 // worse scales in a row that end a search
+constexpr int kSilentScales = 4;             // that components without values may be given
 
 // Everything about one pair of shapes.
 class ClassFit {
@@ -206,7 +206,7 @@ double choose_index_classes(RunPrices& runs, const ClassRequest& request, IndexT
     fit.fit_bands(sample, scales);
   }
   std::vector<ScaleWindow> windows(runs.components());
-  pool.run_in_groups(windows.size(), kTogether, [&](std::size_t k, std::size_t) {
+  pool.run_in_groups(windows.size(), kChosenTogether, [&](std::size_t k, std::size_t) {
     float bits = 0;
     windows[k] = fit.window(k, known ? request.near->scales[k] : fit.best_scale(k, bits));
   });

@@ -11,7 +11,7 @@ namespace pinion::codec {
 namespace {
 
 constexpr std::int32_t kMaxCounted = kMagnitudes - 1;
-constexpr std::size_t kTogether = 16;  // components that are one piece of work
+constexpr std::size_t kPricedTogether = 16;  // components that are one piece of work
 
 std::int32_t largest_size(std::span<const std::int32_t> values) {
   std::int32_t largest = 0;
@@ -48,7 +48,7 @@ RunPrices::RunPrices(std::span<const std::int32_t> values, std::size_t rows,
     : rows_(rows), band_rows_(bands) {
   const std::size_t components = rows == 0 ? 0 : values.size() / rows;
   std::vector<std::int32_t> largest(components);
-  pool.run_in_groups(components, kTogether, [&](std::size_t k, std::size_t) {
+  pool.run_in_groups(components, kPricedTogether, [&](std::size_t k, std::size_t) {
     largest[k] = largest_size(values.subspan(k * rows, rows));
   });
   std::int32_t most = 0;
@@ -70,7 +70,7 @@ RunPrices::RunPrices(std::span<const std::int32_t> values, std::size_t rows,
   // Equal values beside each other would wait for each other's count, so neighbours count apart.
   const std::size_t size = bands * stride_;
   std::vector<std::int32_t> odd_counts(size * pool.threads());
-  pool.run_in_groups(components, kTogether, [&](std::size_t k, std::size_t worker) {
+  pool.run_in_groups(components, kPricedTogether, [&](std::size_t k, std::size_t worker) {
     const auto row = values.subspan(k * rows, rows);
     std::int32_t* const even = counts_.data() + k * size;
     if (largest[k] == 0) {

@@ -19,7 +19,7 @@ constexpr std::size_t kMinRows = 16;       // below, a map of channels costs mor
 constexpr std::size_t kMinElements = 512;  // likewise for any classes
 constexpr std::size_t kMaxSampledRows = 64;
 constexpr std::size_t kMaxSample = 1 << 13;
-constexpr std::size_t kBlock = 256;             // elements of a sample that lie together
+constexpr std::size_t kSampledTogether = 256;   // elements of a sample that lie together
 constexpr std::size_t kPartElements = 1 << 16;  // counted by one thread in one go
 constexpr double kTableBitsPerSymbol = 9;       // of one used symbol in a written table, about
 constexpr double kHopeless = 0.985;             // of the raw size: a sample above is not looked at closely
@@ -43,9 +43,10 @@ double table_bits(const Histogram& counts) {
 // Calls visit(begin, end) for blocks that are spread evenly over `count` places, kMaxSample in all at most.
 template <class Visit>
 void for_each_sampled(std::size_t count, Visit visit) {
-  const std::size_t blocks = (count - 1) / kBlock + 1;
-  const std::size_t stride = (blocks - 1) / (kMaxSample / kBlock) + 1;
-  for (std::size_t b = 0; b < blocks; b += stride) visit(b * kBlock, std::min(count, (b + 1) * kBlock));
+  const std::size_t blocks = (count - 1) / kSampledTogether + 1;
+  const std::size_t stride = (blocks - 1) / (kMaxSample / kSampledTogether) + 1;
+  for (std::size_t b = 0; b < blocks; b += stride)
+    visit(b * kSampledTogether, std::min(count, (b + 1) * kSampledTogether));
 }
 
 // Whether a sample leaves hope that coding the plane pays.

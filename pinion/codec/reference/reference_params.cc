@@ -9,7 +9,7 @@
 namespace pinion::codec {
 namespace {
 
-constexpr std::uint64_t kMaxExtent = (std::uint64_t{1} << 31) - 1;
+constexpr std::uint64_t kMaxNumber = (std::uint64_t{1} << 31) - 1;
 constexpr int kMaxExponent = 24;
 
 Result<int> read_rice_parameter(ReferenceReader& in, std::string_view name) {
@@ -145,8 +145,8 @@ Result<void> read_piece(ReferenceChunk& chunk, const ReferenceParams& params, co
 Result<ReferenceIntegers> read_reference_grid(ReferenceReader& in, const ReferenceParams& params,
                                               const ReferenceMatrix& matrix, ReferenceTables& tables) {
   PINION_TRY(const std::uint64_t lanes_log2, in.number("lanes_log2", 1, {0, 5}));
-  PINION_TRY(const std::uint64_t tile_rows, in.varint("tile_rows", {1, kMaxExtent}));
-  PINION_TRY(const std::uint64_t group_components, in.varint("group_components", {1, kMaxExtent}));
+  PINION_TRY(const std::uint64_t tile_rows, in.varint("tile_rows", {1, kMaxNumber}));
+  PINION_TRY(const std::uint64_t group_components, in.varint("group_components", {1, kMaxNumber}));
   std::size_t rows = 0;
   for (const std::size_t count : matrix.rows_of_band) rows += count;
   std::vector<std::size_t> active;
@@ -157,7 +157,7 @@ Result<ReferenceIntegers> read_reference_grid(ReferenceReader& in, const Referen
   const std::uint64_t tiles = parts_of(rows, tile_rows);
   std::vector<std::uint64_t> sizes;
   for (std::uint64_t i = 0; i < groups * tiles; ++i) {
-    PINION_TRY(const std::uint64_t size, in.varint("chunk size", {0, kMaxExtent}));
+    PINION_TRY(const std::uint64_t size, in.varint("chunk size", {0, kMaxNumber}));
     sizes.push_back(size);
   }
 
@@ -194,7 +194,7 @@ Result<ReferenceBasis> read_reference_basis(ByteSpan asset, const BasisLimits& l
   if (version != 1) return Error{Errc::kUnsupported, "a basis of another version", ""};
   PINION_TRY(const std::uint64_t checksum, ReferenceReader(asset.last(4)).number("checksum", 4));
   if (checksum != crc32c(content)) return refused("the checksum of a basis does not match");
-  PINION_TRY(const std::uint64_t channels, in.varint("channels", {1, kMaxExtent}));
+  PINION_TRY(const std::uint64_t channels, in.varint("channels", {1, kMaxNumber}));
   PINION_TRY(const std::uint64_t components, in.varint("components", {1, channels}));
   if (channels > limits.max_channels || channels * components > limits.max_coefficients) {
     return Error{Errc::kTooLarge, "the basis has more coefficients than the receiver accepts", ""};
