@@ -37,7 +37,7 @@ Result<std::string> bench(const Options& options) {
   std::vector<std::string> modes = options.modes;
   if (modes.empty()) {
     modes = {"lossless", "fidelity:20"};
-    if (!options.input.calibration.empty()) modes.emplace_back("calibrated:34");
+    if (!options.input.calibration.empty()) modes.emplace_back("calibrated:30");
   }
   for (const std::string& mode : modes) {
     PINION_TRY(const codec::Profile profile, codec::parse_profile(mode));
@@ -50,7 +50,7 @@ Result<std::string> bench(const Options& options) {
 constexpr const char* kModes =
     "raw, lossless, bounded:ERROR or bounded:rel:ERROR (of each channel's root mean square), int8, int4, "
     "fidelity:DB (such as fidelity:20) or cos:VALUE (such as cos:.995), and with --calibration "
-    "calibrated:DB (such as calibrated:34) or calibrated:BYTES a step (such as calibrated:64kB)";
+    "calibrated:DB (such as calibrated:30) or calibrated:BYTES a step (such as calibrated:64kB)";
 
 constexpr const char* kExamples =
     "A job's states, recorded and coded:\n"
@@ -63,7 +63,7 @@ constexpr const char* kExamples =
     "By what the rest of the model hears (docs/calibration.md):\n"
     "  pinion calibrate --model models/tiny-flux2 --cut 3 --out cut3.pnf\n"
     "  pinion codec bench job.safetensors --sequence --calibration cut3.pnf --cut 3\n"
-    "  pinion codec encode job.safetensors job.pnf --sequence --calibration cut3.pnf --mode calibrated:34\n"
+    "  pinion codec encode job.safetensors job.pnf --sequence --calibration cut3.pnf --mode calibrated:30\n"
     "  pinion codec decode job.pnf decoded.safetensors --calibration cut3.pnf --context job.safetensors";
 
 void add_threads(CLI::App& command, Options& options) {
@@ -112,7 +112,7 @@ void add_codec_command(CLI::App& app, Action& action) {
       "Example:\n"
       "  pinion codec encode job.safetensors job.pnf --sequence --mode fidelity:20\n"
       "  pinion codec encode job.safetensors job.pnf --sequence --calibration cut3.pnf --cut 3 --mode "
-      "calibrated:34");
+      "calibrated:30");
   encoding->callback([options, &action] { action = [options] { return print(encode(*options), "\n"); }; });
 
   CLI::App* decoding = codec->add_subcommand("decode", "Turn a .pnf file back into a .safetensors file");
@@ -148,7 +148,7 @@ void add_codec_command(CLI::App& app, Action& action) {
   bench_command->add_option("--mode", options->modes,
                             std::string(kModes) +
                                 "; repeat for several [lossless, fidelity:20 and, with --calibration, "
-                                "calibrated:34]");
+                                "calibrated:30]");
   add_input(*bench_command, *options);
   bench_command->add_flag("--json", options->json, "Print JSON");
   bench_command->footer(

@@ -9,7 +9,7 @@
 namespace pinion::codec {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 const StateStreams kStreams{.picture = "image", .picture_rows = 2, .reference_rows = 1};
 

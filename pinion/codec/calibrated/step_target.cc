@@ -1,7 +1,9 @@
 #include "pinion/codec/calibrated/step_target.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <numbers>
 
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/indices/laplace_model.h"
@@ -31,6 +33,30 @@ struct Point {
   double bits = 0;
 };
 
+// Rows that are about as loud.
+struct RowGroup {
+  double share;   // of all rows
+  double weight;  // what an error counts
+  double step;    // of the stream's
+};
+
+// Of rows whose loudness is l = bias + something of mean 0, the mean of 2^l being 1 (docs/calibration.md, "Loudness"):
+// were l normal, its variance would follow from the bias. Five points of Gauss and Hermite stand for it.
+std::vector<RowGroup> groups_of(double bias) {
+  constexpr std::array<std::pair<double, double>, 5> kPlaceAndShare = {
+      {{2.8570, 0.01126}, {1.3556, 0.22208}, {0, 0.53333}, {-1.3556, 0.22208}, {-2.8570, 0.01126}}};
+  const double deviation = std::sqrt(std::max(0.0, -2 * bias / std::numbers::ln2));
+  std::vector<RowGroup> groups;
+  double sum = 0;
+  for (const auto& [place, share] : kPlaceAndShare) {
+    const double loudness = std::clamp(bias + place * deviation, -kMaxLoudness, kMaxLoudness);
+    groups.push_back({share, std::exp2(loudness), std::exp2(-loudness / 2)});
+    sum += share * groups.back().weight;
+  }
+  for (RowGroup& group : groups) group.weight /= sum;
+  return groups;
+}
+
 // All that a stream may choose from.
 class Curve {
  public:
@@ -40,7 +66,7 @@ class Curve {
                                ? CalibratedPredictor::kHistory
                                : CalibratedPredictor::kLatentsAlone;
     record_at(*stream.calibration, schedule_position(*stream.calibration, context.sigma), predictor, record_);
-    weight_ = record_.loudness.empty() ? 1 : std::exp2(static_cast<double>(record_.loudness_bias));
+    if (!record_.loudness.empty()) groups_ = groups_of(record_.loudness_bias);
     const bool carries = predictor == CalibratedPredictor::kHistory && stream.calibration->has_history;
     for (std::size_t k = 0; k < record_.levels.size(); ++k) {
       deviations_.push_back(
@@ -51,7 +77,8 @@ class Curve {
         carried_.back() += part * part;
       }
     }
-    double step = kSilentSteps * *std::max_element(deviations_.begin(), deviations_.end());
+    const double widest = *std::max_element(deviations_.begin(), deviations_.end());
+    double step = kSilentSteps * widest / groups_.front().step;
     for (int i = 0; i < kPoints; ++i, step *= kStepRatio) points_.push_back(point_at(step));
     // What the last bit bought, from point to point ever less.
     const double weight = stream.calibration->key.stream == "velocity" ? kVelocityWeight : 1;
@@ -63,7 +90,7 @@ class Curve {
     }
   }
 
-  double floor() const { return rows_ * weight_ * record_.floor; }
+  double floor() const { return rows_ * record_.floor; }
   double signal() const { return output_rows_ * record_.output_energy; }
 
   // Where a bit buys so much error energy.
@@ -104,19 +131,25 @@ class Curve {
 
   Point point_at(double step) const {
     Point point{0, kFrameBits};
-    for (std::size_t k = 0; k < deviations_.size(); ++k) {
-      const double deviation = in_steps(k, step);
-      point.error += static_cast<double>(record_.gain[k]) * laplace_error(deviation);
-      point.bits += rows_ * laplace_bits(deviation);
+    for (const RowGroup& group : groups_) {
+      const double own = step * group.step;
+      double error = 0, bits = 0;
+      for (std::size_t k = 0; k < deviations_.size(); ++k) {
+        const double deviation = in_steps(k, own);
+        error += static_cast<double>(record_.gain[k]) * laplace_error(deviation);
+        bits += laplace_bits(deviation);
+      }
+      point.error += rows_ * group.share * group.weight * own * own * error;
+      point.bits += rows_ * group.share * bits;
     }
-    point.error *= rows_ * weight_ * step * step;
     return point;
   }
 
   RecordAt record_;
   std::vector<double> deviations_;
   std::vector<double> carried_;  // of equal noise in all components, what each predicts from it
-  double rows_, output_rows_, weight_ = 1;
+  std::vector<RowGroup> groups_ = {{1, 1, 1}};  // the loudest first
+  double rows_, output_rows_;
   std::vector<Point> points_;
   std::vector<double> log_prices_;  // between them
 };
