@@ -40,8 +40,9 @@ struct RowGroup {
   double step;    // of the stream's
 };
 
-// Of rows whose loudness is l = bias + something of mean 0, the mean of 2^l being 1 (docs/calibration.md, "Loudness"):
-// were l normal, its variance would follow from the bias. Five points of Gauss and Hermite stand for it.
+// Of rows whose loudness is l = bias + something of mean 0, the mean of 2^l being 1 (docs/calibration.md,
+// "Loudness"): were l normal, its variance would follow from the bias. Five points of Gauss and Hermite stand
+// for it.
 std::vector<RowGroup> groups_of(double bias) {
   constexpr std::array<std::pair<double, double>, 5> kPlaceAndShare = {
       {{2.8570, 0.01126}, {1.3556, 0.22208}, {0, 0.53333}, {-1.3556, 0.22208}, {-2.8570, 0.01126}}};
