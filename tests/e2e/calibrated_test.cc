@@ -112,7 +112,7 @@ TEST_F(Calibrated, SendsLessThanFidelityDoesAndReachesItsTarget) {
   };
   Outcome fidelity = with("fidelity:20"), calibrated = with("calibrated:30");
   EXPECT_GE(calibrated.psnr_db, fidelity.psnr_db);
-  EXPECT_GE(calibrated.least_output_snr_db, 35.4);
+  EXPECT_GE(calibrated.least_output_snr_db, 29.4);
   EXPECT_LT(calibrated.bytes["image"], 0.5 * fidelity.bytes["image"]);
   EXPECT_LT(calibrated.bytes["velocity"], 0.7 * fidelity.bytes["velocity"]);
   // What both ends make of a velocity is the same, so the next latents are still predicted exactly.
@@ -230,7 +230,7 @@ TEST_F(Calibrated, TakesReferencePictures) {
   for (std::size_t step = 1; step < 4; ++step) {
     EXPECT_LT(calibrated.reference_bytes[step], 0.8 * calibrated.reference_bytes[0]) << step;
   }
-  EXPECT_GT(with("calibrated:30").psnr_db, calibrated.psnr_db);
+  EXPECT_GT(with("calibrated:40").psnr_db, calibrated.psnr_db);
 }
 
 TEST_F(Calibrated, TakesReferencePicturesAcrossAChain) {
