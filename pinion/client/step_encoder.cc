@@ -37,7 +37,7 @@ Result<Blob> encode_constant(const Tensor& tensor) {
 
 // What crosses the first cut in a step and shares a target: the states, and the velocity where it comes back
 // over the same cut.
-std::vector<codec::StepStream> StepEncoder::step_streams(const std::vector<NamedTensor>& state) const {
+std::vector<codec::StepStream> StepEncoder::step_streams(const TensorList& state) const {
   std::vector<codec::StepStream> streams;
   if (setup_.state_profile.mode != codec::Mode::kCalibrated) return streams;
   for (const NamedTensor& entry : state) {
@@ -55,14 +55,14 @@ std::vector<codec::StepStream> StepEncoder::step_streams(const std::vector<Named
 Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
                                                       const codec::Profile& profile, const Tensor& tensor,
                                                       const codec::StepContext& context,
-                                                      std::vector<codec::StepStream> step_streams) {
+                                                      const TensorList& state) {
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
     const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.cut, stream);
     PINION_TRY(codec::StreamSender made,
                codec::StreamSender::create({.profile = profile,
                                             .calibration = entry == nullptr ? nullptr : entry->calibration,
-                                            .step_streams = std::move(step_streams),
+                                            .step_streams = step_streams(state),
                                             .place = {setup_.model_hash, setup_.cut, stream},
                                             .known_bases = setup_.known_bases},
                                            bases_));
@@ -174,8 +174,8 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
   sent.streams.push_back(std::move(latents.stats));
   PINION_TRY(const TensorList streams, setup_.streams.split(request.state));
   for (const NamedTensor& entry : streams) {
-    PINION_TRY(codec::EncodedFrame encoded, encode_frame(entry.name, setup_.state_profile, entry.tensor,
-                                                         context(), step_streams(streams)));
+    PINION_TRY(codec::EncodedFrame encoded,
+               encode_frame(entry.name, setup_.state_profile, entry.tensor, context(), streams));
     sent.streams.push_back({entry.name, encoded.stats});
     transport::StatePart& part = step.state.emplace_back();
     part.name = entry.name;

@@ -59,10 +59,11 @@ class StepEncoder {
     StreamStats stats;
   };
   Result<LatentsBlobs> encode_latents(const StepRequest& request, bool may_be_drawn);
-  std::vector<codec::StepStream> step_streams(const std::vector<NamedTensor>& state) const;
+  std::vector<codec::StepStream> step_streams(const TensorList& state) const;
+  // `state`: all that crosses the cut in the step, of which `tensor` is a part.
   Result<codec::EncodedFrame> encode_frame(const std::string& stream, const codec::Profile& profile,
                                            const Tensor& tensor, const codec::StepContext& context,
-                                           std::vector<codec::StepStream> step_streams = {});
+                                           const TensorList& state = {});
   codec::StepContext context() const;
   void add_velocity(LatentsBlobs& latents) const;
   codec::StreamReceiver& velocity_receiver();

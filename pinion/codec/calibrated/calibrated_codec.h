@@ -24,8 +24,7 @@ struct StepContext {
   float sigma = 0;
   std::optional<float> previous_sigma;
   // [rows, latents of the calibration], finite, the same on both sides to the last bit; empty for streams
-  // without latents. Rows that are no part of the picture (references) bring their constant latents. A batch
-  // is more rows.
+  // without latents. A batch is more rows.
   std::span<const float> latents;
   std::span<const float> previous_latents;  // empty where they are not known: at a job's first step
   // Rows of the model's output (latent tokens, all of a batch), which the target is about.

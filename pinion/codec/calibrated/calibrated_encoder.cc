@@ -13,9 +13,6 @@ constexpr double kMaxTargetDb = 200;
 constexpr double kCloseEnough = 0.02;  // of the error or the bits to the target: no correction is worth it
 constexpr double kMaxSnrDb = 300;
 constexpr std::size_t kFrameOverhead = 64;  // header, parameters and chunk sizes of a frame, about
-// Where even exact components would miss the target, they get this share of what is left anyway: more bits
-// would change the output by less than half a decibel.
-constexpr double kLeastShareOfFloor = 0.1;
 // Of the calibrated energy of what history leaves: above it, the latents alone may predict better. Samplers
 // that add noise are such a case: what changed from step to step is then no velocity.
 constexpr double kHistoryMisses = 4;
@@ -71,9 +68,8 @@ Goal goal_of(const CalibratedTarget& target, const RecordAt& record, const RowPl
     const std::size_t left = target.frame_bytes - std::min(target.frame_bytes / 2, kFrameOverhead);
     return {true, 8.0 * static_cast<double>(left)};
   }
-  const double allowed = output_rows * record.output_energy * std::pow(10, -target.output_snr_db / 10);
-  const double outside = plan.weight_sum * record.floor;
-  return {false, std::max(allowed - outside, kLeastShareOfFloor * std::min(allowed, outside))};
+  return {false, allowed_component_error(target.output_snr_db, output_rows * record.output_energy,
+                                         plan.weight_sum * record.floor)};
 }
 
 // Whether what prediction left is far from what the calibration says.

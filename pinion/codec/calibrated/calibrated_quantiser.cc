@@ -204,6 +204,12 @@ CalibratedBands bands_at_first(const RowPlan& plan) {
 
 }  // namespace
 
+double allowed_component_error(double output_snr_db, double signal, double floor) {
+  constexpr double kLeastShareOfFloor = 0.1;
+  const double allowed = signal * std::pow(10, -output_snr_db / 10);
+  return std::max(allowed - floor, kLeastShareOfFloor * std::min(allowed, floor));
+}
+
 StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain, const RowPlan& plan) {
   std::size_t begin = 0;
   for (std::size_t band = 0; band < plan.bands.count(); ++band) {

@@ -5,6 +5,11 @@
 
 namespace pinion::codec {
 
+// Output error energy that components may make for a target in dB: what `floor`, which no component can mend,
+// leaves of it. Where even exact components would miss the target, a tenth of the floor: more bits would
+// change the output by less than half a decibel.
+double allowed_component_error(double output_snr_db, double signal, double floor);
+
 // What the components' deviations make expect at a step. Steps are those of the first band, in log2,
 // kStepsPerOctave to the octave.
 class StepPlanner {

@@ -5,14 +5,12 @@
 #include <cmath>
 #include <numbers>
 
-#include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/calibrated/calibrated_quantiser.h"
 #include "pinion/codec/indices/laplace_model.h"
 
 namespace pinion::codec {
 namespace {
 
-// Where exact components would miss a target, their errors get this share of the floor.
-constexpr double kShareOfFloor = 0.1;
 // How much an output error that the velocity's own coding makes counts beside one that comes from a state.
 // Those of states are alike from step to step, since frames predict from each other, and add up; those of the
 // velocity are new each time. Measured: docs/calibration.md.
@@ -176,17 +174,11 @@ double lowest_log_price(std::span<const Curve> curves, const Fits& fits) {
   return high;
 }
 
-// What components may cost for a target in dB.
-double allowed_error(double output_snr_db, double signal, double floor) {
-  const double allowed = signal * std::pow(10, -output_snr_db / 10);
-  return std::max(allowed - floor, kShareOfFloor * std::min(allowed, floor));
-}
-
 }  // namespace
 
 double expected_bits(const StepStream& stream, const StepContext& context, double output_snr_db) {
   const std::vector<Curve> alone = {Curve(stream, context)};
-  const double allowed = allowed_error(output_snr_db, alone[0].signal(), alone[0].floor());
+  const double allowed = allowed_component_error(output_snr_db, alone[0].signal(), alone[0].floor());
   // Prices fall with errors: the highest that is good enough.
   const double price = lowest_log_price(alone, [&](const Point& sum) { return sum.error > allowed; });
   return alone[0].at_price(price).bits;
@@ -212,7 +204,7 @@ CalibratedTarget share_of(const CalibratedTarget& whole, std::span<const StepStr
         std::max<std::size_t>(1, static_cast<std::size_t>(budget * mine.at_price(price).bits / bits / 8));
     return share;
   }
-  const double allowed = allowed_error(whole.output_snr_db, mine.signal(), floor);
+  const double allowed = allowed_component_error(whole.output_snr_db, mine.signal(), floor);
   const double price = lowest_log_price(curves, [&](const Point& sum) { return sum.error > allowed; });
   const double error = mine.at_price(price).error + mine.floor();
   share.output_snr_db = std::clamp(10 * std::log10(mine.signal() / error), kLeastDb, kMostDb);
