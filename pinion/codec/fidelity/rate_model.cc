@@ -76,12 +76,12 @@ BasisPlan plan_basis_of(const BasisProblem& problem, std::size_t components) {
 }
 
 BasisPlan plan_basis(const BasisProblem& problem) {
-  constexpr std::size_t kTrials = 40;
+  constexpr std::size_t kCountsTried = 40;
   BasisPlan best;
   double least = std::numeric_limits<double>::infinity();
   std::size_t last = 0;
-  for (std::size_t trial = 1; trial <= kTrials; ++trial) {
-    const std::size_t count = trial * problem.variances.size() / kTrials;
+  for (std::size_t trial = 1; trial <= kCountsTried; ++trial) {
+    const std::size_t count = trial * problem.variances.size() / kCountsTried;
     if (count == last) continue;
     last = count;
     const BasisPlan plan = plan_basis_of(problem, count);
