@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "pinion/codec/calibrated/calibrated_quantiser.h"
 #include "pinion/codec/indices/laplace_model.h"
@@ -17,11 +18,12 @@ namespace {
 constexpr double kVelocityWeight = 0.33;
 constexpr double kLeastDb = 0.01, kMostDb = 200;  // of a stream's share
 constexpr int kHalvings = 40;
-constexpr int kFramesOfNoise = 4;      // what is left out adds up from frame to frame, by less and less
+constexpr int kFramesOfNoise = 4;  // what is left out adds up from frame to frame, by less and less
+constexpr double kSettled = 0.02;
 constexpr double kFrameBits = 8 * 64;  // header, parameters and chunk sizes, about
 
 // A curve is known at this many steps, from one at which nothing is said downward.
-constexpr int kPoints = 48;
+constexpr int kPoints = 36;
 constexpr double kStepRatio = 0.70710678118654752;
 constexpr double kSilentSteps = 16;  // over the widest deviation
 
@@ -122,8 +124,9 @@ class Curve {
     if (carried_[k] == 0) return fresh;
     double noise = 0, all = fresh;
     for (int frame = 0; frame < kFramesOfNoise; ++frame) {
-      noise = laplace_error(all);
+      const double before = std::exchange(noise, laplace_error(all));
       all = std::sqrt(fresh * fresh + carried_[k] * noise);
+      if (std::abs(noise - before) < kSettled * noise) break;
     }
     return all;
   }
