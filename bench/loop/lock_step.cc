@@ -13,6 +13,10 @@
 namespace pinion::bench {
 namespace {
 
+codec::TokenGrid token_grid(const models::LatentGrid& grid) {
+  return {.lines = static_cast<std::size_t>(grid.height), .columns = static_cast<std::size_t>(grid.width)};
+}
+
 const std::string kVelocity = "velocity";
 
 // Batch items [first, first + count) of a tensor on the CPU, in its own memory.
@@ -153,8 +157,7 @@ Result<Tensor> LockStep::run_uncoded(const Visit& visit) {
 
 Result<std::vector<LockStep::Coded>> LockStep::open(std::size_t cut, const StateCoder& coder,
                                                     LoopScope scope) const {
-  const codec::TokenGrid grid{static_cast<std::size_t>(settings_.grid.height),
-                              static_cast<std::size_t>(settings_.grid.width)};
+  const codec::TokenGrid grid = token_grid(settings_.grid);
   const bool returns_velocity = scope == LoopScope::kWhole && coder.return_path() == ReturnPath::kVelocity;
   const std::int64_t tokens = settings_.pictures * settings_.grid.tokens();
   std::vector<std::pair<std::string, std::int64_t>> streams;
@@ -189,8 +192,7 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
                                 .latents = samplers[j].latents(),
                                 .previous_latents = jobs[j].latents,
                                 .output_rows = pictures * settings_.grid.tokens(),
-                                .grid = {.lines = static_cast<std::size_t>(settings_.grid.height),
-                                         .columns = static_cast<std::size_t>(settings_.grid.width)}};
+                                .grid = token_grid(settings_.grid)};
     };
     Stopwatch watch;
     while (!samplers.front().done()) {

@@ -10,10 +10,6 @@
 namespace pinion::codec {
 namespace {
 
-Error broken_map(std::string_view what) {
-  return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
-}
-
 // The band that is expected of each row, [rows].
 std::vector<std::int32_t> expected_bands(std::size_t rows, std::size_t count, std::uint8_t first_band,
                                          LastBands last) {
@@ -39,6 +35,10 @@ std::uint8_t fullest_band(const RowBands& bands) {
 
 }  // namespace
 
+Error broken_calibrated_frame(std::string_view what) {
+  return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
+}
+
 void write_band_scales(ByteWriter& out, const CalibratedBands& params) {
   for (std::size_t band = 1; band < params.count; ++band) out.write(params.scales[band]);
 }
@@ -47,7 +47,8 @@ Result<void> read_band_scales(ByteReader& in, CalibratedBands& params) {
   while (params.scales.size() < params.count) {
     params.scales.push_back(in.read<std::int8_t>());
     PINION_TRY_VOID(in.check("calibrated frame"));
-    if (std::abs(params.scales.back()) > kMaxBandScale) return broken_map("impossible scale of a band");
+    if (std::abs(params.scales.back()) > kMaxBandScale)
+      return broken_calibrated_frame("impossible scale of a band");
   }
   return {};
 }
@@ -56,16 +57,17 @@ Result<CalibratedBandMap> read_bands(ByteReader& in, bool has_last, CalibratedBa
   params.count = in.read<std::uint8_t>();
   params.step_growth = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (params.count < 2 || params.count > kMaxBands) return broken_map("impossible number of bands");
+  if (params.count < 2 || params.count > kMaxBands)
+    return broken_calibrated_frame("impossible number of bands");
   PINION_TRY_VOID(read_band_scales(in, params));
   CalibratedBandMap map;
   if (!has_last) map.first_band = in.read<std::uint8_t>();
   map.map_class.shape = in.read<std::uint8_t>();
   map.map_class.scale = in.read<std::uint8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (map.first_band >= params.count) return broken_map("a row has a band that is not there");
+  if (map.first_band >= params.count) return broken_calibrated_frame("a row has a band that is not there");
   if (map.map_class.shape >= kShapes || map.map_class.scale > max_scale(map.map_class.shape)) {
-    return broken_map("impossible class of its bands");
+    return broken_calibrated_frame("impossible class of its bands");
   }
   PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
   map.bytes = in.take(size);
@@ -102,7 +104,7 @@ Result<RowBands> decode_bands(const CalibratedBands& params, const CalibratedBan
   for (std::size_t r = 0; r < rows; ++r) {
     const std::int32_t band = values[r] + expected[r];
     if (band < 0 || band >= static_cast<std::int32_t>(count)) {
-      return broken_map("a row has a band that is not there");
+      return broken_calibrated_frame("a row has a band that is not there");
     }
     band_of_row.push_back(static_cast<std::uint8_t>(band));
   }

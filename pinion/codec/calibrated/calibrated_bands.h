@@ -12,6 +12,9 @@ namespace pinion::codec {
 
 inline constexpr int kMaxStepGrowth = 255;
 
+// kBadFormat: what is wrong with a frame of mode 6.
+Error broken_calibrated_frame(std::string_view what);
+
 // The step grows by the same factor from each band to the next.
 struct CalibratedBands {
   std::size_t count = 1;

@@ -19,7 +19,6 @@ constexpr double kHistoryMisses = 4;
 // Of what tokens cost, what coefficients may be expected to: their classes know the spectrum of the mean
 // component only, so they save less than expected.
 constexpr double kTransformPays = 0.93;
-constexpr std::size_t kComponentsTogether = 16;  // components that are one piece of work
 
 Error misfit(std::string_view what) {
   return Error{Errc::kInvalidArgument, "calibrated coding: " + std::string(what), ""};

@@ -12,11 +12,6 @@ constexpr int kHasBands = 32;
 constexpr int kIsTransformed = 64;
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
-constexpr std::size_t kTogether = 16;  // components that are one piece of work
-
-Error broken(std::string_view what) {
-  return Error{Errc::kBadFormat, "calibrated frame: " + std::string(what), ""};
-}
 
 // Two records and the way between them.
 struct Blend {
@@ -54,7 +49,7 @@ Result<void> read_scales(ByteReader& in, ComponentParams& components) {
   PINION_TRY(components.scales,
              read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
   if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
-  return broken("its scales do not end cleanly");
+  return broken_calibrated_frame("its scales do not end cleanly");
 }
 
 // Of coefficients.
@@ -62,7 +57,7 @@ Result<void> read_grid(ByteReader& in, std::size_t rows, CalibratedParams& param
   params.grid.columns = in.read<std::uint16_t>();
   params.grid.lines = in.read<std::uint16_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
-  if (!is_whole_pictures(rows, params.grid)) return broken("its rows are no whole pictures");
+  if (!is_whole_pictures(rows, params.grid)) return broken_calibrated_frame("its rows are no whole pictures");
   params.bands.count = kFrequencyClasses;
   return read_band_scales(in, params.bands);
 }
@@ -177,7 +172,7 @@ Result<void> check_calibrated_previous(const FrameHeader& header, std::optional<
   if (!header.previous) return {};
   if (checksum != header.previous) return previous_frame_not_here();
   if (rows != static_cast<std::size_t>(rows_of(header.shape))) {
-    return broken("it predicts from a frame of another shape");
+    return broken_calibrated_frame("it predicts from a frame of another shape");
   }
   return {};
 }
@@ -233,7 +228,7 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
     for (; place < bands.ends()[band]; ++place) step_of_row[bands.row_at(place)] = params.step(band);
   }
   std::vector<float> residuals(pool.threads() * rows);
-  pool.run_in_groups(prediction.rows, kTogether, [&](std::size_t k, std::size_t worker) {
+  pool.run_in_groups(prediction.rows, kComponentsTogether, [&](std::size_t k, std::size_t worker) {
     const std::span<const std::int32_t> coded = indices.subspan(k * rows, rows);
     const std::span<float> residual = std::span(residuals).subspan(worker * rows, rows);
     for (std::size_t i = 0; i < rows; ++i) residual[bands.row_at(i)] = static_cast<float>(coded[i]);
@@ -288,12 +283,13 @@ Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
   params.scale_offset = in.read<std::int8_t>();
   PINION_TRY_VOID(in.check("calibrated frame"));
   if (predictor > static_cast<std::uint8_t>(CalibratedPredictor::kHistory)) {
-    return broken("unknown predictor");
+    return broken_calibrated_frame("unknown predictor");
   }
-  if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2) return broken("impossible step");
-  if (shapes >= 2 * kIsTransformed) return broken("reserved bits are set");
+  if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2)
+    return broken_calibrated_frame("impossible step");
+  if (shapes >= 2 * kIsTransformed) return broken_calibrated_frame("reserved bits are set");
   if ((shapes & kHasBands) != 0 && (shapes & kIsTransformed) != 0) {
-    return broken("both bands and a transform");
+    return broken_calibrated_frame("both bands and a transform");
   }
   params.predictor = static_cast<CalibratedPredictor>(predictor);
   params.shapes.rare = shapes & (kShapes - 1);
@@ -309,16 +305,17 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   CalibratedBody body;
   CalibratedParams& params = body.params;
   PINION_TRY(params, read_calibrated_params(in));
-  if (params.position > last_position(calibration)) return broken("it is beyond the calibrated schedule");
+  if (params.position > last_position(calibration))
+    return broken_calibrated_frame("it is beyond the calibrated schedule");
   if (params.uses_history() && calibration.latents() > 0) {
     params.delta_sigma = in.read<float>();
     PINION_TRY_VOID(in.check("calibrated frame"));
     if (!(std::isfinite(params.delta_sigma) && std::abs(params.delta_sigma) >= kMinDeltaSigma)) {
-      return broken("impossible change of sigma");
+      return broken_calibrated_frame("impossible change of sigma");
     }
   }
   if (frame.header.previous.has_value() != (params.uses_history() && calibration.has_history)) {
-    return broken("its predictor and its flags differ");
+    return broken_calibrated_frame("its predictor and its flags differ");
   }
   const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
   if (params.layout == RowLayout::kBands) {

@@ -14,6 +14,7 @@ inline constexpr int kMaxStepLog2 = 2047;
 inline constexpr int kMinStepLog2 = -2048;
 inline constexpr int kBlendOne = 256;
 inline constexpr float kMinDeltaSigma = 0x1p-20f;
+inline constexpr std::size_t kComponentsTogether = 16;  // that are one piece of work for a thread
 
 enum class CalibratedPredictor : std::uint8_t { kLatentsAlone = 0, kHistory = 1 };
 

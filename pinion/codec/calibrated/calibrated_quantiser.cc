@@ -17,9 +17,8 @@ constexpr int kMaxOffsetTried = 12;  // quarters of an octave by which a frame m
 // one frame it would be 8.66; but what is left out pulls every value toward its prediction, frame after
 // frame, as a dead zone does. At this price a component falls silent only if hardly an index of it is not 0.
 constexpr double kBitsPerSquaredStep = 60;
-constexpr double kBitsPerScaleStep = 1.5;       // of a written scale, for moving away from the calibrated one
-constexpr int kPatience = 3;                    // scales that may be worse before a search ends
-constexpr std::size_t kQuantisedTogether = 16;  // components that are one piece of work
+constexpr double kBitsPerScaleStep = 1.5;  // of a written scale, for moving away from the calibrated one
+constexpr int kPatience = 3;               // scales that may be worse before a search ends
 constexpr Shapes kUsualShapes = {.rare = 1, .wide = 2};
 
 // All components in all bands, as the choice of tables sees them.
@@ -81,7 +80,7 @@ std::optional<Spreads> spreads_of(const Matrix& residual, const RowPlan& plan, c
                                   std::span<std::int32_t> indices, IndexTables& tables, ChunkPool& pool) {
   const std::size_t bands = plan.bands.count(), rows = residual.columns;
   std::vector<WeighedSums> sums(residual.rows * bands);
-  pool.run_in_groups(residual.rows, kQuantisedTogether, [&](std::size_t k, std::size_t) {
+  pool.run_in_groups(residual.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
     std::size_t begin = 0;
     for (std::size_t band = 0; band < bands; ++band) {
       const std::size_t end = plan.bands.ends()[band];
@@ -309,7 +308,7 @@ bool quantise_components(const Matrix& residual, const RecordAt& record, const R
     candidates.push_back(component_classes(record.levels, with));
   }
   std::vector<ScaleOf> chosen(residual.rows * candidates.size());
-  pool.run_in_groups(residual.rows, kQuantisedTogether, [&](std::size_t k, std::size_t) {
+  pool.run_in_groups(residual.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       chosen[k * candidates.size() + i] = choose_scale(*spreads, k, candidates[i], candidates[i].scales[k]);
     }
