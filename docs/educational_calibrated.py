@@ -163,8 +163,8 @@ def read_calibration(data):
     r, asset = Reader(data[:-4]), Fields()
     need(r.take(4) == b"PNC1", "no calibration begins so")
     need(r.number(1) == 1, "version of a calibration", Unsupported)
-    flags = r.number(1, 0, 3)
-    asset.has_history, asset.has_loudness = flags & 1 == 1, flags >> 1 == 1
+    flags = r.number(1, 0, 7)
+    asset.has_history, asset.has_loudness, asset.has_response = (flags >> bit & 1 == 1 for bit in range(3))
     asset.model = r.take(32)
     asset.cut = r.varint(0, 65535)
     asset.stream = r.take(r.varint(1, 64))
@@ -173,13 +173,15 @@ def read_calibration(data):
     L = asset.latents = r.varint(0, 4096)
     n = r.varint(1, 255)
     F = (K if asset.has_history else 0) + 2 * L
+    need(L > 0 or not asset.has_response, "a response of no velocity")
     D = d if asset.has_loudness else 0
-    values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3 + D)
+    R = L if asset.has_response else 0
+    values = K * d + (K + L) * d + n * (d + 2 * L + (L + F) * K + 3 * K + 3 + D + R * d)
     need(values <= MOST_VALUES, "calibration", TooLarge)
     check_checksum(data)
     asset.PROJECTION = read_matrix(r, K, d)
     asset.RECONSTRUCTION = read_matrix(r, K + L, d)
-    asset.records = [read_record(r, d, K, L, F, D) for _ in range(n)]
+    asset.records = [read_record(r, d, K, L, F, D, R) for _ in range(n)]
     r.end()
     sigmas = [record.SIGMA[0][0] for record in asset.records]
     need(all(a > b for a, b in zip(sigmas, sigmas[1:])), "σ does not fall")
@@ -198,7 +200,7 @@ def read_matrix(r, rows, columns):
 
 
 # §13.1 Record. Floats are rows of a matrix, so that §12.2 treats them all alike.
-def read_record(r, d, K, L, F, D):
+def read_record(r, d, K, L, F, D, R):
     record = Fields()
     record.SIGMA = [read_floats(r, 1, 0, 1)]
     record.MEAN = [read_floats(r, d)]
@@ -214,4 +216,5 @@ def read_record(r, d, K, L, F, D):
     if D > 0:
         record.LOUDNESS = [read_floats(r, D)]
         record.LOUDNESS_BIAS = [read_floats(r, 1)]
+    record.RESPONSE = read_matrix(r, R, d)
     return record

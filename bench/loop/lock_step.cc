@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "bench/loop/parallel_for.h"
 #include "pinion/base/float_formats.h"
@@ -70,9 +71,12 @@ struct LockStep::Coded {
   std::map<std::string, StreamTotal> totals;
   bool counts_latents = false;
   double latents_bytes = 0, signal = 0, error = 0;
-  // Of the evaluation before, as the product predicts latents and calibrated frames from it.
-  std::vector<float> latents, velocity;
-  std::optional<float> sigma;
+  // As both ends know them, of this evaluation and of the one before.
+  std::vector<float> latents, previous_latents, velocity;
+  // As the sampler has them, who gets the velocity corrected.
+  std::vector<float> sampled, corrected;
+  std::optional<float> sigma, previous_sigma;
+  std::vector<float> correction;  // of the states of this evaluation; empty: none
 
   // The tensor as it arrives.
   Result<Tensor> pass(const std::string& stream, const Tensor& tensor, const codec::StepContext& context) {
@@ -85,15 +89,36 @@ struct LockStep::Coded {
     total.frame_bytes += passed.frame_bytes;
     total.basis_bytes += passed.basis_bytes;
     total.index_bits += passed.index_bits;
+    if (!passed.correction.empty()) correction = std::move(passed.correction);
     return std::move(passed.received);
   }
 
-  // What it takes to say `now`: nothing at first, when the seed says it.
-  void count_latents(std::span<const float> now, float sigma_now) {
-    if (!counts_latents || velocity.empty()) return;
-    std::vector<float> predicted(now.size());
-    transport::predict_latents(latents, velocity, sigma_now - *sigma, predicted);
-    latents_bytes += static_cast<double>(transport::encode_latents_delta(now, predicted).size());
+  // The sampler's latents of the next evaluation. The seed says the first; where the sampler follows the
+  // velocity that it got, the other side's latents follow the one that came.
+  void begin_evaluation(const Sampler& sampler) {
+    const std::vector<float> now(sampler.latents().begin(), sampler.latents().end());
+    std::vector<float> told = now;
+    if (!velocity.empty()) {
+      const float change = sampler.sigma() - *sigma;
+      std::vector<float> predicted(now.size());
+      transport::predict_latents(sampled, corrected, change, predicted);
+      Bytes delta = transport::encode_latents_delta(now, predicted);
+      if (corrected != velocity && delta.size() < now.size()) {
+        transport::predict_latents(latents, velocity, change, told);
+        delta = transport::encode_latents_delta(told, told);
+      }
+      if (counts_latents) latents_bytes += static_cast<double>(delta.size());
+    }
+    sampled = now;
+    previous_latents = std::exchange(latents, std::move(told));
+    previous_sigma = std::exchange(sigma, sampler.sigma());
+    correction.clear();
+  }
+
+  void take_velocity(std::vector<float> received) {
+    velocity = std::move(received);
+    corrected = velocity;
+    for (std::size_t i = 0; i < correction.size(); ++i) corrected[i] += correction[i];
   }
 };
 
@@ -187,16 +212,17 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
     PINION_TRY(std::vector<Coded> jobs, open(cut, coder, scope));
     const auto pictures = static_cast<std::int64_t>(settings_.pictures);
     const auto context_of = [&](std::size_t j) {
-      return codec::StepContext{.sigma = samplers[j].sigma(),
-                                .previous_sigma = jobs[j].sigma,
-                                .latents = samplers[j].latents(),
-                                .previous_latents = jobs[j].latents,
+      return codec::StepContext{.sigma = *jobs[j].sigma,
+                                .previous_sigma = jobs[j].previous_sigma,
+                                .latents = jobs[j].latents,
+                                .previous_latents = jobs[j].previous_latents,
                                 .output_rows = pictures * settings_.grid.tokens(),
                                 .grid = token_grid(settings_.grid)};
     };
     Stopwatch watch;
     while (!samplers.front().done()) {
       const std::vector<float> sigma = sigma_of(samplers.front());
+      for (std::size_t j = 0; j < jobs.size(); ++j) jobs[j].begin_evaluation(samplers[j]);
       PINION_TRY(TensorList state, chain_.state_at(cut, sigma, latents_of(samplers)));
       std::optional<std::vector<float>> exact;
       if (settings_.measures_output) {
@@ -224,16 +250,13 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
         const Tensor sent = items_of(velocity, static_cast<std::int64_t>(j) * pictures, pictures);
         PINION_TRY(const Tensor received, jobs[j].pass(kVelocity, sent, context_of(j)));
         Coded& job = jobs[j];
-        job.count_latents(samplers[j].latents(), samplers[j].sigma());
-        job.velocity = floats_of(received);
-        job.latents.assign(samplers[j].latents().begin(), samplers[j].latents().end());
-        job.sigma = samplers[j].sigma();
+        job.take_velocity(floats_of(received));
         if (exact) {
           const auto own = std::span(*exact).subspan(j * job.velocity.size(), job.velocity.size());
           job.signal += centred_energy(own, static_cast<std::size_t>(info_.latent_channels));
-          job.error += difference_energy(own, job.velocity);
+          job.error += difference_energy(own, job.corrected);
         }
-        samplers[j].advance(job.velocity);
+        samplers[j].advance(job.corrected);
         return {};
       }));
       result.coding_ms += watch.lap_ms();

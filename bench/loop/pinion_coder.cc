@@ -24,7 +24,8 @@ class PinionStream : public StreamCoder {
     return PassedTensor{.received = sender_.decoded(),
                         .frame_bytes = static_cast<double>(coded.frame.size()),
                         .basis_bytes = static_cast<double>(coded.basis.size()),
-                        .index_bits = coded.stats.ideal_index_bits};
+                        .index_bits = coded.stats.ideal_index_bits,
+                        .correction = sender_.correction(sent, context)};
   }
 
  private:

@@ -31,6 +31,7 @@ struct PassedTensor {
   double basis_bytes = 0;  // of what was sent once to understand frames
   double index_bits = 0;   // what the frame's indices take: in mode 2 under their own histograms, in mode 6
                            // under the tables in use; 0 if nobody counts
+  std::vector<float> correction = {};  // what the sender adds to the velocity that comes back; empty: nothing
 };
 
 class StreamCoder {

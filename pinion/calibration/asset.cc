@@ -32,6 +32,7 @@ codec::Calibration to_asset(const StreamModel& model, const codec::CalibrationKe
   asset.key = key;
   asset.has_history = model.has_history;
   asset.has_loudness = model.steps.front().loudness.defined();
+  asset.has_response = model.steps.front().response.defined();
   asset.projection = matrix_of(model.projection);
   asset.reconstruction = matrix_of(model.reconstruction);
   for (std::size_t t = 0; t < model.steps.size(); ++t) {
@@ -48,6 +49,7 @@ codec::Calibration to_asset(const StreamModel& model, const codec::CalibrationKe
     record.gain = floats_of(step.gain);
     record.floor = static_cast<float>(step.floor);
     record.output_energy = static_cast<float>(std::max(step.output_energy, 1e-12));
+    if (asset.has_response) record.response = matrix_of(step.response);
     if (!asset.has_loudness) continue;
     record.loudness = floats_of(step.loudness);
     record.loudness_bias = static_cast<float>(step.loudness_bias);

@@ -27,7 +27,7 @@ Result<void> tell(const Progress& progress, const CalibrateProgress& at) {
 
 Result<void> check(const CalibrateRequest& request) {
   const auto wrong = [](const char* text) { return Error{Errc::kInvalidArgument, text, ""}; };
-  if (request.cuts.empty()) return wrong("there is no cut to calibrate");
+  if (request.cuts.empty()) return wrong("there is no cut to calibrate: give --cut");
   if (request.prompts.empty()) return wrong("there are no prompts to calibrate on");
   if (request.jobs < 1) return wrong("calibration needs at least one job");
   if (request.trials < 0) return wrong("there cannot be fewer than no trials");
@@ -93,6 +93,7 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
   };
   for (const StreamSums& stream : sums.streams) {
     SolveSettings settings = stream.schema.has_latent_rows ? request.image : request.other;
+    settings.is_corrected = std::ranges::find(request.worker_cuts, sums.cut) == request.worker_cuts.end();
     if (!request.targets.empty()) {
       settings.reach_db = *std::max_element(request.targets.begin(), request.targets.end()) + kBeyondTargets;
     }

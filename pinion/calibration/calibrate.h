@@ -12,8 +12,9 @@
 namespace pinion::calibration {
 
 struct CalibrateRequest {
-  std::filesystem::path model;       // diffusers folder
-  std::vector<int> cuts;             // rising
+  std::filesystem::path model;   // diffusers folder
+  std::vector<int> cuts;         // rising
+  std::vector<int> worker_cuts;  // those of them across which a worker sends, who does not get the velocity
   std::vector<std::string> prompts;  // of one job each, from the first again if there are more jobs
   int jobs = 32;
   int trials = 4;                           // further jobs that correct and check what was learned; 0: none

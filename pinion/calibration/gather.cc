@@ -88,15 +88,20 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
       if (metric_root_.defined()) probe = probe.matmul(metric_root_);
       probes.push_back({"probe", from_torch(probe)});
     }
-    return chain_.pull_back(probes, [&](std::size_t cut, const TensorList& gradient) -> Result<void> {
+    const auto add = [&](std::size_t cut, std::size_t probe, const TensorList& gradient) -> Result<void> {
       for (std::size_t i = 0; i < gradient.size(); ++i) {
-        const at::Tensor rows = rows_of(gradient[i].tensor);
-        sums_[cut].streams[i].sensitivity[step].add(rows);
-        if (fits_[cut][i].empty()) continue;
-        fits_[cut][i][step].add(rows_of(now.states[cut][i].tensor), rows);
+        StreamSums& stream = sums_[cut].streams[i];
+        at::Tensor rows = rows_of(gradient[i].tensor);
+        if (stream.schema.has_latent_rows) {
+          rows = at::cat({rows, rows_of(probes[probe].tensor).to(rows.device())}, 1);
+        } else {
+          fits_[cut][i][step].add(rows_of(now.states[cut][i].tensor), rows);
+        }
+        stream.sensitivity[step].add(rows);
       }
       return {};
-    });
+    };
+    return chain_.pull_back(probes, add);
   };
   PINION_TRY_VOID(run_job(constants, noise, visit, after_step));
   return {};

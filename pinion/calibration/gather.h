@@ -23,7 +23,8 @@ struct StreamSums {
   // Per step, g g^T over all rows and probes, where g is a row of J^T u, J the derivative of the velocity
   // with respect to the state, and rows of u normal with the covariance of Gatherer::set_metric(): its mean S
   // makes e^T S e the energy, in that metric, that an error e of a row adds to the velocity; of a row 2^l
-  // times as loud as the mean, 2^l e^T S e.
+  // times as loud as the mean, 2^l e^T S e. Where rows are those of the latents, of [g | u]: how g follows u
+  // is the mean of J from a row to itself.
   std::vector<Gram> sensitivity;
 
   // Per step, of rows without latents; empty for the others.

@@ -81,24 +81,35 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   const auto job = must(tail->begin_job(constants_));
   const auto s = [&](std::size_t stream) { return gatherer.sums()[0].streams[stream].sensitivity[0].mean(); };
   const at::Tensor clean = to_torch(step.states[0][0].tensor);
+  const auto velocity = [&](const at::Tensor& image) {
+    const TensorList state{{"image", from_torch(image)}, step.states[0][1]};
+    return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
+  };
   constexpr double kScale = 2e-2;
   constexpr int kTrials = 24;
   double measured = 0;
   for (int trial = 0; trial < kTrials; ++trial) {
     at::manual_seed(100 + trial);
     const at::Tensor error = kScale * at::randn_like(clean);
-    const auto velocity = [&](const at::Tensor& image) {
-      const TensorList state{{"image", from_torch(image)}, step.states[0][1]};
-      return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
-    };
     const at::Tensor change = (velocity(clean + error) - velocity(clean - error)) / (2 * kScale);
     measured += change.pow(2).sum().item<double>() / kTrials;
   }
   // White errors of unit variance in every row add the trace of S for each.
-  EXPECT_NEAR(measured / (static_cast<double>(clean.size(1)) * s(0).trace().item<double>()), 1, 0.15);
+  const std::int64_t d = clean.size(2), outputs = model_->info().latent_channels;
+  const at::Tensor joined = s(0), costs = joined.narrow(0, 0, d).narrow(1, 0, d);
+  EXPECT_NEAR(measured / (static_cast<double>(clean.size(1)) * costs.trace().item<double>()), 1, 0.15);
+  // The probes are white, and gradients follow them as the velocity follows errors of its own row.
+  const at::Tensor probes = joined.narrow(0, d, outputs).narrow(1, d, outputs);
+  EXPECT_TRUE(at::allclose(probes, at::eye(outputs, at::kDouble), 0, 0.2));
+  const at::Tensor response = joined.narrow(0, 0, d).narrow(1, d, outputs).to(at::kFloat);
+  at::manual_seed(99);
+  const at::Tensor error = kScale * at::randn_like(clean);
+  const at::Tensor change = velocity(clean + error) - velocity(clean);
+  const double left = (change - error.matmul(response)).pow(2).sum().item<double>();
+  EXPECT_LT(left, 0.35 * change.pow(2).sum().item<double>());
   // Text rows are heard too, far less.
   EXPECT_GT(s(1).trace().item<double>(), 0);
-  EXPECT_LT(s(1).trace().item<double>(), 0.2 * s(0).trace().item<double>());
+  EXPECT_LT(s(1).trace().item<double>(), 0.2 * costs.trace().item<double>());
 }
 
 TEST_F(GatherTest, JoinedRowsHoldWhatTheyPromise) {

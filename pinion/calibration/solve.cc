@@ -254,6 +254,23 @@ void set_loudness(const StreamSums& sums, StreamModel& model) {
   }
 }
 
+// What errors of a row cost at a step, and what of it the sender can take out again.
+struct Cost {
+  Tensor left;      // [d, d]
+  Tensor response;  // [d, latent channels]; undefined: nothing is taken out
+};
+
+Cost cost_of(const StreamSums& sums, std::size_t step, bool is_corrected) {
+  const std::int64_t d = sums.schema.channels;
+  const Tensor joined = sums.sensitivity[step].mean();
+  const Tensor cost = joined.narrow(0, 0, d).narrow(1, 0, d);
+  if (!is_corrected || joined.size(0) == d) return {cost, {}};
+  const std::int64_t outputs = joined.size(0) - d;
+  const Tensor cross = joined.narrow(0, d, outputs).narrow(1, 0, d);  // of probes and gradients
+  const Tensor mean_derivative = at::linalg_solve(joined.narrow(0, d, outputs).narrow(1, d, outputs), cross);
+  return {cost - cross.t().matmul(mean_derivative), mean_derivative.t()};
+}
+
 void set_output_energy(const StreamSums& output, const Tensor& metric, StreamModel& model) {
   for (std::size_t t = 0; t < model.steps.size(); ++t) {
     const Joined joined(output, t, metric.size(0));
@@ -280,10 +297,18 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
   PINION_TRY_VOID(check(sums));
   PINION_TRY_VOID(check(output));
   return models::caught([&]() -> Result<StreamModel> {
-    std::vector<Tensor> costs;
-    for (const Gram& step : sums.sensitivity) costs.push_back(step.mean());
-    Tensor sensitivity = at::zeros_like(costs.front());
-    for (const Tensor& cost : costs) sensitivity += cost / static_cast<double>(costs.size());
+    std::vector<Tensor> costs, responses;
+    Tensor sensitivity;
+    for (std::size_t t = 0; t < sums.steps.size(); ++t) {
+      Cost cost = cost_of(sums, t, settings.is_corrected);
+      Tensor counted = cost.left;
+      if (cost.response.defined())
+        counted = counted + settings.explained_weight * cost.response.matmul(cost.response.t());
+      sensitivity = sensitivity.defined() ? sensitivity + counted : counted;
+      costs.push_back(std::move(cost.left));
+      responses.push_back(std::move(cost.response));
+    }
+    sensitivity = sensitivity / static_cast<double>(costs.size());
     const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
                                             at::eye(sensitivity.size(0), sensitivity.options());
     const StreamSolver solver(sums, metric.size(0), settings, false, std::move(costs));
@@ -297,6 +322,7 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
       set_output_energy(output, metric, model);
       if (count == most || reaches(sums, output, model, settings.reach_db)) {
         set_loudness(sums, model);
+        for (std::size_t t = 0; t < responses.size(); ++t) model.steps[t].response = responses[t];
         return model;
       }
       count = std::min(2 * count, most);

@@ -38,6 +38,8 @@ struct StepModel {
   double output_energy = 0;  // of a row of the velocity about its mean
   at::Tensor loudness;       // [d], where rows have it: a row counts 2^(bias + (row - mean) . loudness) times
   double loudness_bias = 0;
+  at::Tensor
+      response;  // [d, L], where errors are corrected: the velocity's mean response to an error of a row
 };
 
 struct StreamModel {
@@ -50,7 +52,7 @@ struct StreamModel {
 // The model of a state tensor. `output` is of the tensor whose rows carry the latents (and the velocity);
 // `sums` and `output` may be the same. `metric` [latent channels, latent channels] is the one that the
 // sensitivity was gathered in (Gatherer::set_metric). kInvalidArgument if there were fewer rows than they are
-// wide.
+// wide. Where errors are corrected, gain, floor and what counts for the projection are of what is left then.
 Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output, const at::Tensor& metric,
                                 const SolveSettings& settings);
 

@@ -96,6 +96,37 @@ TEST(SolveStream, NoiseOfTheComponentsIsTheErrorOfTheVelocity) {
   EXPECT_NEAR(heard / noise.pow(2).matmul(model.steps[0].gain).sum().item<double>(), 1, 1e-3);
 }
 
+// A velocity that follows its own row up to a little from elsewhere: what follows is told as the response,
+// and only the rest counts.
+TEST(SolveStream, CorrectedErrorsCountByWhatTheResponseLeaves) {
+  Made made;
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(4);
+  const Tensor probes = at::randn({Made::rows, Made::n}, generator, at::TensorOptions(at::kFloat));
+  const Tensor others = 0.1 * at::randn({Made::rows, Made::d}, generator, at::TensorOptions(at::kFloat));
+  for (Gram& step : made.sums.sensitivity) {
+    step = Gram();
+    step.add(at::cat({probes.matmul(made.hears.t()) + others, probes}, 1));
+  }
+  SolveSettings settings = Made::settings();
+  settings.components = Made::d;
+  const StreamModel model = solve_state(made.sums, made.sums, Made::plain(), settings).value();
+  const Tensor hears = made.hears.to(at::kDouble);
+  for (const StepModel& step : model.steps) {
+    ASSERT_EQ(step.response.sizes(), (std::vector<std::int64_t>{Made::d, Made::n}));
+    EXPECT_TRUE(at::allclose(step.response, hears, 0, 0.01));
+  }
+  // An error e costs what others make of it: .1^2 e^2, whichever way it points.
+  const Tensor rebuilt = model.reconstruction.narrow(0, 0, Made::d);
+  const Tensor expected = 0.01 * rebuilt.pow(2).sum(1);
+  EXPECT_TRUE(at::allclose(model.steps[0].gain, expected, 0.1, 0));
+  settings.is_corrected = false;
+  const StreamModel plain = solve_state(made.sums, made.sums, Made::plain(), settings).value();
+  EXPECT_FALSE(plain.steps[0].response.defined());
+  const Tensor all = plain.reconstruction.narrow(0, 0, Made::d);
+  const Tensor costs = hears.matmul(hears.t()) + 0.01 * at::eye(Made::d, at::kDouble);
+  EXPECT_TRUE(at::allclose(plain.steps[0].gain, all.matmul(costs).mul(all).sum(1), 0.1, 0));
+}
+
 // Made rows have 24 channels of which the velocity hears 4 directions: below the 256 that a solution begins
 // with, so all channels are taken; a given number is kept although it leaves a floor.
 TEST(SolveStream, TakesAsManyComponentsAsItNeeds) {

@@ -88,9 +88,9 @@ Result<void> StageChain::pull_back(const TensorList& cotangents, const Visitor& 
   for (const Link& link : links_) cuts_left += link.cut.has_value();
   for (auto link = links_.rbegin(); cuts_left > 0; ++link) {
     PINION_TRY(const auto recorded, link->job->linearise(link->input));
-    for (TensorList& cotangent : carried) {
-      PINION_TRY(cotangent, recorded->pull_back(cotangent));
-      if (link->cut) PINION_TRY_VOID(visit(*link->cut, cotangent));
+    for (std::size_t i = 0; i < carried.size(); ++i) {
+      PINION_TRY(carried[i], recorded->pull_back(carried[i]));
+      if (link->cut) PINION_TRY_VOID(visit(*link->cut, i, carried[i]));
     }
     cuts_left -= link->cut.has_value();
   }

@@ -35,8 +35,9 @@ class StageChain {
 
   // Of the last step(): J^T c at every cut, in the form of ChainStep::states, where J is the derivative of
   // the velocity with respect to the state and `c` is shaped as the velocity. `visit` is called for each of
-  // `cotangents` once for each cut, last cut first; the tensors die with the call.
-  using Visitor = std::function<Result<void>(std::size_t cut, const TensorList& gradient)>;
+  // `cotangents`, by its number, once for each cut, last cut first; the tensors die with the call.
+  using Visitor =
+      std::function<Result<void>(std::size_t cut, std::size_t cotangent, const TensorList& gradient)>;
   Result<void> pull_back(const TensorList& cotangents, const Visitor& visit);
 
  private:

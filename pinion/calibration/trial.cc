@@ -30,7 +30,8 @@ struct Coder {
   struct Coded {
     Tensor tensor;
     double frame_bytes;
-    double output_error;  // predicted
+    double output_error;    // predicted
+    at::Tensor correction;  // of the velocity that it leads to, [1, rows, latent channels]; undefined: none
   };
 
   // `step` is the calibration's record too.
@@ -42,8 +43,14 @@ struct Coder {
     PINION_TRY(Tensor decoded, decoder.decode(frame.frame, context, {.max_tensor_bytes = tensor.bytes()}));
     const double signal =
         static_cast<double>(context.output_rows) * calibration->records.at(step).output_energy;
-    return Coded{std::move(decoded), static_cast<double>(frame.frame.size()),
-                 signal * std::pow(10, -frame.stats.predicted_output_snr_db / 10)};
+    Coded coded{std::move(decoded),
+                static_cast<double>(frame.frame.size()),
+                signal * std::pow(10, -frame.stats.predicted_output_snr_db / 10),
+                {}};
+    if (std::vector<float> correction = encoder.correction(tensor.view(), context); !correction.empty()) {
+      coded.correction = at::tensor(correction).reshape({1, context.output_rows, -1});
+    }
+    return coded;
   }
 };
 
@@ -88,14 +95,15 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       coders.push_back(std::move(coder));
     }
     std::vector<codec::StepStream> step_streams;
-    std::vector<float> latents = floats_of(job.noise), before;
+    std::vector<float> latents = floats_of(job.noise);  // the sampler's
+    std::vector<float> shared = latents, before;        // as both ends know them: without corrections
     std::optional<float> sigma_before;
     for (std::size_t step = 0; step + 1 < sigmas_.size(); ++step) {
       const auto sigma = static_cast<float>(sigmas_[step]);
       const codec::StepContext context{
           .sigma = sigma,
           .previous_sigma = sigma_before,
-          .latents = latents,
+          .latents = shared,
           .previous_latents = before,
           .output_rows = job.constants.grid.tokens(),
           .grid = {.lines = static_cast<std::size_t>(job.constants.grid.height),
@@ -114,6 +122,7 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       };
       PINION_TRY(const Tensor exact, chain_.velocity_from(cut_, {sigma}, state));
       TensorList arrived = state;
+      at::Tensor correction = at::zeros({}, at::kFloat);
       for (std::size_t i = 0; i < state.size(); ++i) {
         StreamTrial& stream = result.streams[i];
         PINION_TRY(const Tensor host, models::to_cpu(state[i].tensor));
@@ -122,10 +131,15 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
         TensorList alone = state;
         alone[i].tensor = arrived[i].tensor;
         PINION_TRY(const Tensor answer, chain_.velocity_from(cut_, {sigma}, std::move(alone)));
+        at::Tensor corrected = on_cpu(answer);
+        if (coded.correction.defined()) {
+          corrected = corrected + coded.correction;
+          correction = correction + coded.correction;
+        }
         stream.frame_bytes += coded.frame_bytes;
         stream.elements += static_cast<double>(host.elements());
         stream.predicted[step] += coded.output_error;
-        stream.measured[step] += energy_of(on_cpu(answer) - on_cpu(exact), metric_);
+        stream.measured[step] += energy_of(corrected - on_cpu(exact), metric_);
       }
       PINION_TRY(const Tensor velocity, chain_.velocity_from(cut_, {sigma}, std::move(arrived)));
       // Returned as workers return it.
@@ -138,13 +152,17 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
       stream.predicted[step] += returned.output_error;
       stream.measured[step] += energy_of(on_cpu(returned.tensor) - on_cpu(velocity), metric_);
       signal += centred_energy(on_cpu(exact), metric_);
-      error += energy_of(on_cpu(returned.tensor) - on_cpu(exact), metric_);
+      const at::Tensor used = on_cpu(returned.tensor) + correction;
+      error += energy_of(used - on_cpu(exact), metric_);
 
-      before = latents;
+      before = shared;
       sigma_before = sigma;
       const auto delta = static_cast<float>(sigmas_[step + 1]) - sigma;
-      const std::vector<float> velocities = floats_of(returned.tensor);
-      for (std::size_t i = 0; i < latents.size(); ++i) latents[i] += delta * velocities[i];
+      const std::vector<float> told = floats_of(returned.tensor), followed = floats_of(from_torch(used));
+      for (std::size_t i = 0; i < latents.size(); ++i) {
+        shared[i] += delta * told[i];
+        latents[i] += delta * followed[i];
+      }
       PINION_TRY_VOID(after_step(static_cast<int>(step)));
     }
     result.latents.push_back(Tensor::from_floats(latents, job.noise.shape()));

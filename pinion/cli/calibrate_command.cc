@@ -59,6 +59,7 @@ Result<calibration::CalibrateRequest> to_request(const Options& options) {
   if (!options.prompts.empty()) {
     PINION_TRY(request.prompts, read_prompts(options.prompts));
   }
+  request.cuts.insert(request.cuts.end(), request.worker_cuts.begin(), request.worker_cuts.end());
   std::sort(request.cuts.begin(), request.cuts.end());
   return request;
 }
@@ -139,7 +140,13 @@ void add_calibrate_command(CLI::App& app, Action& action) {
   command->add_option("--model", request.model, "Model: a diffusers folder")
       ->required()
       ->envname("PINION_MODEL");
-  command->add_option("--cut", request.cuts, "Cuts to calibrate: N[,N]...")->required()->delimiter(',');
+  command->add_option("--cut", request.cuts, "Cuts to calibrate, across which the client sends: N[,N]...")
+      ->delimiter(',');
+  command
+      ->add_option(
+          "--worker-cut", request.worker_cuts,
+          "Cuts between two workers of a chain, where nobody can take errors out of the velocity again")
+      ->delimiter(',');
   command->add_option("--out", options->out, "File to write")->required();
   command->add_option("--prompts", options->prompts, "Text file, one prompt a line [varied ones built in]");
   command->add_option("--jobs", request.jobs, "Pictures to learn from")->capture_default_str();

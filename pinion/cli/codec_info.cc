@@ -42,6 +42,7 @@ nlohmann::ordered_json to_json(const codec::Calibration& calibration, std::size_
           {"channels", calibration.channels()},
           {"components", calibration.components()},
           {"latent_channels", calibration.latents()},
+          {"has_response", calibration.has_response},
           {"sigmas", sigmas},
           {"model_hash", to_hex(calibration.key.model)},
           {"bytes", bytes},
@@ -49,9 +50,10 @@ nlohmann::ordered_json to_json(const codec::Calibration& calibration, std::size_
 }
 
 std::string to_line(const codec::Calibration& calibration, std::size_t bytes) {
-  return fmt::format("calibration {}: cut {} {}, {} of {} components, {} steps, model {}, {} bytes\n",
+  return fmt::format("calibration {}: cut {} {}, {} of {} components, {} steps{}, model {}, {} bytes\n",
                      codec::calibration_id(calibration), calibration.key.cut, calibration.key.stream,
                      calibration.components(), calibration.channels(), calibration.records.size(),
+                     calibration.has_response ? ", corrected by the sender" : "",
                      to_hex(calibration.key.model).substr(0, 12), bytes);
 }
 

@@ -1,6 +1,7 @@
 #include "pinion/client/remote_job.h"
 
 #include <atomic>
+#include <future>
 #include <mutex>
 
 #include "pinion/base/log.h"
@@ -81,7 +82,7 @@ class NetworkJob : public RemoteJob {
     }
     take_choice();
     constants_.values = constants;
-    if (is_codec_known()) PINION_TRY_VOID(check_references());
+    if (is_codec_known()) PINION_TRY_VOID(check_profile());
     if (plan_.stages.front().begin == 0) {
       PINION_TRY(constants_.context, encode_constant(constants.context));
       if (constants.reference_latents.defined()) {
@@ -147,14 +148,23 @@ class NetworkJob : public RemoteJob {
 
   bool workers_take_references() const { return chain_->all_can(transport::kReferencesCapability); }
 
-  // Whether the job's references, if it has any, can be coded as its profile says.
-  Result<void> check_references() const {
-    if (plan_.state_profile.mode != codec::Mode::kCalibrated || constants_.values.references.empty())
-      return {};
-    if (!workers_take_references()) {
+  // Whether the job can be coded as its profile says: its references, if it has any, and what workers send.
+  Result<void> check_profile() const {
+    if (plan_.state_profile.mode != codec::Mode::kCalibrated) return {};
+    if (!constants_.values.references.empty() && !workers_take_references()) {
       return Error{Errc::kUnsupported,
                    "a worker is too old to take a job with reference pictures coded by a calibration",
                    "update Pinion there, or use --codec fidelity:20"};
+    }
+    for (std::size_t stage = 1; stage < plan_.stages.size(); ++stage) {
+      const int cut = plan_.stages[stage].begin;
+      const codec::CalibrationSet::Entry* entry = plan_.calibrations.find(cut, plan_.picture_tensor);
+      if (entry == nullptr || !entry->calibration->has_response) continue;
+      return Error{Errc::kInvalidArgument,
+                   "the calibration of cut " + std::to_string(cut) +
+                       " is for states that the client sends, but here a worker sends them",
+                   "make one with `pinion calibrate --cut " + std::to_string(plan_.stages.front().begin) +
+                       " --worker-cut " + std::to_string(cut) + "`"};
     }
     return {};
   }
@@ -212,10 +222,13 @@ class NetworkJob : public RemoteJob {
     PINION_TRY(SentStep sent, encoder_->encode(request, may_be_drawn));
     const Stopwatch round_trip;
     const std::uint64_t sent_us = clock_us();
+    // While the workers are at it.
+    auto correction = std::async(std::launch::async, [&] { return encoder_->correction(request); });
     PINION_TRY(const ArrivedResult arrived,
                on_network<ArrivedResult>(chain_->step(sent.message, request.step)));
     const double round_trip_ms = round_trip.elapsed_ms();
-    PINION_TRY(ReceivedStep received, encoder_->decode(arrived.message));
+    PINION_TRY(const std::vector<float> errors, correction.get());
+    PINION_TRY(ReceivedStep received, encoder_->decode(arrived.message, errors));
     RemoteStep step;
     step.velocity = received.velocity;
     step.round_trip_ms = round_trip_ms + sent.encode_ms + received.decode_ms;

@@ -103,7 +103,9 @@ struct StepRequest {
   std::vector<float> sigma;  // one per batch item
   float delta_sigma =
       0;  // sigma of this step minus sigma of the step before (0 at the first), for latents prediction
-  Tensor latents;  // float32 [batch, grid tokens, latent channels]: every stage gets to know these exactly
+  // float32 [batch, grid tokens, latent channels]: every stage gets to know these, exactly but for what
+  // corrections added to the velocities before (docs/protocol.md, section 5).
+  Tensor latents;
   std::optional<NoiseSeed> noise;  // if the latents are just that
   TensorList state;                // hidden state at the first remote cut; empty when that is 0
 };

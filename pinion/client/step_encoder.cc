@@ -86,17 +86,24 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   }
   LatentsBlobs result;
   std::vector<float> latents = floats_of(request.latents);
-  result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
+  std::vector<float> sampled = latents;
   Bytes delta;
   const bool is_drawn = may_be_drawn && request.noise->seed <= std::numeric_limits<std::int64_t>::max();
   const bool can_predict = !is_drawn && !velocity_.empty() && velocity_.size() == latents.size();
   if (can_predict) {
     std::vector<float> prediction(latents.size());
-    transport::predict_latents(latents_, velocity_, request.delta_sigma, prediction);
+    transport::predict_latents(sampled_, corrected_, request.delta_sigma, prediction);
     delta = transport::encode_latents_delta(latents, prediction);
   }
   // A difference that is not small is no gain over the tensor itself; a quarter of its size is far from both.
   const bool is_predicted = can_predict && delta.size() < request.latents.bytes() / 4;
+  if (is_predicted && is_corrected_) {
+    // The sampler follows the velocity that it got, so the workers' latents follow theirs.
+    transport::predict_latents(latents_, velocity_, request.delta_sigma, latents);
+    delta = transport::encode_latents_delta(latents, latents);
+  }
+  result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
+  sampled_ = std::move(sampled);
   previous_latents_ = std::exchange(latents_, std::move(latents));
   rows_ = request.latents.shape()[0] * request.latents.shape()[1];
   if (is_drawn) {
@@ -192,7 +199,20 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
   return sent;
 }
 
-Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
+Result<std::vector<float>> StepEncoder::correction(const StepRequest& request) {
+  std::vector<float> sum;
+  PINION_TRY(const TensorList streams, setup_.streams.split(request.state));
+  for (const NamedTensor& entry : streams) {
+    std::vector<float> one = senders_.at(entry.name).correction(entry.tensor, context());
+    if (one.empty()) continue;
+    PINION_ASSERT(one.size() == latents_.size() && sum.empty());
+    sum = std::move(one);
+  }
+  return sum;
+}
+
+Result<ReceivedStep> StepEncoder::decode(const transport::Message& message,
+                                         std::span<const float> correction) {
   const Stopwatch watch;
   PINION_TRY(transport::StepResult result, transport::read_header<transport::StepResult>(message));
   velocity_frame_ = message.blobs[result.velocity];
@@ -211,6 +231,12 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message) {
     return Error{Errc::kProtocol, "the result has another size than the latents", ""};
   }
   velocity_ = floats_of(received.velocity);
+  corrected_ = velocity_;
+  is_corrected_ = !correction.empty();
+  if (is_corrected_) {
+    for (std::size_t i = 0; i < corrected_.size(); ++i) corrected_[i] += correction[i];
+    received.velocity = Tensor::from_floats(corrected_, received.velocity.shape());
+  }
   received.trace = std::move(result.trace);
   received.decode_ms = watch.elapsed_ms();
   return received;

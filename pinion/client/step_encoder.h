@@ -49,8 +49,12 @@ class StepEncoder {
   // `may_be_drawn`: all stages can draw the request's noise.
   Result<SentStep> encode(const StepRequest& request, bool may_be_drawn);
 
-  // Keeps the velocity: the next step's latents are predicted from it.
-  Result<ReceivedStep> decode(const transport::Message& result);
+  // What is known here of the coding errors of the step that was encoded last, as the velocity answers them
+  // on average: to be added to it, [elements of the latents]. Empty: nothing is known.
+  Result<std::vector<float>> correction(const StepRequest& request);
+
+  // Keeps the velocity: the next step's latents are predicted from it. `correction` is that of the step.
+  Result<ReceivedStep> decode(const transport::Message& result, std::span<const float> correction);
 
  private:
   struct LatentsBlobs {
@@ -73,12 +77,16 @@ class StepEncoder {
   const codec::BasisStore& bases_;
   std::map<std::string, codec::StreamSender> senders_;  // by stream
   std::optional<codec::StreamReceiver> velocity_receiver_;
-  std::vector<float> latents_;           // of the last step
+  // Latents of the last step: the sampler's, and as the workers know them, who are told no correction.
+  std::vector<float> sampled_;
+  std::vector<float> latents_;
   std::vector<float> previous_latents_;  // of the one before; empty after the first
   float sigma_ = 0;                      // of the last step
   std::optional<float> previous_sigma_;
   std::int64_t rows_ = 0;           // of the latents
-  std::vector<float> velocity_;     // of the last step; empty before the first result
+  std::vector<float> velocity_;     // of the last step, as the workers know it; empty before the first result
+  std::vector<float> corrected_;    // and as the sampler got it
+  bool is_corrected_ = false;       // whether these differ
   transport::Blob velocity_frame_;  // as it came
   std::optional<transport::Blob> velocity_basis_;
 };

@@ -100,6 +100,11 @@ Result<EncodedFrame> StreamSender::encode_calibrated(Calibrated& calibrated, con
   return encoded;
 }
 
+std::vector<float> StreamSender::correction(const Tensor& tensor, const StepContext& context) {
+  if (!calibrated_) return {};
+  return calibrated_->encoder.correction(tensor.view(), fitted(context, calibrated_->latents));
+}
+
 // Fills decoded_ and, where wanted, the errors among the frame's stats.
 Result<void> StreamSender::decode_twin(Calibrated& calibrated, const Tensor& tensor,
                                        const StepContext& context, EncodedFrame& encoded) {

@@ -41,6 +41,10 @@ class StreamSender {
 
   Result<EncodedFrame> encode(const Tensor& tensor, const StepContext& context);
 
+  // What to add to the velocity that the last frame leads to (CalibratedEncoder::correction), of what it was
+  // made of; empty: nothing.
+  std::vector<float> correction(const Tensor& tensor, const StepContext& context);
+
   // What the receiver makes of the last frame; undefined unless it is wanted.
   const Tensor& decoded() const { return decoded_; }
 

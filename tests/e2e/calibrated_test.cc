@@ -24,8 +24,8 @@ class Calibrated : public testing::Test {
   static void SetUpTestSuite() {
     home_ = test::scratch_folder("Calibrated");
     const ProcessResult made =
-        run({"calibrate", "--model", kModel, "--cut", "2,3", "--size", "128", "--jobs", "16", "--trials", "1",
-             "--targets", "28", "--prompts", kPrompts, "--out", calibration()});
+        run({"calibrate", "--model", kModel, "--cut", "3", "--worker-cut", "4", "--size", "128", "--jobs",
+             "16", "--trials", "1", "--targets", "28", "--prompts", kPrompts, "--out", calibration()});
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
 
@@ -203,7 +203,7 @@ TEST_F(Calibrated, CodecAutoTriesIt) {
 
 TEST_F(Calibrated, WorksAcrossAChain) {
   const auto a = worker("a"), b = worker("b");
-  const ProcessResult result = run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3",
+  const ProcessResult result = run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "3,4",
                                         "--codec", "calibrated:40", "--calibration", calibration()}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_GE(outcome().psnr_db, 30);
@@ -236,7 +236,7 @@ TEST_F(Calibrated, TakesReferencePictures) {
 TEST_F(Calibrated, TakesReferencePicturesAcrossAChain) {
   const auto a = worker("reference_a"), b = worker("reference_b");
   const ProcessResult result =
-      run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "2,3", "--codec", "calibrated:30",
+      run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "3,4", "--codec", "calibrated:30",
                "--calibration", calibration(), "--image", reference()}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(outcome().reference_bytes.size(), 8u);
@@ -254,7 +254,12 @@ TEST_F(Calibrated, SaysWhatIsMissing) {
   fails({"--cut", "3", "--codec", "calibrated:30"}, "--calibration FILE", 2);
   fails({"--cut", "3", "--codec", "raw", "--calibration", calibration()}, "go together", 2);
   fails({"--cut", "3", "--codec", "auto:exact", "--calibration", calibration()}, "go together", 2);
-  fails({"--cut", "4", "--codec", "calibrated:30", "--calibration", calibration()}, "cut 4", 2);
+  fails({"--cut", "2", "--codec", "calibrated:30", "--calibration", calibration()}, "cut 2", 2);
+  // Across cut 3 the client was to send.
+  const auto next = worker("next");
+  fails({"--cut", "2,3", "--codec", "calibrated:30", "--calibration", calibration(), "--worker",
+         next->address()},
+        "--worker-cut 3", 2);
   fails({"--cut", "3", "--codec", "calibrated:30", "--calibration", kPrompts}, "prompts.txt", 1);
   fails({"--cut", "3", "--codec", "calibrated:0", "--calibration", calibration()}, "out of range", 2);
   const auto calibrate = [&](std::vector<std::string> more, const std::string& text) {

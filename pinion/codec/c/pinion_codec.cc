@@ -236,6 +236,7 @@ pinion_status pinion_calibration_describe(const pinion_calibration* calibration,
     value.components = content.components();
     value.latents = content.latents();
     value.cut = content.key.cut;
+    value.has_response = content.has_response ? 1 : 0;
     put_text(content.key.stream, value.stream);
     put_text(pinion::to_hex(content.key.model), value.model_hash);
     put_text(pinion::codec::calibration_id(content), value.hash);
@@ -278,6 +279,25 @@ pinion_status pinion_encoder_encode(pinion_encoder* encoder, const pinion_tensor
     value.frame = hand_out(std::move(frame));
     value.basis = hand_out(std::move(basis));
     store(value, encoded);
+    return {};
+  });
+}
+
+pinion_status pinion_encoder_correction(pinion_encoder* encoder, const pinion_tensor_view* tensor,
+                                        const pinion_step_context* context, float* correction, size_t count,
+                                        pinion_error* error) {
+  return guarded(error, [&]() -> Result<void> {
+    if (encoder == nullptr) return wrong_call("encoder is NULL");
+    if (correction == nullptr) return wrong_call("correction is NULL");
+    PINION_TRY(const TensorView view, view_of(tensor));
+    if (!encoder->calibrated) return wrong_call("only profile \"calibrated\" corrects");
+    PINION_TRY(const pinion::codec::StepContext step, context_of(context));
+    const std::vector<float> made = encoder->calibrated->correction(view, step);
+    if (made.empty())
+      return wrong_call("the calibration has no response, or the last frame was of another shape");
+    if (made.size() != count)
+      return wrong_call("a correction has " + std::to_string(made.size()) + " floats");
+    std::copy(made.begin(), made.end(), correction);
     return {};
   });
 }

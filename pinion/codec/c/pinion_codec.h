@@ -2,16 +2,14 @@
 // The tensor codec for C, and for what can call C: docs/c_api.md. What it codes, and what the modes mean:
 // pinion/codec/codec.h and docs/format.md.
 //
-// Threads: nothing is global. A handle is used by one thread at a time, several handles by several threads at
-// once; a calibration may be shared between threads.
-// Ownership: arguments are borrowed for the call and not kept, except where said. What a call hands out
-// belongs to the library until it is freed by the function named there. Every free function takes NULL, or a
-// struct that was freed already, and does nothing.
-// Failures: no call throws or ends the process because of its arguments or of outside bytes; all that can
-// fail return a status and fill `error`, which may be NULL. After a failure, outputs are as if freed and a
-// stream is as before; but after PINION_OUT_OF_MEMORY and PINION_INTERNAL a handle is only good for freeing.
-// Growth: every struct begins with struct_bytes, which the caller sets to sizeof. Later versions add fields
-// at the end, where 0 means what this one does; what is neither known nor 0 is PINION_UNSUPPORTED.
+// Threads: nothing is global. A handle is used by one thread at a time; a calibration may be shared.
+// Ownership: arguments are borrowed for the call, except where said. What a call hands out belongs to the
+// library until the function named there frees it; that takes NULL, or what was freed already, too.
+// Failures: no call throws or ends the process because of arguments or outside bytes. After one, the status
+// and `error`, which may be NULL, say why, outputs are as if freed, and a stream is as before; but after
+// PINION_OUT_OF_MEMORY and PINION_INTERNAL a handle is only good for freeing.
+// Growth: every struct begins with struct_bytes, set to its sizeof. Later versions add fields at the end,
+// where 0 means what this one does; what is neither known nor 0 is PINION_UNSUPPORTED.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -71,8 +69,7 @@ typedef struct pinion_limits {
   size_t struct_bytes;
   size_t max_tensor_bytes;          // of a decoded tensor
   size_t max_channels;              // of a tensor or basis
-  uint64_t max_basis_coefficients;  // channels times components, of all bases of a decoder; 8 bytes each
-                                    // while one is decoded, 4 afterwards. 4 * channels * channels is plenty.
+  uint64_t max_basis_coefficients;  // of all bases of a decoder, 4 bytes each; 4 * channels^2 is plenty
 } pinion_limits;
 
 // What both ends know of a step besides the frame, for profile "calibrated" only (docs/format.md, §12).
@@ -97,8 +94,7 @@ typedef struct pinion_bytes {
 // One coded tensor. The numbers are those of FrameStats in pinion/codec/codec.h.
 typedef struct pinion_encoded {
   size_t struct_bytes;
-  pinion_bytes frame;
-  pinion_bytes basis;  // which the decoder needs before the frame; size 0 if none
+  pinion_bytes frame, basis;  // the decoder needs the basis first; size 0 if none
   size_t tensor_bytes;
   double ideal_index_bits;
   double snr_db, cosine, max_error;  // snr_db is infinite in exact modes; all are 0 if not measured
@@ -117,8 +113,7 @@ typedef struct pinion_frame_info {
   size_t frame_bytes;
   int64_t extents[8];
   pinion_dtype dtype;
-  int32_t rank;
-  int32_t mode;          // docs/format.md, section 2.1
+  int32_t rank, mode;    // docs/format.md, section 2.1
   int32_t key_frame;     // 1 if decodable without an earlier frame
   double step_size;      // 0 in exact modes
   double output_snr_db;  // predicted by a calibrated frame, else 0
@@ -129,8 +124,7 @@ typedef struct pinion_encoder_options {
   size_t struct_bytes;
   int32_t threads;                // that share a tensor's chunks, 1 to 256; 0 is 1: the caller's alone
   int32_t unmeasured;             // 1: leave snr_db, cosine and max_error of bounded, int8 and int4 at 0
-  size_t calibrated_frame_bytes;  // profile "calibrated": a budget for each frame in the target's place, if
-                                  // not 0
+  size_t calibrated_frame_bytes;  // profile "calibrated": if not 0, a budget for each frame, not a target
 } pinion_encoder_options;
 
 typedef struct pinion_calibration_info {
@@ -139,7 +133,8 @@ typedef struct pinion_calibration_info {
   uint32_t cut;
   char stream[65];
   char model_hash[65];
-  char hash[33];  // as in pinion_frame_info.basis_hash
+  char hash[33];         // as in pinion_frame_info.basis_hash
+  int32_t has_response;  // 1: encoders know what to add to the velocity (pinion_encoder_correction)
 } pinion_calibration_info;
 
 typedef struct pinion_encoder pinion_encoder;          // one stream's sending side
@@ -167,6 +162,11 @@ pinion_status pinion_encoder_create(const char* profile, const pinion_calibratio
 pinion_status pinion_encoder_encode(pinion_encoder* encoder, const pinion_tensor_view* tensor,
                                     const pinion_step_context* context, pinion_encoded* encoded,
                                     pinion_error* error);
+// With a calibration that has a response: what to add to the velocity that the last frame, of this tensor and
+// context, leads to, [rows, latents] floats. PINION_INVALID_ARGUMENT: there is none, or not so many.
+pinion_status pinion_encoder_correction(pinion_encoder* encoder, const pinion_tensor_view* tensor,
+                                        const pinion_step_context* context, float* correction, size_t count,
+                                        pinion_error* error);
 // The next frame refers to no earlier one: after a lost frame or a reconnect.
 pinion_status pinion_encoder_restart(pinion_encoder* encoder, pinion_error* error);
 // The other side holds this basis (32 hex digits): it is not sent again.

@@ -70,6 +70,11 @@ class CalibratedEncoder {
   // calibration, or holds values that are not finite; the stream is then as before.
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
 
+  // Of calibrations that have responses, what the sender adds to the velocity that its last frame leads to,
+  // as the mean response to what coding took from the state: [rows, latents]. `tensor` and `context` are
+  // those that the frame was made of. Empty for other calibrations, and for what has another shape than that.
+  std::vector<float> correction(const TensorView& tensor, const StepContext& context);
+
   // The next frame is a key frame (after a lost frame or a reconnect).
   void restart();
 

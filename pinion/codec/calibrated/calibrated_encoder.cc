@@ -98,6 +98,7 @@ class CalibratedEncoder::Stream {
         products_(*calibration_, pool_) {}
 
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
+  std::vector<float> correction(const TensorView& tensor, const StepContext& context);
   void restart() { state_.reset(); }
   void set_target(const CalibratedTarget& target) { target_ = target; }
 
@@ -265,6 +266,17 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   return result;
 }
 
+std::vector<float> CalibratedEncoder::Stream::correction(const TensorView& tensor,
+                                                         const StepContext& context) {
+  if (!calibration_->has_response || !state_) return {};
+  if (!check_input(tensor, context, *calibration_).ok() ||
+      state_->components.columns != static_cast<std::size_t>(rows_of(tensor.shape))) {
+    return {};
+  }
+  const Matrix response = response_at(*calibration_, quantised_.params.position);
+  return products_.respond(tensor, record_, response, context, state_->components);
+}
+
 CalibratedEncoder::CalibratedEncoder(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
 CalibratedEncoder::CalibratedEncoder(CalibratedEncoder&&) noexcept = default;
 CalibratedEncoder& CalibratedEncoder::operator=(CalibratedEncoder&&) noexcept = default;
@@ -280,6 +292,10 @@ Result<CalibratedEncoder> CalibratedEncoder::create(std::shared_ptr<const Calibr
 
 Result<CalibratedFrame> CalibratedEncoder::encode(const TensorView& tensor, const StepContext& context) {
   return stream_->encode(tensor, context);
+}
+
+std::vector<float> CalibratedEncoder::correction(const TensorView& tensor, const StepContext& context) {
+  return stream_->correction(tensor, context);
 }
 
 void CalibratedEncoder::restart() { stream_->restart(); }

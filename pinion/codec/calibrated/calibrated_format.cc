@@ -118,6 +118,13 @@ std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_
   return mixed;
 }
 
+Matrix response_at(const Calibration& calibration, std::uint16_t position) {
+  const Blend blend = blend_at(calibration, position);
+  Matrix mixed;
+  blend(blend.from.response, blend.to.response, mixed);
+  return mixed;
+}
+
 RecordScalars scalars_at(const Calibration& calibration, std::uint16_t position) {
   const Blend blend = blend_at(calibration, position);
   return {.floor = blend(blend.from.floor, blend.to.floor),

@@ -71,6 +71,7 @@ void record_at(const Calibration& calibration, std::uint16_t position, Calibrate
                RecordAt& record);
 std::vector<std::uint8_t> levels_at(const Calibration& calibration, std::uint16_t position,
                                     CalibratedPredictor predictor);
+Matrix response_at(const Calibration& calibration, std::uint16_t position);  // of one that has responses
 
 // What decides, besides the calibration, which predictor an encoder may use.
 struct KnownOfStep {

@@ -14,6 +14,7 @@ constexpr std::array<std::uint8_t, 4> kMagic = {'P', 'N', 'C', '1'};
 constexpr std::uint8_t kVersion = 1;
 constexpr std::uint8_t kFlagHistory = 1;
 constexpr std::uint8_t kFlagLoudness = 2;
+constexpr std::uint8_t kFlagResponse = 4;
 constexpr std::int32_t kMaxQuantised = 32767;
 constexpr float kMaxScale = 0x1p40f;
 constexpr float kMaxValue = 0x1p60f;
@@ -24,7 +25,7 @@ Error broken_asset(std::string_view what) {
 
 struct Sizes {
   std::uint64_t channels, components, latents, records;
-  bool has_history, has_loudness;
+  bool has_history, has_loudness, has_response;
 
   std::uint64_t features() const { return (has_history ? components : 0) + 2 * latents; }
 
@@ -35,7 +36,8 @@ struct Sizes {
     return matrix_bytes(components, channels) + matrix_bytes(components + latents, channels) +
            records *
                (sizeof(float) * (3 + channels + 2 * latents + components + loudness_values()) +
-                2 * components + matrix_bytes(latents, components) + matrix_bytes(features(), components));
+                2 * components + matrix_bytes(latents, components) + matrix_bytes(features(), components) +
+                (has_response ? matrix_bytes(latents, channels) : 0));
   }
 
  private:
@@ -45,7 +47,8 @@ struct Sizes {
   std::uint64_t loudness_values() const { return has_loudness ? channels + 1 : 0; }
   std::uint64_t shared_values() const { return (2 * components + latents) * channels; }
   std::uint64_t record_values() const {
-    return channels + 2 * latents + 3 * components + (latents + features()) * components + loudness_values();
+    return channels + 2 * latents + 3 * components + (latents + features()) * components + loudness_values() +
+           (has_response ? latents * channels : 0);
   }
 };
 
@@ -132,6 +135,10 @@ Result<CalibrationRecord> read_record(ByteReader& in, const Sizes& sizes) {
     PINION_TRY(record.loudness, read_floats(in, sizes.channels, -kMaxValue));
     PINION_TRY(record.loudness_bias, read_float(in, -kMaxValue));
   }
+  if (sizes.has_response) {
+    PINION_TRY(const Matrix response, read_matrix(in, sizes.latents, sizes.channels));
+    record.response = transpose(response);
+  }
   PINION_TRY_VOID(in.check("calibration"));
   if (record.sigma > 1) return broken_asset("a sigma is above 1");
   if (record.output_energy == 0) return broken_asset("an output without energy");
@@ -142,13 +149,15 @@ Result<CalibrationRecord> read_record(ByteReader& in, const Sizes& sizes) {
   const std::size_t d = c.channels(), k = c.components(), latents = c.latents();
   const std::size_t features = (c.has_history ? k : 0) + 2 * latents;
   return k >= 1 && k <= d && d <= kMaxCalibrationChannels && latents <= kMaxCalibrationLatents &&
-         c.reconstruction.columns == d && !c.records.empty() && c.records.size() <= kMaxCalibrationRecords &&
-         !c.key.stream.empty() && c.key.stream.size() <= kMaxStreamName && c.key.cut <= kMaxCalibrationCut &&
+         c.reconstruction.columns == d && (!c.has_response || latents > 0) && !c.records.empty() &&
+         c.records.size() <= kMaxCalibrationRecords && !c.key.stream.empty() &&
+         c.key.stream.size() <= kMaxStreamName && c.key.cut <= kMaxCalibrationCut &&
          std::all_of(c.records.begin(), c.records.end(), [&](const CalibrationRecord& r) {
            return r.mean.size() == d && r.latent_mean.size() == latents && r.change_mean.size() == latents &&
                   r.latents_alone.values.size() == latents * k && r.history.values.size() == features * k &&
                   r.levels.size() == k && r.history_levels.size() == k && r.gain.size() == k &&
-                  r.loudness.size() == (c.has_loudness ? d : 0);
+                  r.loudness.size() == (c.has_loudness ? d : 0) &&
+                  r.response.values.size() == (c.has_response ? d * latents : 0);
          });
 }
 
@@ -165,15 +174,17 @@ Result<Sizes> read_header(ByteReader& in, CalibrationKey& key) {
   PINION_TRY(sizes.latents, read_varint(in, "calibration"));
   PINION_TRY(sizes.records, read_varint(in, "calibration"));
   PINION_TRY_VOID(in.check("calibration"));
-  if (flags > (kFlagHistory | kFlagLoudness)) return broken_asset("reserved flags are set");
+  if (flags > (kFlagHistory | kFlagLoudness | kFlagResponse)) return broken_asset("reserved flags are set");
   if (cut > kMaxCalibrationCut) return broken_asset("impossible cut");
   if (sizes.channels > kMaxCalibrationChannels || sizes.components == 0 ||
       sizes.components > sizes.channels || sizes.latents > kMaxCalibrationLatents || sizes.records == 0 ||
       sizes.records > kMaxCalibrationRecords) {
     return broken_asset("impossible size");
   }
+  if ((flags & kFlagResponse) && sizes.latents == 0) return broken_asset("a response of no velocity");
   sizes.has_history = flags & kFlagHistory;
   sizes.has_loudness = flags & kFlagLoudness;
+  sizes.has_response = flags & kFlagResponse;
   key.cut = static_cast<std::uint32_t>(cut);
   std::copy(model.begin(), model.end(), key.model.begin());
   return sizes;
@@ -193,7 +204,8 @@ Bytes write_calibration(const Calibration& calibration) {
   out.write_bytes(std::as_bytes(std::span(kMagic)));
   out.write(kVersion);
   out.write(static_cast<std::uint8_t>((calibration.has_history ? kFlagHistory : 0) |
-                                      (calibration.has_loudness ? kFlagLoudness : 0)));
+                                      (calibration.has_loudness ? kFlagLoudness : 0) |
+                                      (calibration.has_response ? kFlagResponse : 0)));
   out.write_bytes(calibration.key.model);
   write_varint(out, calibration.key.cut);
   write_varint(out, calibration.key.stream.size());
@@ -220,6 +232,7 @@ Bytes write_calibration(const Calibration& calibration) {
       write_floats(out, record.loudness);
       out.write(record.loudness_bias);
     }
+    if (calibration.has_response) write_matrix(out, transpose(record.response));
   }
   out.write(crc32c(out.view()));
   return std::move(out).take();
@@ -255,6 +268,7 @@ Result<std::shared_ptr<const Calibration>> parse_calibration(ByteSpan asset, std
   calibration->id = basis_id(asset);
   calibration->has_history = sizes.has_history;
   calibration->has_loudness = sizes.has_loudness;
+  calibration->has_response = sizes.has_response;
   PINION_TRY(const Matrix projection, read_matrix(in, sizes.components, sizes.channels));
   calibration->projection = transpose(projection);
   PINION_TRY(calibration->reconstruction, read_matrix(in, sizes.components + sizes.latents, sizes.channels));

@@ -47,13 +47,17 @@ struct CalibrationRecord {
   float output_energy = 1;                   // centred energy of an output row
   std::vector<float> loudness;               // [d] or empty: rows are all alike. An error of a row counts
   float loudness_bias = 0;                   // 2^(loudness_bias + (row - mean) loudness) times gain and floor
+  Matrix response;  // [d, L] or empty: what an error of a row makes of its row of the velocity, on average
 };
 
 struct Calibration {
   BasisId id{};  // of the bytes it was parsed from; not written
   CalibrationKey key;
-  bool has_history = true;                 // frames predict from the frame before too
-  bool has_loudness = false;               // records say how loud a row is
+  bool has_history = true;    // frames predict from the frame before too
+  bool has_loudness = false;  // records say how loud a row is
+  // Records have responses, and the sender takes what they say of its errors out of the velocity again
+  // (CalibratedEncoder::correction): gain, floor and projection are about what is left.
+  bool has_response = false;
   Matrix projection;                       // [d, K]: y = (tensor - mean) projection
   Matrix reconstruction;                   // [K + L, d]: tensor = mean + [y, latents] reconstruction
   std::vector<CalibrationRecord> records;  // sigma falls

@@ -68,6 +68,31 @@ TEST(Calibration, SurvivesARoundTrip) {
   EXPECT_EQ(parse_calibration(write_calibration(*read))->get()->id, read->id);
 }
 
+TEST(Calibration, MayHoldResponses) {
+  const Calibration made =
+      testing::SyntheticStream(
+          {.rows = 4, .channels = 12, .components = 3, .latents = 2, .has_response = true})
+          .calibration();
+  const Bytes bytes = write_calibration(made);
+  const auto read = parse_calibration(bytes).value();
+  EXPECT_TRUE(read->has_response);
+  for (std::size_t i = 0; i < made.records.size(); ++i)
+    expect_close(made.records[i].response, read->records[i].response, 0x1p-15);
+  EXPECT_EQ(write_calibration(*read), bytes);
+  EXPECT_FALSE(parse_calibration(write_calibration(small())).value()->has_response);
+}
+
+TEST(Calibration, AResponseIsOfAVelocity) {
+  const Calibration made =
+      testing::SyntheticStream({.rows = 4, .channels = 12, .components = 3, .latents = 0}).calibration();
+  Bytes bytes = write_calibration(made);
+  constexpr std::size_t kFlags = 5;
+  bytes[kFlags] |= std::byte{4};
+  EXPECT_EQ(parse_calibration(bytes).error().code, Errc::kBadFormat);
+  bytes[kFlags] |= std::byte{8};
+  EXPECT_EQ(parse_calibration(bytes).error().code, Errc::kBadFormat);
+}
+
 TEST(Calibration, LevelsAreEighthsOfAnOctave) {
   EXPECT_EQ(level_of(1), 128);
   EXPECT_EQ(level_of(2), 136);

@@ -1,7 +1,6 @@
 #pragma once
-// A synthetic stream whose optimum is known, with its calibration. Latents are white; a state is latents
-// times a fixed matrix plus a few slow components plus components that nothing hears. Pure functions, but
-// SyntheticStream, which is used by one thread.
+// A synthetic stream whose optimum is known, with its calibration: latents are white; a state is latents
+// times a fixed matrix plus a few slow components plus some that nothing hears. Used by one thread.
 
 #include "pinion/codec/calibrated/synthetic_form.h"
 #include "pinion/codec/codec_testing.h"
@@ -30,6 +29,7 @@ class SyntheticStream {
     calibration.key = {Digest{std::byte{7}}, 3, "image"};
     calibration.has_history = form_.has_history;
     calibration.has_loudness = form_.has_loudness;
+    calibration.has_response = form_.has_response;
     calibration.projection = Matrix(form_.channels, k);
     calibration.reconstruction = Matrix(k + latents, form_.channels);
     for (std::size_t i = 0; i < k; ++i) {
@@ -60,16 +60,26 @@ class SyntheticStream {
       for (std::size_t i = 0; i < k; ++i) {
         record.levels.push_back(level_of(synthetic_deviation(i)));
         record.history_levels.push_back(level_of(fresh * synthetic_deviation(i)));
+        record.gain.push_back(synthetic_gain(i));
       }
-      for (std::size_t i = 0; i < k; ++i) record.gain.push_back(synthetic_gain(i));
       record.output_energy = kSyntheticOutputEnergy;
       if (form_.has_loudness) {
         const auto told = directions_.row(k);
         record.loudness.assign(told.begin(), told.end());
       }
+      if (form_.has_response) record.response = response(step);
       calibration.records.push_back(std::move(record));
     }
     return calibration;
+  }
+
+  // Of a step's record: channel l of the velocity follows the direction l, more at later steps.
+  Matrix response(std::size_t step) const {
+    Matrix rows(form_.latents, form_.channels);
+    for (std::size_t l = 0; l < std::min(form_.latents, directions_.rows); ++l)
+      std::ranges::transform(directions_.row(l), rows.row(l).begin(),
+                             [&](float x) { return (1.f + step) * x; });
+    return transpose(rows);
   }
 
   struct Step {
@@ -182,10 +192,5 @@ class SyntheticStream {
   std::vector<double> carried_;
   std::size_t count_ = 0;
 };
-
-// As it is after it was written and read.
-inline std::shared_ptr<const Calibration> through_bytes(const Calibration& calibration) {
-  return parse_calibration(write_calibration(calibration)).value();
-}
 
 }  // namespace pinion::codec::testing

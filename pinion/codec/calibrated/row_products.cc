@@ -119,6 +119,20 @@ void RowProducts::predict(const RecordAt& record, const CalibratedParams& params
   });
 }
 
+// A block of the tensor's rows less their mean, as the first columns of strips of that depth.
+void RowProducts::turn_tensor(const TensorView& tensor, const RecordAt& record, const Block& block,
+                              std::size_t depth, float* strips) const {
+  const std::size_t channels = calibration_.channels(), row_bytes = channels * size_bytes(tensor.dtype);
+  // So few rows as floats stay in the first-level cache until they are turned.
+  float* const values = room(block.scratch.rows, kTurned * channels);
+  for (std::size_t r = 0; r < block.count; r += kTurned) {
+    const std::size_t count = std::min(kTurned, block.count - r);
+    to_float(tensor.data + (block.begin + r) * row_bytes, tensor.dtype,
+             static_cast<std::int64_t>(count * channels), values);
+    turn_rows(values, count, record.mean, r, {strips, depth, product_.right_width});
+  }
+}
+
 bool RowProducts::project(const TensorView& tensor, const RecordAt& record, const Matrix& prediction,
                           Matrix& residual, std::vector<double>& loudness) {
   const std::size_t components = calibration_.components(), channels = calibration_.channels();
@@ -138,16 +152,8 @@ bool RowProducts::project(const TensorView& tensor, const RecordAt& record, cons
   loudness.assign(rows, static_cast<double>(record.loudness_bias));
   std::atomic<bool> finite = true;
   for_blocks(rows, [&](const Block& block) {
-    // So few rows as floats stay in the first-level cache until they are turned.
-    float* const values = room(block.scratch.rows, kTurned * channels);
-    const std::size_t row_bytes = channels * size_bytes(tensor.dtype);
     float* const strips = room(block.scratch.strips, kBlockRows * channels);
-    for (std::size_t r = 0; r < block.count; r += kTurned) {
-      const std::size_t count = std::min(kTurned, block.count - r);
-      to_float(tensor.data + (block.begin + r) * row_bytes, tensor.dtype,
-               static_cast<std::int64_t>(count * channels), values);
-      turn_rows(values, count, record.mean, r, {strips, channels, width});
-    }
+    turn_tensor(tensor, record, block, channels, strips);
     for (std::size_t r = 0; r < block.count && !record.loudness.empty(); r += width) {
       double* const loud = loudness.data() + block.begin + r;
       const std::size_t count = std::min(width, block.count - r);
@@ -178,6 +184,54 @@ bool RowProducts::project(const TensorView& tensor, const RecordAt& record, cons
     if (!in_range) finite = false;
   });
   return finite;
+}
+
+std::vector<float> RowProducts::respond(const TensorView& tensor, const RecordAt& record,
+                                        const Matrix& response, const StepContext& context,
+                                        const Matrix& components) {
+  const std::size_t channels = calibration_.channels(), latents = calibration_.latents();
+  const std::size_t depth = channels + components.rows + latents, outputs = response.columns;
+  // One product with [tensor | y | latents]: what is rebuilt is linear in the latter two.
+  Matrix joined = response;
+  const Matrix rebuilt = multiply_transposed(transpose(calibration_.reconstruction), response);
+  for (const float value : rebuilt.values) joined.values.push_back(-value);
+  const std::size_t left_strips = product_.left_strips(outputs), width = product_.right_width;
+  Panel left(left_strips * product_.left_width * depth);
+  pack_strips({.from = joined.values.data(),
+               .stride = outputs,
+               .depth = depth,
+               .columns = outputs,
+               .width = product_.left_width,
+               .strip_size = depth * product_.left_width},
+              left.data());
+  std::vector<float> answer(components.columns * outputs);
+  for_blocks(components.columns, [&](const Block& block) {
+    float* const strips = room(block.scratch.strips, kBlockRows * depth);
+    turn_tensor(tensor, record, block, depth, strips);
+    pack_strips({.from = components.values.data() + block.begin,
+                 .stride = components.columns,
+                 .depth = components.rows,
+                 .columns = block.count,
+                 .width = width,
+                 .strip_size = depth * width},
+                strips + channels * width);
+    turn_rows(context.latents.data() + block.begin * latents, block.count, record.latent_mean, 0,
+              {strips + (channels + components.rows) * width, depth, width});
+    float* const product = room(block.scratch.product, left_strips * product_.left_width * kBlockRows);
+    std::fill_n(product, left_strips * product_.left_width * kBlockRows, 0.0f);
+    product_.add({.left = left.data(),
+                  .right = strips,
+                  .depth = depth,
+                  .left_strips = left_strips,
+                  .right_strips = product_.right_strips(block.count),
+                  .out = product,
+                  .stride = kBlockRows});
+    for (std::size_t r = 0; r < block.count; ++r) {
+      float* const row = answer.data() + (block.begin + r) * outputs;
+      for (std::size_t i = 0; i < outputs; ++i) row[i] = product[i * kBlockRows + r];
+    }
+  });
+  return answer;
 }
 
 Tensor RowProducts::rebuild(const RecordAt& record, const StepContext& context, const Matrix& components,

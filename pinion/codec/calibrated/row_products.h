@@ -31,6 +31,12 @@ class RowProducts {
   bool project(const TensorView& tensor, const RecordAt& record, const Matrix& prediction, Matrix& residual,
                std::vector<double>& loudness);
 
+  // What the rest of the model makes of what coding took from a tensor, on average: (tensor - that of
+  // `components`) times the response [d, latents]; [rows, latents]. Values that the calibration cannot follow
+  // are the caller's affair.
+  std::vector<float> respond(const TensorView& tensor, const RecordAt& record, const Matrix& response,
+                             const StepContext& context, const Matrix& components);
+
   // The tensor of y, [K, rows].
   Tensor rebuild(const RecordAt& record, const StepContext& context, const Matrix& components, DType dtype,
                  const Shape& shape);
@@ -43,6 +49,8 @@ class RowProducts {
     std::size_t begin, count;
     Scratch& scratch;
   };
+  void turn_tensor(const TensorView& tensor, const RecordAt& record, const Block& block, std::size_t depth,
+                   float* strips) const;
   template <class Work>
   void for_blocks(std::size_t rows, const Work& work);
 
