@@ -1,5 +1,5 @@
-/* The codec's C interface as a C program uses it, and misuses it. Argument: a calibration asset for 10 channels
-   and 3 latents (tests/golden/calibrated/asset.pnc). */
+/* The codec's C interface as a C program uses it, and misuses it. Arguments: calibration assets for 10 channels
+   and 3 latents, without and with a response (tests/golden/calibrated, calibrated_response: asset.pnc). */
 
 #include <math.h>
 #include <stdio.h>
@@ -333,13 +333,61 @@ static void check_growth(void) {
   pinion_decoder_free(decoder);
 }
 
-static void check_calibrated(const char* path) {
-  enum { kStreamRows = 24, kStreamChannels = 10, kLatents = 3 };
-  static uint8_t asset[65536];
+enum { kStreamRows = 24, kStreamChannels = 10, kLatents = 3 };
+static uint8_t asset[65536];
+
+static size_t read_asset(const char* path) {
   FILE* file = fopen(path, "rb");
   CHECK(file != NULL);
   const size_t size = fread(asset, 1, sizeof asset, file);
   fclose(file);
+  return size;
+}
+
+/* The better a state is coded, the less there is to correct. */
+static void check_correction(const char* path) {
+  const size_t size = read_asset(path);
+  pinion_calibration* calibration = NULL;
+  OK(pinion_calibration_parse(asset, size, UINT64_MAX, &calibration, &error));
+  pinion_calibration_info known = {.struct_bytes = sizeof known};
+  OK(pinion_calibration_describe(calibration, &known, &error));
+  CHECK(known.has_response == 1);
+  float values[kStreamRows * kStreamChannels], latents[kStreamRows * kLatents];
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; ++i) values[i] = noise();
+  for (size_t i = 0; i < sizeof latents / sizeof latents[0]; ++i) latents[i] = noise();
+  const pinion_tensor_view tensor = view_of(values, kStreamRows, kStreamChannels, PINION_F32);
+  const pinion_step_context context = {.struct_bytes = sizeof context,
+                                       .latents = latents,
+                                       .latents_count = kStreamRows * kLatents,
+                                       .output_rows = kStreamRows,
+                                       .sigma = 1};
+  const char* const profiles[2] = {"calibrated:10", "calibrated:40"};
+  double energies[2] = {0, 0};
+  for (int which = 0; which < 2; ++which) {
+    pinion_encoder* encoder = NULL;
+    OK(pinion_encoder_create(profiles[which], calibration, NULL, &encoder, &error));
+    float correction[kStreamRows * kLatents];
+    const size_t count = sizeof correction / sizeof correction[0];
+    REFUSED(PINION_INVALID_ARGUMENT,
+            pinion_encoder_correction(encoder, &tensor, &context, correction, count, &error)); /* no frame */
+    pinion_encoded encoded = {.struct_bytes = sizeof encoded};
+    OK(pinion_encoder_encode(encoder, &tensor, &context, &encoded, &error));
+    pinion_encoded_free(&encoded);
+    REFUSED(PINION_INVALID_ARGUMENT,
+            pinion_encoder_correction(encoder, &tensor, &context, correction, count - 1, &error));
+    REFUSED(PINION_INVALID_ARGUMENT,
+            pinion_encoder_correction(encoder, &tensor, NULL, correction, count, &error));
+    REFUSED(PINION_INVALID_ARGUMENT, pinion_encoder_correction(encoder, &tensor, &context, NULL, count, &error));
+    OK(pinion_encoder_correction(encoder, &tensor, &context, correction, count, &error));
+    for (size_t i = 0; i < count; ++i) energies[which] += (double)correction[i] * correction[i];
+    pinion_encoder_free(encoder);
+  }
+  CHECK(energies[0] > 0 && energies[1] > 0 && energies[1] < 0.9 * energies[0]);
+  pinion_calibration_free(calibration);
+}
+
+static void check_calibrated(const char* path) {
+  const size_t size = read_asset(path);
 
   pinion_calibration* calibration = NULL;
   REFUSED(PINION_TOO_LARGE, pinion_calibration_parse(asset, size, 10, &calibration, &error));
@@ -352,6 +400,7 @@ static void check_calibrated(const char* path) {
   pinion_calibration_info known = {.struct_bytes = sizeof known};
   OK(pinion_calibration_describe(calibration, &known, &error));
   CHECK(known.channels == kStreamChannels && known.latents == kLatents && known.components == 4);
+  CHECK(known.has_response == 0);
   CHECK(known.cut == 3 && strcmp(known.stream, "image") == 0 && strlen(known.model_hash) == 64);
 
   pinion_encoder* encoder = NULL;
@@ -382,6 +431,9 @@ static void check_calibrated(const char* path) {
     OK(pinion_encoder_encode(encoder, &tensor, &context, &encoded, &error));
     CHECK(encoded.key_frame == (step == 0) && encoded.basis.size == 0);
     CHECK(fabs(encoded.output_snr_db - 35) < 3);
+    float correction[kStreamRows * kLatents];
+    REFUSED(PINION_INVALID_ARGUMENT, pinion_encoder_correction(encoder, &tensor, &context, correction,
+                                                               kStreamRows * kLatents, &error));
     pinion_frame_info info = {.struct_bytes = sizeof info};
     OK(pinion_codec_inspect(encoded.frame.data, encoded.frame.size, &limits, &info, &error));
     CHECK(info.mode == 6 && strcmp(info.basis_hash, known.hash) == 0);
@@ -408,7 +460,7 @@ static void check_calibrated(const char* path) {
 }
 
 int main(int argc, char** argv) {
-  CHECK(argc == 2);
+  CHECK(argc == 3);
   CHECK(strchr(pinion_codec_version(), '.') != NULL);
   CHECK(strcmp(pinion_status_name(PINION_TOO_LARGE), "too_large") == 0);
   CHECK(strcmp(pinion_status_name(-1), "unknown") == 0);
@@ -417,5 +469,6 @@ int main(int argc, char** argv) {
   check_misuse();
   check_growth();
   check_calibrated(argv[1]);
+  check_correction(argv[2]);
   return 0;
 }

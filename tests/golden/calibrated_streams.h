@@ -20,6 +20,10 @@ inline constexpr SyntheticForm kGoldenBands = {
 inline constexpr SyntheticForm kGoldenGrid = {
     .rows = 2 * 9 * 11, .channels = 6, .components = 3, .latents = 2, .deaf = 1, .grid = {9, 11}, .seed = 46};
 
+// Whose sender corrects the velocity.
+inline constexpr SyntheticForm kGoldenResponse = {
+    .rows = 24, .channels = 10, .components = 4, .latents = 3, .deaf = 2, .has_response = true, .seed = 47};
+
 inline GoldenCalibrated golden_calibrated(const SyntheticForm& form) {
   SyntheticStream stream(form);
   GoldenCalibrated golden;

@@ -18,7 +18,7 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "docs/educational_decoder.py"
 FRAMES = ROOT / "tests/golden/frames"
-CALIBRATED = [ROOT / "tests/golden/calibrated", ROOT / "tests/golden/calibrated_grid"]
+CALIBRATED = [ROOT / "tests/golden" / name for name in ("calibrated", "calibrated_grid", "calibrated_response")]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(PROGRAM.parent))
 

@@ -108,7 +108,8 @@ TEST_P(GoldenCalibrated, LatentsOfTheFileAreTheStreams) {
 
 INSTANTIATE_TEST_SUITE_P(Streams, GoldenCalibrated,
                          ::testing::Values(Golden{"calibrated", testing::kGoldenBands},
-                                           Golden{"calibrated_grid", testing::kGoldenGrid}),
+                                           Golden{"calibrated_grid", testing::kGoldenGrid},
+                                           Golden{"calibrated_response", testing::kGoldenResponse}),
                          [](const auto& which) { return which.param.name; });
 
 }  // namespace
