@@ -69,6 +69,8 @@ double difference_energy(std::span<const float> a, std::span<const float> b) {
 struct LockStep::Coded {
   std::map<std::string, std::unique_ptr<StreamCoder>> coders;  // of the streams that are coded
   std::map<std::string, StreamTotal> totals;
+  std::unique_ptr<StreamCoder> latents_coder;  // null: latents are told exactly
+  Shape shape;                                 // of the latents
   bool counts_latents = false;
   double latents_bytes = 0, signal = 0, error = 0;
   // As both ends know them, of this evaluation and of the one before.
@@ -94,25 +96,32 @@ struct LockStep::Coded {
   }
 
   // The sampler's latents of the next evaluation. The seed says the first; where the sampler follows the
-  // velocity that it got, the other side's latents follow the one that came.
-  void begin_evaluation(const Sampler& sampler) {
+  // velocity that it got, the other side's latents follow the one that came; others are coded.
+  Result<void> begin_evaluation(const Sampler& sampler) {
     const std::vector<float> now(sampler.latents().begin(), sampler.latents().end());
     std::vector<float> told = now;
     if (!velocity.empty()) {
       const float change = sampler.sigma() - *sigma;
       std::vector<float> predicted(now.size());
       transport::predict_latents(sampled, corrected, change, predicted);
-      Bytes delta = transport::encode_latents_delta(now, predicted);
-      if (corrected != velocity && delta.size() < now.size()) {
-        transport::predict_latents(latents, velocity, change, told);
-        delta = transport::encode_latents_delta(told, told);
+      const bool follows = transport::encode_latents_delta(now, predicted).size() < now.size();
+      transport::predict_latents(latents, velocity, change, predicted);
+      double bytes = 0;
+      if (!follows && latents_coder != nullptr) {
+        PINION_TRY(const PassedTensor passed, latents_coder->pass(Tensor::from_floats(now, shape), {}));
+        told = floats_of(passed.received);
+        bytes = passed.frame_bytes;
+      } else {
+        if (follows && (corrected != velocity || sampled != latents)) told = predicted;
+        bytes = static_cast<double>(transport::encode_latents_delta(told, predicted).size());
       }
-      if (counts_latents) latents_bytes += static_cast<double>(delta.size());
+      if (counts_latents) latents_bytes += bytes;
     }
     sampled = now;
     previous_latents = std::exchange(latents, std::move(told));
     previous_sigma = std::exchange(sigma, sampler.sigma());
     correction.clear();
+    return {};
   }
 
   void take_velocity(std::vector<float> received) {
@@ -199,6 +208,8 @@ Result<std::vector<LockStep::Coded>> LockStep::open(std::size_t cut, const State
     for (const auto& [stream, rows] : streams) {
       PINION_TRY(job.coders[stream], coder.open({settings_.cuts[cut], stream, grid, streams}));
     }
+    PINION_TRY(job.latents_coder, coder.open_latents());
+    job.shape = {settings_.pictures, settings_.grid.tokens(), info_.latent_channels};
     job.counts_latents = returns_velocity;
   }
   return jobs;
@@ -222,7 +233,7 @@ Result<LockStepRun> LockStep::run(std::size_t cut, const StateCoder& coder, Loop
     Stopwatch watch;
     while (!samplers.front().done()) {
       const std::vector<float> sigma = sigma_of(samplers.front());
-      for (std::size_t j = 0; j < jobs.size(); ++j) jobs[j].begin_evaluation(samplers[j]);
+      for (std::size_t j = 0; j < jobs.size(); ++j) PINION_TRY_VOID(jobs[j].begin_evaluation(samplers[j]));
       PINION_TRY(TensorList state, chain_.state_at(cut, sigma, latents_of(samplers)));
       std::optional<std::vector<float>> exact;
       if (settings_.measures_output) {

@@ -55,6 +55,19 @@ class PinionCoder : public StateCoder {
     return {std::make_unique<PinionStream>(std::move(sender), is_velocity && is_lossy)};
   }
 
+  Result<std::unique_ptr<StreamCoder>> open_latents() const override {
+    const codec::Profile profile = codec::latents_profile(profile_);
+    if (profile.mode == codec::Mode::kLossless) return std::unique_ptr<StreamCoder>();
+    PINION_TRY(codec::StreamSender sender,
+               codec::StreamSender::create({.profile = profile,
+                                            .calibration = nullptr,
+                                            .place = {.model_hash = "", .cut = 0, .stream = "latents"},
+                                            .known_bases = {},
+                                            .keeps_decoded = true},
+                                           no_bases_));
+    return {std::make_unique<PinionStream>(std::move(sender), false)};
+  }
+
   std::size_t asset_bytes(const StreamPlace& place) const override {
     if (profile_.mode != codec::Mode::kCalibrated) return 0;
     const codec::CalibrationSet::Entry* entry = calibrations_.find(place.cut, place.stream);

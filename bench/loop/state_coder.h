@@ -55,6 +55,9 @@ class StateCoder {
   virtual Result<std::unique_ptr<StreamCoder>> open(const StreamPlace& place) const = 0;
   virtual ReturnPath return_path() const { return ReturnPath::kVelocity; }
 
+  // How it sends latents that do not follow from the velocity; null: exactly.
+  virtual Result<std::unique_ptr<StreamCoder>> open_latents() const { return std::unique_ptr<StreamCoder>(); }
+
   // What the other side must hold before the first job, sent once.
   virtual std::size_t asset_bytes(const StreamPlace&) const { return 0; }
 };

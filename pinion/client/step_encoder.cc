@@ -13,7 +13,7 @@ namespace {
 
 using transport::Blob;
 
-constexpr codec::Profile kLatents{.mode = codec::Mode::kLossless};
+constexpr codec::Profile kExactLatents{.mode = codec::Mode::kLossless};
 
 // What the latents cost when they are sent as a difference.
 codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_frame) {
@@ -30,7 +30,7 @@ codec::FrameStats exact_stats(const Tensor& tensor, std::size_t bytes, bool key_
 }  // namespace
 
 Result<Blob> encode_constant(const Tensor& tensor) {
-  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(kLatents));
+  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(kExactLatents));
   PINION_TRY(codec::EncodedFrame encoded, encoder->encode(tensor));
   return Blob::of(std::move(encoded.frame));
 }
@@ -64,7 +64,8 @@ Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
                                             .calibration = entry == nullptr ? nullptr : entry->calibration,
                                             .step_streams = step_streams(state),
                                             .place = {setup_.model_hash, setup_.cut, stream},
-                                            .known_bases = setup_.known_bases},
+                                            .known_bases = setup_.known_bases,
+                                            .keeps_decoded = stream == "latents"},
                                            bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
@@ -86,7 +87,6 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   }
   LatentsBlobs result;
   std::vector<float> latents = floats_of(request.latents);
-  std::vector<float> sampled = latents;
   Bytes delta;
   const bool is_drawn = may_be_drawn && request.noise->seed <= std::numeric_limits<std::int64_t>::max();
   const bool can_predict = !is_drawn && !velocity_.empty() && velocity_.size() == latents.size();
@@ -97,34 +97,36 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   }
   // A difference that is not small is no gain over the tensor itself; a quarter of its size is far from both.
   const bool is_predicted = can_predict && delta.size() < request.latents.bytes() / 4;
-  if (is_predicted && is_corrected_) {
-    // The sampler follows the velocity that it got, so the workers' latents follow theirs.
-    transport::predict_latents(latents_, velocity_, request.delta_sigma, latents);
-    delta = transport::encode_latents_delta(latents, latents);
-  }
-  result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
-  sampled_ = std::move(sampled);
-  previous_latents_ = std::exchange(latents_, std::move(latents));
   rows_ = request.latents.shape()[0] * request.latents.shape()[1];
   if (is_drawn) {
     result.part.form = "recipe";
     result.part.recipe =
         transport::NoiseRecipe{request.noise->generator, static_cast<std::int64_t>(request.noise->seed)};
     result.stats = {"latents", exact_stats(request.latents, 0, true)};
-    return result;
-  }
-  if (is_predicted) {
+  } else if (is_predicted) {
+    if (corrected_ != velocity_ || sampled_ != latents_) {
+      // The sampler follows the velocity that it got, so the workers' latents follow theirs.
+      transport::predict_latents(latents_, velocity_, request.delta_sigma, latents);
+      delta = transport::encode_latents_delta(latents, latents);
+    }
     result.part.form = "predicted";
     result.part.delta = 0;
     result.stats = {"latents", exact_stats(request.latents, delta.size(), false)};
     result.blobs.push_back(Blob::of(std::move(delta)));
-    return result;
+  } else {
+    // Where no stage holds block 0, the latents are nobody's state.
+    const codec::Profile profile =
+        setup_.cut > 0 ? codec::latents_profile(setup_.state_profile) : kExactLatents;
+    PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", profile, request.latents, {}));
+    latents = floats_of(senders_.at("latents").decoded());
+    result.part.form = "exact";
+    result.part.frame = 0;
+    result.stats = {"latents", encoded.stats};
+    result.blobs.push_back(Blob::of(std::move(encoded.frame)));
   }
-  PINION_TRY(codec::EncodedFrame encoded, encode_frame("latents", kLatents, request.latents, {}));
-  result.part.form = "exact";
-  result.part.frame = 0;
-  result.stats = {"latents", encoded.stats};
-  result.blobs.push_back(Blob::of(std::move(encoded.frame)));
+  result.part.crc32c = crc32c(std::as_bytes(std::span(latents)));
+  sampled_ = floats_of(request.latents);
+  previous_latents_ = std::exchange(latents_, std::move(latents));
   return result;
 }
 
@@ -232,8 +234,7 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message,
   }
   velocity_ = floats_of(received.velocity);
   corrected_ = velocity_;
-  is_corrected_ = !correction.empty();
-  if (is_corrected_) {
+  if (!correction.empty()) {
     for (std::size_t i = 0; i < corrected_.size(); ++i) corrected_[i] += correction[i];
     received.velocity = Tensor::from_floats(corrected_, received.velocity.shape());
   }

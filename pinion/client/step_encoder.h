@@ -86,7 +86,6 @@ class StepEncoder {
   std::int64_t rows_ = 0;           // of the latents
   std::vector<float> velocity_;     // of the last step, as the workers know it; empty before the first result
   std::vector<float> corrected_;    // and as the sampler got it
-  bool is_corrected_ = false;       // whether these differ
   transport::Blob velocity_frame_;  // as it came
   std::optional<transport::Blob> velocity_basis_;
 };

@@ -12,6 +12,8 @@ namespace {
 constexpr double kVelocityMarginDb = 12;  // docs/protocol.md, section 5
 constexpr double kMaxVelocityDb = 60;     // float16 holds no more
 constexpr double kMostReferenceDb = 24;   // docs/protocol.md, section 5
+// From here on predicting from latents of 4 bits costs frames more than the 4 bits that it saves.
+constexpr double kFineLatentsDb = 40;
 
 bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
 
@@ -37,6 +39,12 @@ Profile velocity_profile(const Profile& states) {
     default:
       return {.mode = Mode::kLossless, .target_snr_db = 0};
   }
+}
+
+Profile latents_profile(const Profile& states) {
+  if (states.mode != Mode::kCalibrated) return {.mode = Mode::kLossless, .target_snr_db = 0};
+  const bool is_fine = states.budget_bytes == 0 && states.target_snr_db >= kFineLatentsDb;
+  return {.mode = is_fine ? Mode::kInt8 : Mode::kInt4, .target_snr_db = 0};
 }
 
 Profile reference_profile(const Profile& states) {

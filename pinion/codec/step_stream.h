@@ -15,6 +15,10 @@ namespace pinion::codec {
 // little beside them.
 Profile velocity_profile(const Profile& states);
 
+// How latents are sent that do not follow from the velocity, to stages that only predict from them, where
+// states are sent by `states`: exactly, or at 4 or 8 bits where these are calibrated.
+Profile latents_profile(const Profile& states);
+
 // How the rows of references are sent, which no calibration knows, where states are sent by `states`, which
 // is calibrated.
 Profile reference_profile(const Profile& states);
