@@ -58,7 +58,7 @@ echo; echo "6. What the rest of the model hears at this cut is learned from 24 o
 as_client "$pinion" calibrate --model "$model" --cut "$cut" --device "$device" --jobs 24 --trials 2 --targets 30 \
   --prompts "$model/prompts.txt" --out "$home/calibration.pnf"
 echo; echo "7. The same split; states and velocity coded by that."
-draw --worker "$address" --cut "$cut" --codec calibrated:30 --calibration "$home/calibration.pnf" --compare-local \
+draw --worker "$address" --cut "$cut" --codec calibrated:32 --calibration "$home/calibration.pnf" --compare-local \
   --out "$out/split-calibrated.png" --report "$out/split-calibrated.json"
 
 echo
