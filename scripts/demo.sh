@@ -55,7 +55,7 @@ echo; echo "5. The same split; states coded for a fidelity of 20 dB."
 draw --worker "$address" --cut "$cut" --codec "$codec" --compare-local --out "$out/split-fidelity.png" --report "$out/split-fidelity.json"
 
 echo; echo "6. What the rest of the model hears at this cut is learned from 24 other pictures, once."
-as_client "$pinion" calibrate --model "$model" --cut "$cut" --device "$device" --jobs 24 --trials 2 --targets 30 \
+as_client "$pinion" calibrate --model "$model" --cut "$cut" --device "$device" --jobs 24 --trials 2 --targets 32 \
   --prompts "$model/prompts.txt" --out "$home/calibration.pnf"
 echo; echo "7. The same split; states and velocity coded by that."
 draw --worker "$address" --cut "$cut" --codec calibrated:32 --calibration "$home/calibration.pnf" --compare-local \

@@ -102,9 +102,9 @@ struct LockStep::Coded {
     std::vector<float> told = now;
     if (!velocity.empty()) {
       const float change = sampler.sigma() - *sigma;
-      std::vector<float> predicted(now.size());
-      transport::predict_latents(sampled, corrected, change, predicted);
-      const bool follows = transport::encode_latents_delta(now, predicted).size() < now.size();
+      std::vector<float> own(now.size()), predicted(now.size());
+      transport::predict_latents(sampled, corrected, change, own);
+      const bool follows = transport::encode_latents_delta(now, own).size() < now.size();
       transport::predict_latents(latents, velocity, change, predicted);
       double bytes = 0;
       if (!follows && latents_coder != nullptr) {
@@ -112,7 +112,8 @@ struct LockStep::Coded {
         told = floats_of(passed.received);
         bytes = passed.frame_bytes;
       } else {
-        if (follows && (corrected != velocity || sampled != latents)) told = predicted;
+        if (follows && (corrected != velocity || sampled != latents))
+          for (std::size_t i = 0; i < now.size(); ++i) told[i] = predicted[i] + (now[i] - own[i]);
         bytes = static_cast<double>(transport::encode_latents_delta(told, predicted).size());
       }
       if (counts_latents) latents_bytes += bytes;

@@ -20,15 +20,15 @@ struct StreamTrial {
   double frame_bytes = 0;
   double elements = 0;
   // Energy, in the metric, of the velocity's error that comes from this stream alone, by step: as the frames
-  // predicted it, and as the rest of the model answered.
+  // predicted it, and as the rest of the model answered, after the sender's correction.
   std::vector<double> predicted, measured;
 };
 
 struct TrialResult {
   double target_db = 0;
   std::vector<StreamTrial> streams;  // in the order of the calibrations
-  double output_snr_db = 0;          // in the metric, of the velocities that came back, all streams coded
-  std::vector<Tensor> latents;       // float32, after the last step of each job
+  double output_snr_db = 0;  // in the metric, of the velocities as the sampler gets them, all streams coded
+  std::vector<Tensor> latents;  // float32, after the last step of each job
 };
 
 class Trial {

@@ -133,9 +133,8 @@ class Trials {
 
 // Why a calibration cannot serve this job, or nothing. What it can do at the first cut, a trial says.
 std::string why_not_calibrated(const TrialOf& job, const StepRequest& request) {
-  if (!job.constants.references.empty() && !job.workers_take_references) {
-    return "reference pictures, and a worker too old for them";
-  }
+  if (const auto fits = check_calibrated(job.plan, job.constants, job.workers); !fits.ok())
+    return fits.error().text;
   if (std::ranges::any_of(request.sigma, [&](float sigma) { return sigma != request.sigma.front(); })) {
     return "pictures at different noise levels";
   }

@@ -2,7 +2,7 @@
 // `--codec auto`: the codecs that come into question, each tried on the state of a job's first step, and the
 // one that gets it to the far end soonest (pinion/codec/break_even.h). One thread; blocks while it codes.
 
-#include "pinion/client/remote_job.h"
+#include "pinion/client/calibrated_fit.h"
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/step_stream.h"
 #include "pinion/codec/stream_split.h"
@@ -14,7 +14,7 @@ struct TrialOf {
   const RemotePlan& plan;
   const RemoteConstants& constants;
   const codec::StateStreams& streams;  // if it is calibrated
-  bool workers_take_references;        // in calibrated jobs
+  WorkersCan workers;
 };
 
 // Codes and decodes the request's states with each candidate and chooses. Decoding is timed here, so a worker

@@ -7,6 +7,7 @@
 #include "pinion/base/log.h"
 #include "pinion/base/stopwatch.h"
 #include "pinion/base/user_folders.h"
+#include "pinion/client/calibrated_fit.h"
 #include "pinion/client/chain.h"
 #include "pinion/client/codec_trials.h"
 #include "pinion/client/io_thread.h"
@@ -137,8 +138,8 @@ class NetworkJob : public RemoteJob {
     if (!is_codec_known()) {
       const Stopwatch watch;
       PINION_TRY(const codec::LinkSpeed link, on_network<codec::LinkSpeed>(chain_->measure_link()));
-      codec::CodecChoice choice = choose_by_trial(
-          {plan_, constants_.values, streams(), workers_take_references()}, request, link, bases_);
+      codec::CodecChoice choice =
+          choose_by_trial({plan_, constants_.values, streams(), workers_can()}, request, link, bases_);
       choice.choosing_ms = watch.elapsed_ms();
       plan_.auto_codec->choice = std::move(choice);
     }
@@ -146,27 +147,14 @@ class NetworkJob : public RemoteJob {
     return {};
   }
 
-  bool workers_take_references() const { return chain_->all_can(transport::kReferencesCapability); }
+  WorkersCan workers_can() const {
+    return {.take_references = chain_->all_can(transport::kReferencesCapability),
+            .take_responses = chain_->all_can(transport::kResponsesCapability)};
+  }
 
-  // Whether the job can be coded as its profile says: its references, if it has any, and what workers send.
   Result<void> check_profile() const {
     if (plan_.state_profile.mode != codec::Mode::kCalibrated) return {};
-    if (!constants_.values.references.empty() && !workers_take_references()) {
-      return Error{Errc::kUnsupported,
-                   "a worker is too old to take a job with reference pictures coded by a calibration",
-                   "update Pinion there, or use --codec fidelity:20"};
-    }
-    for (std::size_t stage = 1; stage < plan_.stages.size(); ++stage) {
-      const int cut = plan_.stages[stage].begin;
-      const codec::CalibrationSet::Entry* entry = plan_.calibrations.find(cut, plan_.picture_tensor);
-      if (entry == nullptr || !entry->calibration->has_response) continue;
-      return Error{Errc::kInvalidArgument,
-                   "the calibration of cut " + std::to_string(cut) +
-                       " is for states that the client sends, but here a worker sends them",
-                   "make one with `pinion calibrate --cut " + std::to_string(plan_.stages.front().begin) +
-                       " --worker-cut " + std::to_string(cut) + "`"};
-    }
-    return {};
+    return check_calibrated(plan_, constants_.values, workers_can());
   }
 
   codec::StateStreams streams() const {
@@ -226,8 +214,8 @@ class NetworkJob : public RemoteJob {
     auto correction = std::async(std::launch::async, [&] { return encoder_->correction(request); });
     PINION_TRY(const ArrivedResult arrived,
                on_network<ArrivedResult>(chain_->step(sent.message, request.step)));
-    const double round_trip_ms = round_trip.elapsed_ms();
     PINION_TRY(const std::vector<float> errors, correction.get());
+    const double round_trip_ms = round_trip.elapsed_ms();
     PINION_TRY(ReceivedStep received, encoder_->decode(arrived.message, errors));
     RemoteStep step;
     step.velocity = received.velocity;

@@ -87,7 +87,7 @@ struct HopStats {
 };
 
 struct RemoteStep {
-  Tensor velocity;             // [batch, grid tokens, latent channels], on the CPU
+  Tensor velocity;             // [batch, grid tokens, latent channels], on the CPU; corrected
   std::vector<HopStats> hops;  // last one is the way back
   double round_trip_ms = 0;
 };
@@ -103,8 +103,9 @@ struct StepRequest {
   std::vector<float> sigma;  // one per batch item
   float delta_sigma =
       0;  // sigma of this step minus sigma of the step before (0 at the first), for latents prediction
-  // float32 [batch, grid tokens, latent channels]: every stage gets to know these, exactly but for what
-  // corrections added to the velocities before (docs/protocol.md, section 5).
+  // float32 [batch, grid tokens, latent channels]: every stage gets to know these; where states are
+  // calibrated, but for what corrections added to the velocities, and to 4 or 8 bits where they do not follow
+  // from these (docs/protocol.md, section 5).
   Tensor latents;
   std::optional<NoiseSeed> noise;  // if the latents are just that
   TensorList state;                // hidden state at the first remote cut; empty when that is 0

@@ -87,11 +87,12 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
   }
   LatentsBlobs result;
   std::vector<float> latents = floats_of(request.latents);
+  std::vector<float> prediction;  // of the sampler's
   Bytes delta;
   const bool is_drawn = may_be_drawn && request.noise->seed <= std::numeric_limits<std::int64_t>::max();
   const bool can_predict = !is_drawn && !velocity_.empty() && velocity_.size() == latents.size();
   if (can_predict) {
-    std::vector<float> prediction(latents.size());
+    prediction.resize(latents.size());
     transport::predict_latents(sampled_, corrected_, request.delta_sigma, prediction);
     delta = transport::encode_latents_delta(latents, prediction);
   }
@@ -105,9 +106,13 @@ Result<StepEncoder::LatentsBlobs> StepEncoder::encode_latents(const StepRequest&
     result.stats = {"latents", exact_stats(request.latents, 0, true)};
   } else if (is_predicted) {
     if (corrected_ != velocity_ || sampled_ != latents_) {
-      // The sampler follows the velocity that it got, so the workers' latents follow theirs.
-      transport::predict_latents(latents_, velocity_, request.delta_sigma, latents);
-      delta = transport::encode_latents_delta(latents, latents);
+      // The sampler follows the velocity that it got, so the workers' latents follow theirs, by the same
+      // difference.
+      std::vector<float> followed(latents.size());
+      transport::predict_latents(latents_, velocity_, request.delta_sigma, followed);
+      for (std::size_t i = 0; i < latents.size(); ++i)
+        latents[i] = followed[i] + (latents[i] - prediction[i]);
+      delta = transport::encode_latents_delta(latents, followed);
     }
     result.part.form = "predicted";
     result.part.delta = 0;
@@ -202,15 +207,12 @@ Result<SentStep> StepEncoder::encode(const StepRequest& request, bool may_be_dra
 }
 
 Result<std::vector<float>> StepEncoder::correction(const StepRequest& request) {
-  std::vector<float> sum;
   PINION_TRY(const TensorList streams, setup_.streams.split(request.state));
   for (const NamedTensor& entry : streams) {
-    std::vector<float> one = senders_.at(entry.name).correction(entry.tensor, context());
-    if (one.empty()) continue;
-    PINION_ASSERT(one.size() == latents_.size() && sum.empty());
-    sum = std::move(one);
+    if (entry.name == setup_.streams.picture)
+      return senders_.at(entry.name).correction(entry.tensor, context());
   }
-  return sum;
+  return std::vector<float>();
 }
 
 Result<ReceivedStep> StepEncoder::decode(const transport::Message& message,

@@ -32,6 +32,7 @@ class StepEncoderTest : public testing::TestWithParam<bool> {
     setup.job = std::string(32, 'a');
     setup.state_profile = {.mode = codec::Mode::kCalibrated, .target_snr_db = 20};
     setup.cut = setup.last_cut = 3;
+    setup.streams.picture = "image";
     EXPECT_TRUE(setup.calibrations.add(codec::write_calibration(stream_.calibration())).ok());
     encoder_ = std::make_unique<StepEncoder>(std::move(setup), kNoBases);
   }
@@ -110,8 +111,20 @@ TEST_P(StepEncoderTest, WorkersFollowTheVelocityThatTheyMade) {
   EXPECT_LT(next.blob.size(), 64u);
   EXPECT_EQ(next.part.crc32c, crc_of(known));
 
+  // What it adds to its own step is not lost.
+  const std::vector<float> next_velocity = noise(), followed = receive(next_velocity, next.correction);
+  std::vector<float> third = after(second, followed);
+  known = after(known, next_velocity);
+  for (std::size_t i = 7; i < third.size(); i += 100) {
+    third[i] += 0.5f;
+    known[i] += third[i] - after(second, followed)[i];
+  }
+  const Told changed = send(third);
+  EXPECT_EQ(changed.part.form, "predicted");
+  EXPECT_EQ(changed.part.crc32c, crc_of(known));
+
   // A sampler that goes its own way says where.
-  receive(noise(), next.correction);
+  receive(noise(), changed.correction);
   const Told other = send(noise());
   EXPECT_EQ(other.part.form, "exact");
   EXPECT_EQ(other.part.crc32c,

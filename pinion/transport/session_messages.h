@@ -18,6 +18,7 @@ inline constexpr Bounds kSteps{0, 100'000};
 inline constexpr std::int64_t kMaxBatch = 64;
 inline constexpr std::string_view kNoiseCapability = "noise:";  // then the generator
 inline constexpr std::string_view kReferencesCapability = "calibrated_references";
+inline constexpr std::string_view kResponsesCapability = "calibrated_responses";
 
 struct Hello {
   static constexpr std::string_view kType = "hello";

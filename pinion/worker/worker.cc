@@ -53,6 +53,7 @@ class Worker::Running {
     const std::string& generator = backend_.noise.generator;
     if (!generator.empty()) hub_.capabilities.push_back(std::string(transport::kNoiseCapability) + generator);
     hub_.capabilities.emplace_back(transport::kReferencesCapability);
+    hub_.capabilities.emplace_back(transport::kResponsesCapability);
     hub_.announce_secret = [this](const std::string& secret) { announce(secret); };
   }
 

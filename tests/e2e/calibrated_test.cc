@@ -63,11 +63,11 @@ class Calibrated : public testing::Test {
   }
 
   // A picture of the model's own, to be referred to.
-  static std::string reference() {
-    std::string path = home_ + "/reference.png";
+  static std::string reference(const std::string& size = "128x128") {
+    std::string path = home_ + "/reference" + size + ".png";
     const ProcessResult drawn =
-        run({"generate", "--model", kModel, "--prompt", "a red circle on a blue background", "--size",
-             "128x128", "--seed", "9", "--out", path});
+        run({"generate", "--model", kModel, "--prompt", "a red circle on a blue background", "--size", size,
+             "--seed", "9", "--out", path});
     EXPECT_EQ(drawn.exit_code, 0) << drawn.err;
     return path;
   }
@@ -126,11 +126,13 @@ TEST_F(Calibrated, SendsLessThanFidelityDoesAndReachesItsTarget) {
 
 TEST_F(Calibrated, KeepsABudgetAStep) {
   const auto there = worker("budget");
-  double last_psnr_db = 0;
-  for (const double kilobytes : {6, 12, 24}) {
-    const ProcessResult result = run(job({"--worker", there->address(), "--cut", "3", "--codec",
-                                          "calibrated:" + std::to_string(static_cast<int>(kilobytes)) + "kB",
-                                          "--calibration", calibration()}));
+  const auto keeps = [&](int kilobytes, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"--worker",      there->address(),
+                                       "--cut",         "3",
+                                       "--codec",       "calibrated:" + std::to_string(kilobytes) + "kB",
+                                       "--calibration", calibration()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = run(job(arguments));
     ASSERT_EQ(result.exit_code, 0) << result.err;
     std::ifstream file(home_ + "/report.json");
     const auto report = nlohmann::json::parse(file);
@@ -138,12 +140,19 @@ TEST_F(Calibrated, KeepsABudgetAStep) {
       double bytes = 0;
       for (const auto& hop : step.at("hops")) {
         for (const auto& stream : hop.at("streams")) {
-          if (stream.at("name") != "latents") bytes += stream.at("bytes").get<double>();
+          if (stream.at("name") != "latents" && stream.at("name") != "reference")
+            bytes += stream.at("bytes").get<double>();
         }
       }
       EXPECT_LT(bytes, 1.06e3 * kilobytes);
       EXPECT_GT(bytes, 0.7e3 * kilobytes);
     }
+  };
+  keeps(12, {"--image", reference()});  // whose rows are no part of it
+  EXPECT_EQ(outcome().reference_bytes.size(), 4u);
+  double last_psnr_db = 0;
+  for (const int kilobytes : {6, 12, 24}) {
+    keeps(kilobytes, {});
     const double psnr_db = outcome().psnr_db;
     EXPECT_GT(psnr_db, last_psnr_db) << kilobytes;
     last_psnr_db = psnr_db;
@@ -237,7 +246,7 @@ TEST_F(Calibrated, TakesReferencePicturesAcrossAChain) {
   const auto a = worker("reference_a"), b = worker("reference_b");
   const ProcessResult result =
       run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "3,4", "--codec", "calibrated:30",
-               "--calibration", calibration(), "--image", reference()}));
+               "--calibration", calibration(), "--image", reference(), "--image", reference("96x64")}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(outcome().reference_bytes.size(), 8u);
   EXPECT_GE(outcome().psnr_db, 30);

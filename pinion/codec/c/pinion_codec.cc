@@ -294,7 +294,7 @@ pinion_status pinion_encoder_correction(pinion_encoder* encoder, const pinion_te
     PINION_TRY(const pinion::codec::StepContext step, context_of(context));
     const std::vector<float> made = encoder->calibrated->correction(view, step);
     if (made.empty())
-      return wrong_call("the calibration has no response, or the last frame was of another shape");
+      return wrong_call("the calibration has no response, or there is no last frame of that shape");
     if (made.size() != count)
       return wrong_call("a correction has " + std::to_string(made.size()) + " floats");
     std::copy(made.begin(), made.end(), correction);

@@ -72,7 +72,8 @@ class CalibratedEncoder {
 
   // Of calibrations that have responses, what the sender adds to the velocity that its last frame leads to,
   // as the mean response to what coding took from the state: [rows, latents]. `tensor` and `context` are
-  // those that the frame was made of. Empty for other calibrations, and for what has another shape than that.
+  // those that the frame was made of. Empty for other calibrations, for what has another shape than that, and
+  // where the last call of encode() made no frame.
   std::vector<float> correction(const TensorView& tensor, const StepContext& context);
 
   // The next frame is a key frame (after a lost frame or a reconnect).

@@ -99,7 +99,10 @@ class CalibratedEncoder::Stream {
 
   Result<CalibratedFrame> encode(const TensorView& tensor, const StepContext& context);
   std::vector<float> correction(const TensorView& tensor, const StepContext& context);
-  void restart() { state_.reset(); }
+  void restart() {
+    state_.reset();
+    is_last_coded_ = false;
+  }
   void set_target(const CalibratedTarget& target) { target_ = target; }
 
  private:
@@ -114,6 +117,7 @@ class CalibratedEncoder::Stream {
   RowProducts products_;
   IndexTables tables_;
   std::optional<CalibratedState> state_;
+  bool is_last_coded_ = false;  // whether state_, record_ and quantised_ are of one frame, the last
   // Of the last frame, for their memory:
   CalibratedState next_;
   RecordAt record_;
@@ -191,6 +195,7 @@ bool CalibratedEncoder::Stream::meet(const RowPlan& plan, const Goal& goal, cons
 Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tensor,
                                                           const StepContext& context) {
   const Calibration& calibration = *calibration_;
+  is_last_coded_ = false;
   PINION_TRY_VOID(check_input(tensor, context, calibration));
   FrameHeader header{Mode::kCalibrated, tensor.dtype, tensor.shape, std::nullopt, std::nullopt};
   CalibratedFrame result;
@@ -258,6 +263,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   next_.band_of_row = bands_left_by(params, plan.bands);
   if (!state_) state_.emplace();
   std::swap(*state_, next_);
+  is_last_coded_ = true;
   result.stats.frame_bytes = result.frame.size();
   result.stats.coded_bits = quantised_.bits;
   result.stats.ideal_index_bits = quantised_.ideal_bits;
@@ -268,7 +274,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
 
 std::vector<float> CalibratedEncoder::Stream::correction(const TensorView& tensor,
                                                          const StepContext& context) {
-  if (!calibration_->has_response || !state_) return {};
+  if (!calibration_->has_response || !is_last_coded_) return {};
   if (!check_input(tensor, context, *calibration_).ok() ||
       state_->components.columns != static_cast<std::size_t>(rows_of(tensor.shape))) {
     return {};

@@ -1,7 +1,8 @@
 #pragma once
 // The products of mode 6 (docs/format.md §12.4) with what comes before and after them, a block of rows at a
 // time: the values of a block stay in the caches. Threads of a pool share the blocks; results do not depend
-// on how many there are. Used by one thread at a time; after the first call of a size nothing is allocated.
+// on how many there are. Used by one thread at a time; after the first call of a size nothing is allocated,
+// but by respond().
 
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/chunk_pool.h"

@@ -28,7 +28,7 @@ TEST(VelocityCorrection, IsTheMeanResponseToTheError) {
       auto step = stream.next();
       const bool between = t == 1;  // two records
       if (between) step.sigma = (testing::synthetic_sigma(1) + testing::synthetic_sigma(2)) / 2;
-      EXPECT_EQ(encoder.correction(step.tensor, step.context()).empty(), t == 0) << "before the frame";
+      EXPECT_TRUE(encoder.correction(step.tensor, step.context()).empty()) << "before the frame";
       const CalibratedFrame coded = encoder.encode(step.tensor, step.context()).value();
       const Tensor decoded = decoder.decode(coded.frame, step.context(), kGenerous).value();
       const std::vector<float> correction = encoder.correction(step.tensor, step.context());
@@ -53,6 +53,8 @@ TEST(VelocityCorrection, IsTheMeanResponseToTheError) {
       auto fewer = step.context();
       fewer.latents = fewer.latents.subspan(form.latents);
       EXPECT_TRUE(encoder.correction(step.tensor, fewer).empty());
+      EXPECT_FALSE(encoder.encode(step.tensor, fewer).ok());
+      EXPECT_TRUE(encoder.correction(step.tensor, step.context()).empty()) << "after a refusal";
     }
   }
   SyntheticStream plain({});
