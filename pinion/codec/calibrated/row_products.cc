@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/fidelity/reconstruct.h"
@@ -65,6 +66,42 @@ void RowProducts::for_blocks(std::size_t rows, const Work& work) {
   });
 }
 
+// A matrix [depth, columns] as a left side.
+void RowProducts::pack_left(const Matrix& matrix, Panel& panel) const {
+  const std::size_t width = product_.left_width;
+  pack_strips({.from = matrix.values.data(),
+               .stride = matrix.columns,
+               .depth = matrix.rows,
+               .columns = matrix.columns,
+               .width = width,
+               .strip_size = matrix.rows * width},
+              room(panel, product_.left_strips(matrix.columns) * width * matrix.rows));
+}
+
+// y of a block's rows, as columns of strips of that width and depth.
+void RowProducts::pack_components(const Matrix& components, const Block& block, std::size_t width,
+                                  std::size_t depth, float* strips) {
+  pack_strips({.from = components.values.data() + block.begin,
+               .stride = components.columns,
+               .depth = components.rows,
+               .columns = block.count,
+               .width = width,
+               .strip_size = depth * width},
+              strips);
+}
+
+// Adds to what is in the block's room for products: rows of kBlockRows, one for each column on the left.
+void RowProducts::add_product(const Panel& left, std::size_t left_strips, const float* right,
+                              std::size_t depth, const Block& block) const {
+  product_.add({.left = left.data(),
+                .right = right,
+                .depth = depth,
+                .left_strips = left_strips,
+                .right_strips = product_.right_strips(block.count),
+                .out = block.scratch.product.data(),
+                .stride = kBlockRows});
+}
+
 void RowProducts::predict(const RecordAt& record, const CalibratedParams& params, const StepContext& context,
                           const CalibratedState* state, std::size_t rows, Matrix& prediction) {
   const std::size_t components = calibration_.components(), latents = calibration_.latents();
@@ -74,24 +111,12 @@ void RowProducts::predict(const RecordAt& record, const CalibratedParams& params
   PINION_ASSERT(depth == record.prediction.rows);
   prediction.resize(components, rows);
   const std::size_t left_strips = product_.left_strips(components), width = product_.right_width;
-  pack_strips({.from = record.prediction.values.data(),
-               .stride = components,
-               .depth = depth,
-               .columns = components,
-               .width = product_.left_width,
-               .strip_size = depth * product_.left_width},
-              room(prediction_, left_strips * product_.left_width * depth));
+  pack_left(record.prediction, prediction_);
   const float per_sigma = has_change ? 1 / params.delta_sigma : 0;
   for_blocks(rows, [&](const Block& block) {
     float* const strips = room(block.scratch.strips, kBlockRows * depth);
     if (state != nullptr) {
-      pack_strips({.from = state->components.values.data() + block.begin,
-                   .stride = rows,
-                   .depth = components,
-                   .columns = block.count,
-                   .width = width,
-                   .strip_size = depth * width},
-                  strips);
+      pack_components(state->components, block, width, depth, strips);
     }
     const float* const own = context.latents.data() + block.begin * latents;
     if (latents > 0) {
@@ -106,13 +131,7 @@ void RowProducts::predict(const RecordAt& record, const CalibratedParams& params
     }
     float* const product = room(block.scratch.product, left_strips * product_.left_width * kBlockRows);
     std::fill_n(product, left_strips * product_.left_width * kBlockRows, 0.0f);
-    product_.add({.left = prediction_.data(),
-                  .right = strips,
-                  .depth = depth,
-                  .left_strips = left_strips,
-                  .right_strips = product_.right_strips(block.count),
-                  .out = product,
-                  .stride = kBlockRows});
+    add_product(prediction_, left_strips, strips, depth, block);
     for (std::size_t k = 0; k < components; ++k) {
       std::copy_n(product + k * kBlockRows, block.count, prediction.row(k).data() + block.begin);
     }
@@ -138,16 +157,7 @@ bool RowProducts::project(const TensorView& tensor, const RecordAt& record, cons
   const std::size_t components = calibration_.components(), channels = calibration_.channels();
   const std::size_t rows = prediction.columns, width = product_.right_width;
   const std::size_t left_strips = product_.left_strips(components);
-  if (projection_.empty()) {
-    projection_.resize(left_strips * product_.left_width * channels);
-    pack_strips({.from = calibration_.projection.values.data(),
-                 .stride = components,
-                 .depth = channels,
-                 .columns = components,
-                 .width = product_.left_width,
-                 .strip_size = channels * product_.left_width},
-                projection_.data());
-  }
+  if (projection_.empty()) pack_left(calibration_.projection, projection_);
   residual.resize(components, rows);
   loudness.assign(rows, static_cast<double>(record.loudness_bias));
   std::atomic<bool> finite = true;
@@ -168,13 +178,7 @@ bool RowProducts::project(const TensorView& tensor, const RecordAt& record, cons
       const float* const expected = prediction.row(k).data() + block.begin;
       for (std::size_t i = 0; i < block.count; ++i) product[k * kBlockRows + i] = -expected[i];
     }
-    product_.add({.left = projection_.data(),
-                  .right = strips,
-                  .depth = channels,
-                  .left_strips = left_strips,
-                  .right_strips = product_.right_strips(block.count),
-                  .out = product,
-                  .stride = kBlockRows});
+    add_product(projection_, left_strips, strips, channels, block);
     // What is not finite in a row shows in all of its components.
     bool in_range = true;
     for (std::size_t k = 0; k < components; ++k) {
@@ -194,38 +198,21 @@ std::vector<float> RowProducts::respond(const TensorView& tensor, const RecordAt
   // One product with [tensor | y | latents]: what is rebuilt is linear in the latter two.
   Matrix joined = response;
   const Matrix rebuilt = multiply_transposed(transpose(calibration_.reconstruction), response);
-  for (const float value : rebuilt.values) joined.values.push_back(-value);
+  joined.resize(depth, outputs);
+  std::ranges::transform(rebuilt.values, joined.row(channels).data(), std::negate());
   const std::size_t left_strips = product_.left_strips(outputs), width = product_.right_width;
-  Panel left(left_strips * product_.left_width * depth);
-  pack_strips({.from = joined.values.data(),
-               .stride = outputs,
-               .depth = depth,
-               .columns = outputs,
-               .width = product_.left_width,
-               .strip_size = depth * product_.left_width},
-              left.data());
+  Panel left;
+  pack_left(joined, left);
   std::vector<float> answer(components.columns * outputs);
   for_blocks(components.columns, [&](const Block& block) {
     float* const strips = room(block.scratch.strips, kBlockRows * depth);
     turn_tensor(tensor, record, block, depth, strips);
-    pack_strips({.from = components.values.data() + block.begin,
-                 .stride = components.columns,
-                 .depth = components.rows,
-                 .columns = block.count,
-                 .width = width,
-                 .strip_size = depth * width},
-                strips + channels * width);
+    pack_components(components, block, width, depth, strips + channels * width);
     turn_rows(context.latents.data() + block.begin * latents, block.count, record.latent_mean, 0,
               {strips + (channels + components.rows) * width, depth, width});
     float* const product = room(block.scratch.product, left_strips * product_.left_width * kBlockRows);
     std::fill_n(product, left_strips * product_.left_width * kBlockRows, 0.0f);
-    product_.add({.left = left.data(),
-                  .right = strips,
-                  .depth = depth,
-                  .left_strips = left_strips,
-                  .right_strips = product_.right_strips(block.count),
-                  .out = product,
-                  .stride = kBlockRows});
+    add_product(left, left_strips, strips, depth, block);
     for (std::size_t r = 0; r < block.count; ++r) {
       float* const row = answer.data() + (block.begin + r) * outputs;
       for (std::size_t i = 0; i < outputs; ++i) row[i] = product[i * kBlockRows + r];
@@ -256,13 +243,7 @@ Tensor RowProducts::rebuild(const RecordAt& record, const StepContext& context, 
   for_blocks(rows, [&](const Block& block) {
     const std::size_t left_strips = product_.left_strips(block.count);
     float* const strips = room(block.scratch.strips, left_strips * width * depth);
-    pack_strips({.from = components.values.data() + block.begin,
-                 .stride = rows,
-                 .depth = components.rows,
-                 .columns = block.count,
-                 .width = width,
-                 .strip_size = depth * width},
-                strips);
+    pack_components(components, block, width, depth, strips);
     if (latents > 0) {
       float* const turned = room(block.scratch.rows, kBlockRows * latents);
       turn_rows(context.latents.data() + block.begin * latents, block.count, record.latent_mean, 0,

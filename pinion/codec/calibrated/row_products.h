@@ -50,6 +50,11 @@ class RowProducts {
     std::size_t begin, count;
     Scratch& scratch;
   };
+  void pack_left(const Matrix& matrix, Panel& panel) const;
+  static void pack_components(const Matrix& components, const Block& block, std::size_t width,
+                              std::size_t depth, float* strips);
+  void add_product(const Panel& left, std::size_t left_strips, const float* right, std::size_t depth,
+                   const Block& block) const;
   void turn_tensor(const TensorView& tensor, const RecordAt& record, const Block& block, std::size_t depth,
                    float* strips) const;
   template <class Work>
