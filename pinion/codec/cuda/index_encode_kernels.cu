@@ -1,6 +1,7 @@
 // Chunks of indices, a warp for each (docs/format.md §6.3): from the last operation to the first.
 
 #include "pinion/codec/cuda/index_coding_jobs.h"
+#include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/cuda/warp_rans.cuh"
 
 namespace pinion::codec::cuda {
@@ -38,13 +39,17 @@ __device__ void fetch(const Run& run, std::uint32_t end, std::uint32_t lane, std
   }
 }
 
-// One value of each active lane, with plain bits and escapes.
-__device__ void encode_step(const Run& run, std::uint32_t lane, bool active, std::int32_t value,
+__device__ std::int32_t high_of(const Run& run, std::int32_t value) {
+  return run.shift == 0 ? value : (value + (1 << (run.shift - 1))) >> run.shift;
+}
+
+__device__ bool is_beyond(const Run& run, std::int32_t high) { return high > run.half || -high > run.half; }
+
+// What stands behind the symbol of one value of each active lane: plain bits, and those of escapes.
+__device__ void encode_rest(const Run& run, std::uint32_t lane, bool active, std::int32_t value,
                             WarpRansEncoder& coder) {
-  const std::int32_t bias = run.shift == 0 ? 0 : 1 << (run.shift - 1);
-  const std::int32_t high = (value + bias) >> run.shift;
-  const std::int32_t size = high < 0 ? -high : high;
-  const bool escapes = active && size > run.half;
+  const std::int32_t high = high_of(run, value), size = high < 0 ? -high : high;
+  const bool escapes = active && is_beyond(run, high);
   if (__any_sync(kAllLanes, escapes)) {
     const std::uint32_t excess = escapes ? static_cast<std::uint32_t>(size - run.half) : 1u;
     const auto length = static_cast<std::uint32_t>(31 - __clz(static_cast<int>(excess)));
@@ -55,10 +60,23 @@ __device__ void encode_step(const Run& run, std::uint32_t lane, bool active, std
     coder.put_bits(lane, escapes, std::uint32_t{high < 0} | length << 1, 6);
   }
   if (run.shift > 0)
-    coder.put_bits(lane, active, static_cast<std::uint32_t>(value + bias) & ((1u << run.shift) - 1),
+    coder.put_bits(lane, active,
+                   static_cast<std::uint32_t>(value + (1 << (run.shift - 1))) & ((1u << run.shift) - 1),
                    run.shift);
-  const uint2 entry = __ldg(run.entries + (escapes ? 2 * run.half + 1 : active ? high + run.half : run.half));
-  coder.put(lane, active, entry.x, entry.y);
+}
+
+// Whole batches without escapes: no step waits for what another one decides.
+template <bool kShifted>
+__device__ void encode_batch(const Run& run, std::uint32_t lane, const std::int32_t (&values)[kBatch],
+                             const uint2 (&entries)[kBatch], WarpRansEncoder& coder) {
+  const std::uint32_t bias = kShifted ? 1u << (run.shift - 1) : 0,
+                      mask = kShifted ? (1u << run.shift) - 1 : 0;
+#pragma unroll
+  for (std::uint32_t i = 0; i < kBatch; ++i) {
+    if constexpr (kShifted)
+      coder.put_bits(lane, true, (static_cast<std::uint32_t>(values[i]) + bias) & mask, run.shift);
+    coder.put(lane, true, entries[i].x, entries[i].y);
+  }
 }
 
 __device__ void encode_run(const Run& run, std::uint32_t lane, WarpRansEncoder& coder) {
@@ -67,29 +85,30 @@ __device__ void encode_run(const Run& run, std::uint32_t lane, WarpRansEncoder& 
   fetch(run, end, lane, next);
   while (end > 0) {
     std::int32_t values[kBatch];
-    bool plain = run.shift == 0;
+    uint2 entries[kBatch];
+    bool beyond = false;
 #pragma unroll
     for (std::uint32_t i = 0; i < kBatch; ++i) {
       values[i] = next[i];
-      plain = plain && values[i] <= run.half && -values[i] <= run.half;
+      const std::int32_t high = high_of(run, values[i]);
+      const bool escapes = is_beyond(run, high);
+      entries[i] = __ldg(run.entries + (escapes ? 2 * run.half + 1 : high + run.half));
+      beyond = beyond || escapes;
     }
     const std::uint32_t batch = min(end, kBatch);
     if (end > kBatch) fetch(run, end - kBatch, lane, next);
-    plain = __all_sync(kAllLanes, plain);
-    uint2 entries[kBatch];
-    if (plain) {
+    beyond = __any_sync(kAllLanes, beyond);
+    if (!beyond && batch == kBatch && run.lanes == 32 && end * 32 <= run.count) {
+      run.shift == 0 ? encode_batch<false>(run, lane, values, entries, coder)
+                     : encode_batch<true>(run, lane, values, entries, coder);
+    } else {
 #pragma unroll
-      for (std::uint32_t i = 0; i < kBatch; ++i) entries[i] = __ldg(run.entries + values[i] + run.half);
-    }
-#pragma unroll
-    for (std::uint32_t i = 0; i < kBatch; ++i) {
-      if (i >= batch) break;
-      const std::uint32_t at = (end - 1 - i) * run.lanes + lane;
-      const bool active = lane < run.lanes && at < run.count;
-      if (plain) {
+      for (std::uint32_t i = 0; i < kBatch; ++i) {
+        if (i >= batch) break;
+        const std::uint32_t at = (end - 1 - i) * run.lanes + lane;
+        const bool active = lane < run.lanes && at < run.count;
+        encode_rest(run, lane, active, values[i], coder);
         coder.put(lane, active, entries[i].x, entries[i].y);
-      } else {
-        encode_step(run, lane, active, values[i], coder);
       }
     }
     end -= batch;
@@ -115,16 +134,19 @@ __device__ void encode_chunk(const IndexEncodeJob& job, const IndexGrid& grid, s
                  lane, coder);
     }
   }
+  if (chunk == 0 && job.front != nullptr && *job.front_class != kNoIndexClass)
+    encode_run(run_of(job.tables, *job.front_class, job.front, job.front_count, grid.lanes), lane, coder);
 }
 
 __global__ void __launch_bounds__(kWarps * 32) encode_index_chunks(IndexEncodeJob job) {
+  wait_for_earlier_work();
   const std::uint32_t lane = threadIdx.x % 32, chunk = blockIdx.x * kWarps + threadIdx.x / 32;
   const IndexGrid& grid = *job.matrix.grid;
   const bool is_lead = chunk == kMostIndexChunks;
   if (!is_lead && chunk >= grid.chunks()) return;
   if (is_lead && (job.lead == nullptr || *job.lead_class == kNoIndexClass)) return;
   ChunkRoom room{0, std::size_t{job.matrix.rows} * kIndexSlotBytes + kChunkSlotBytes};
-  if (!is_lead) room = room_of_chunk(grid, job.matrix.rows, chunk);
+  if (!is_lead) room = room_of_chunk(grid, job.matrix.rows, chunk, job.front_count);
   std::byte* const slot = (is_lead ? job.lead_slot : job.slots) + room.begin;
   const auto end = static_cast<std::uint32_t>((room.bytes - 16) / 2);
   WarpRansEncoder coder{reinterpret_cast<std::uint16_t*>(slot), end};
@@ -141,7 +163,7 @@ __global__ void __launch_bounds__(kWarps * 32) encode_index_chunks(IndexEncodeJo
 
 void launch_index_encoding(const IndexEncodeJob& job, cudaStream_t stream) {
   constexpr std::uint32_t kBlocks = kMostIndexChunks / kWarps;
-  encode_index_chunks<<<kBlocks + (job.lead != nullptr ? 1 : 0), kWarps * 32, 0, stream>>>(job);
+  start_behind(encode_index_chunks, kBlocks + (job.lead != nullptr ? 1 : 0), kWarps * 32, 0, stream, job);
 }
 
 }  // namespace pinion::codec::cuda
