@@ -6,7 +6,7 @@ namespace pinion::calibration {
 namespace {
 
 std::vector<float> floats_of(const at::Tensor& tensor) {
-  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+  const at::Tensor flat = tensor.to(at::kCPU, at::kFloat).contiguous();
   const float* begin = flat.const_data_ptr<float>();
   return {begin, begin + flat.numel()};
 }

@@ -6,6 +6,7 @@
 #include "pinion/calibration/try_out.h"
 #include "pinion/models/sampling.h"
 #include "pinion/models/text_encoder.h"
+#include "pinion/models/torch_bridge.h"
 #include "pinion/models/vae.h"
 
 namespace pinion::calibration {
@@ -81,7 +82,8 @@ Result<std::unique_ptr<models::Vae>> open_vae(const CalibrateRequest& request) {
 }
 
 Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& request, const Digest& model,
-                                 const at::Tensor& metric, std::span<const double> sigmas) {
+                                 const at::Tensor& metric, std::span<const double> sigmas,
+                                 at::Device device) {
   const auto output = std::find_if(sums.streams.begin(), sums.streams.end(),
                                    [](const StreamSums& stream) { return stream.schema.has_latent_rows; });
   if (output == sums.streams.end())
@@ -97,10 +99,10 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
     if (!request.targets.empty()) {
       settings.reach_db = *std::max_element(request.targets.begin(), request.targets.end()) + kBeyondTargets;
     }
-    PINION_TRY(const StreamModel solved_stream, solve_state(stream, *output, metric, settings));
+    PINION_TRY(const StreamModel solved_stream, solve_state(stream, *output, metric, settings, device));
     add(solved_stream, stream.schema.name);
   }
-  PINION_TRY(const StreamModel velocity, solve_velocity(*output, metric, request.image));
+  PINION_TRY(const StreamModel velocity, solve_velocity(*output, metric, request.image, device));
   add(velocity, "velocity");
   return solved;
 }
@@ -111,16 +113,18 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
   PINION_TRY_VOID(check(request));
   PINION_TRY_VOID(tell(progress, {"text", 0, 0}));
   PINION_TRY(const std::vector<Tensor> contexts, encode_prompts(request));
-  PINION_TRY_VOID(tell(progress, {"load", 0, 0}));
+  PINION_TRY_VOID(tell(progress, {"hash", 0, 0}));
   PINION_TRY(const auto model, models::open_model(request.model));
   PINION_TRY(const std::string hash, model->content_hash());
   PINION_TRY(const Digest digest, digest_of(hash));
+  PINION_TRY_VOID(tell(progress, {"load", 0, 0}));
   const std::vector<double> sigmas = models::flux2_sigmas(request.grid.tokens(), request.steps);
   PINION_TRY(Gatherer gatherer,
              Gatherer::create(
                  *model,
                  {.cuts = request.cuts, .sigmas = sigmas, .probes = request.probes, .stage = request.stage}));
   const auto run_jobs = [&](std::string_view phase, int jobs, const auto& run) -> Result<void> {
+    PINION_TRY_VOID(tell(progress, {phase, 0, jobs}));
     for (int job = 0; job < jobs; ++job) {
       const auto index = static_cast<std::size_t>(job);
       const auto after_step = [&](int) { return tell(progress, {phase, job, jobs}); };
@@ -157,14 +161,22 @@ Result<std::vector<CutCalibration>> calibrate(const CalibrateRequest& request, c
   }
   const auto steps = std::span(sigmas).first(sigmas.size() - 1);
   const auto cuts = static_cast<int>(request.cuts.size());
+  const at::Device device = models::to_torch(request.stage.device);
   std::vector<CutCalibration> calibrations;
   for (int cut = 0; cut < cuts; ++cut) {
     const auto at = static_cast<std::size_t>(cut);
     PINION_TRY_VOID(tell(progress, {"solve", 0, 0}));
-    PINION_TRY(CutCalibration solved, solve_cut(gatherer.sums()[at], request, digest, metric, steps));
+    auto solution = solve_cut(gatherer.sums()[at], request, digest, metric, steps, device);
+    if (!solution.ok() && solution.error().code == Errc::kOutOfMemory && !device.is_cpu()) {
+      solution = solve_cut(gatherer.sums()[at], request, digest, metric, steps, at::kCPU);
+    }
+    PINION_TRY(CutCalibration solved, std::move(solution));
     if (!trials.empty()) {
       Trial trial(gatherer.chain(), at, sigmas, metric);
-      const auto after_step = [&](int) { return tell(progress, {"trials", cut, cuts}); };
+      const int steps_of_all = try_out_steps(request, vae != nullptr);
+      int step = 0;
+      PINION_TRY_VOID(tell(progress, {"trials", step, steps_of_all}));
+      const auto after_step = [&](int) { return tell(progress, {"trials", ++step, steps_of_all}); };
       PINION_TRY(solved.expected, try_out(trial, vae.get(), request, trials, after_step, solved.streams));
     }
     calibrations.push_back(std::move(solved));

@@ -51,7 +51,9 @@ struct CutCalibration {
 
 // What it is doing. `done` of `total` jobs; 0 of 0 where it cannot be counted.
 struct CalibrateProgress {
-  std::string_view phase;  // "text", "load", "pictures", "sensitivity", "jobs", "solve", "trials"
+  // In this order, "solve" and "trials" again for each cut: "text", "hash", "load", "pictures",
+  // "sensitivity", "jobs", "solve", "trials". Each is told when it begins.
+  std::string_view phase;
   int done = 0;
   int total = 0;
 };

@@ -108,10 +108,11 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
 }
 
 void Gatherer::solve_loudness() {
+  const at::Device device = to_torch(settings_.stage.device);
   for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
     for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
       StreamSums& stream = sums_[cut].streams[i];
-      for (const LoudnessFit& fit : fits_[cut][i]) stream.loudness.push_back(fit.solve());
+      for (const LoudnessFit& fit : fits_[cut][i]) stream.loudness.push_back(fit.solve(device));
       stream.mean_loudness.resize(stream.loudness.size());
     }
   }

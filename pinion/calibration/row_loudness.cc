@@ -31,15 +31,15 @@ void LoudnessFit::add(const at::Tensor& rows, const at::Tensor& gradients) {
   joined_.add(at::cat({rows.to(at::kFloat), at::log2(share)}, 1));
 }
 
-Loudness LoudnessFit::solve() const {
+Loudness LoudnessFit::solve(at::Device device) const {
   if (joined_.count() == 0) return {};
-  const at::Tensor mean = joined_.mean(), all = joined_.covariance();
+  const at::Tensor mean = joined_.mean(), all = joined_.covariance(device);
   const std::int64_t d = mean.size(0) - 1;
   const at::Tensor inputs = all.narrow(0, 0, d).narrow(1, 0, d);
   const at::Tensor cross = all.narrow(0, 0, d).narrow(1, d, 1);
   const double lift = kRidge * inputs.diagonal().mean().item<double>();
   const at::Tensor weights = at::linalg_solve(inputs + lift * at::eye(d, inputs.options()), cross);
-  return {mean.narrow(0, 0, d), weights.flatten(), mean[d].item<double>()};
+  return {mean.narrow(0, 0, d), weights.flatten().cpu(), mean[d].item<double>()};
 }
 
 }  // namespace pinion::calibration

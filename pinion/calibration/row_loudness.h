@@ -23,8 +23,9 @@ class LoudnessFit {
   // Both [n, d], of one job and step.
   void add(const at::Tensor& rows, const at::Tensor& gradients);
 
-  // By least squares. Rows are all alike if there were none, or none was heard.
-  Loudness solve() const;
+  // By least squares, computed on `device`; the result is on the CPU. Rows are all alike if there were none,
+  // or none was heard.
+  Loudness solve(at::Device device = at::kCPU) const;
 
  private:
   Moments joined_;  // rows and log2 of their gradients' energy

@@ -21,8 +21,8 @@ class Joined {
     std::int64_t begin = 0, size = 0;
   };
 
-  Joined(const StreamSums& sums, std::size_t step, std::int64_t latent_channels)
-      : covariance_(sums.steps[step].covariance()), mean_(sums.steps[step].mean()) {
+  Joined(const StreamSums& sums, std::size_t step, std::int64_t latent_channels, at::Device device)
+      : covariance_(sums.steps[step].covariance(device)), mean_(sums.steps[step].mean(device)) {
     const std::int64_t latents = sums.schema.has_latent_rows ? latent_channels : 0;
     const auto take = [this](std::int64_t size) {
       const Range range{width_, size};
@@ -138,13 +138,13 @@ class StreamSolver {
         noise_(settings.reference_step * settings.reference_step / 12),
         is_velocity_(is_velocity),
         costs_(std::move(costs)) {
-    for (std::size_t t = 0; t < sums.steps.size(); ++t) steps_.emplace_back(sums, t, latent_channels);
+    for (std::size_t t = 0; t < sums.steps.size(); ++t)
+      steps_.emplace_back(sums, t, latent_channels, costs_[t].device());
   }
 
-  // `root` weighs the channels before their principal directions are taken.
-  StreamModel solve(const Tensor& root, const Tensor& inverse_scale, std::int64_t count) const {
-    StreamModel model;
-    model.has_history = !is_velocity_;
+  // The `count` directions in which what prediction leaves varies most, as columns, largest first. `root`
+  // weighs the channels before.
+  Tensor basis(const Tensor& root, const Tensor& inverse_scale, std::int64_t count) const {
     Tensor heard = at::zeros_like(root);
     for (const Joined& step : steps_) {
       Problem problem =
@@ -154,14 +154,21 @@ class StreamSolver {
       }
       heard += root.matmul(regress(problem, settings_.ridge).residual).matmul(root);
     }
-    model.projection = root.matmul(principal_columns(heard, count));
+    return root.matmul(principal_columns(heard, count));
+  }
+
+  // With the columns of basis(), or the first of them, as the projection.
+  StreamModel solve(const Tensor& projection) const {
+    StreamModel model;
+    model.has_history = !is_velocity_;
+    model.projection = projection;
     model.reconstruction = reconstruction(model.projection);
     double ridge = settings_.ridge;
     do {
       model.steps.clear();
       for (std::size_t t = 0; t < steps_.size(); ++t) model.steps.push_back(solve_step(t, model, ridge));
       ridge *= 10;
-    } while (model.has_history && drift(model) > kMaxDrift && ridge <= 10);
+    } while (model.has_history && drifts(model) && ridge <= 10);
     if (model.steps.size() > 1) {
       model.steps[0].history = model.steps[1].history;
       model.steps[0].change_mean = model.steps[1].change_mean;
@@ -220,18 +227,23 @@ class StreamSolver {
     return solved;
   }
 
-  // The largest norm of a product of successive predictors' parts for y.
-  static double drift(const StreamModel& model) {
-    double largest = 0;
+  // Whether the largest norm of a product of successive predictors' parts for y is above kMaxDrift. Few
+  // products need their eigenvalues for it: the norm is between the longest column and the root of all
+  // squares.
+  static bool drifts(const StreamModel& model) {
     const std::int64_t k = model.projection.size(1);
     for (std::size_t first = 1; first < model.steps.size(); ++first) {
       Tensor product = at::eye(k, model.projection.options());
       for (std::size_t t = first; t < model.steps.size(); ++t) {
         product = product.matmul(model.steps[t].history.matrix.narrow(0, 0, k));
-        largest = std::max(largest, at::linalg_matrix_norm(product, 2).item<double>());
+        const Tensor squares = product.pow(2).sum(0);
+        if (squares.sum().item<double>() <= kMaxDrift * kMaxDrift) continue;
+        if (squares.max().item<double>() > kMaxDrift * kMaxDrift) return true;
+        const Tensor largest = at::linalg_eigvalsh(product.t().matmul(product))[k - 1];
+        if (largest.item<double>() > kMaxDrift * kMaxDrift) return true;
       }
     }
-    return largest;
+    return false;
   }
 
   SolveSettings settings_;
@@ -248,9 +260,10 @@ void set_loudness(const StreamSums& sums, StreamModel& model) {
     const Loudness& loudness = sums.loudness[t];
     step.loudness = at::zeros_like(step.mean);
     if (!loudness.weights.defined()) continue;
-    step.loudness = loudness.weights;
-    step.loudness_bias = loudness.bias + (step.mean - loudness.mean).dot(loudness.weights).item<double>() -
-                         std::log2(sums.mean_loudness[t]);
+    step.loudness = loudness.weights.to(step.mean.device());
+    const Tensor shift = step.mean - loudness.mean.to(step.mean.device());
+    step.loudness_bias =
+        loudness.bias + shift.dot(step.loudness).item<double>() - std::log2(sums.mean_loudness[t]);
   }
 }
 
@@ -260,9 +273,9 @@ struct Cost {
   Tensor response;  // [d, latent channels]; undefined: nothing is taken out
 };
 
-Cost cost_of(const StreamSums& sums, std::size_t step, bool is_corrected) {
+Cost cost_of(const StreamSums& sums, std::size_t step, bool is_corrected, at::Device device) {
   const std::int64_t d = sums.schema.channels;
-  const Tensor joined = sums.sensitivity[step].mean();
+  const Tensor joined = sums.sensitivity[step].mean(device);
   const Tensor cost = joined.narrow(0, 0, d).narrow(1, 0, d);
   if (!is_corrected || joined.size(0) == d) return {cost, {}};
   const std::int64_t outputs = joined.size(0) - d;
@@ -271,12 +284,18 @@ Cost cost_of(const StreamSums& sums, std::size_t step, bool is_corrected) {
   return {cost - cross.t().matmul(mean_derivative), mean_derivative.t()};
 }
 
-void set_output_energy(const StreamSums& output, const Tensor& metric, StreamModel& model) {
-  for (std::size_t t = 0; t < model.steps.size(); ++t) {
-    const Joined joined(output, t, metric.size(0));
-    model.steps[t].output_energy =
-        joined.covariance(joined.velocity, joined.velocity).mul(metric).sum().item<double>();
+// Of a row, by step.
+std::vector<double> output_energies(const StreamSums& output, const Tensor& metric) {
+  std::vector<double> energies;
+  for (std::size_t t = 0; t < output.steps.size(); ++t) {
+    const Joined joined(output, t, metric.size(0), metric.device());
+    energies.push_back(joined.covariance(joined.velocity, joined.velocity).mul(metric).sum().item<double>());
   }
+  return energies;
+}
+
+void set_output_energy(const std::vector<double>& energies, StreamModel& model) {
+  for (std::size_t t = 0; t < model.steps.size(); ++t) model.steps[t].output_energy = energies[t];
 }
 
 // Whether what no component can mend leaves the output SNR that is asked for, at every step.
@@ -292,7 +311,7 @@ bool reaches(const StreamSums& sums, const StreamSums& output, const StreamModel
 }  // namespace
 
 Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output, const Tensor& metric,
-                                const SolveSettings& settings) {
+                                const SolveSettings& settings, at::Device device) {
   PINION_ASSERT(output.schema.has_latent_rows && sums.steps.size() == output.steps.size());
   PINION_TRY_VOID(check(sums));
   PINION_TRY_VOID(check(output));
@@ -300,7 +319,7 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     std::vector<Tensor> costs, responses;
     Tensor sensitivity;
     for (std::size_t t = 0; t < sums.steps.size(); ++t) {
-      Cost cost = cost_of(sums, t, settings.is_corrected);
+      Cost cost = cost_of(sums, t, settings.is_corrected, device);
       Tensor counted = cost.left;
       if (cost.response.defined())
         counted = counted + settings.explained_weight * cost.response.matmul(cost.response.t());
@@ -312,14 +331,15 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
     const Tensor lifted = sensitivity + settings.regularisation * sensitivity.diagonal().mean() *
                                             at::eye(sensitivity.size(0), sensitivity.options());
     const StreamSolver solver(sums, metric.size(0), settings, false, std::move(costs));
-    const Tensor root = symmetric_root(lifted), inverse_scale = at::linalg_inv(lifted).diagonal();
     const std::int64_t channels = sums.schema.channels;
     const std::int64_t most =
         std::min<std::int64_t>(settings.components > 0 ? settings.components : kMostComponents, channels);
     std::int64_t count = settings.components > 0 ? most : std::min(kFirstComponents, most);
+    const Tensor basis = solver.basis(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), most);
+    const std::vector<double> energies = output_energies(output, metric.to(device));
     while (true) {
-      StreamModel model = solver.solve(root, inverse_scale, count);
-      set_output_energy(output, metric, model);
+      StreamModel model = solver.solve(basis.narrow(1, 0, count).contiguous());
+      set_output_energy(energies, model);
       if (count == most || reaches(sums, output, model, settings.reach_db)) {
         set_loudness(sums, model);
         for (std::size_t t = 0; t < responses.size(); ++t) model.steps[t].response = responses[t];
@@ -331,17 +351,18 @@ Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output
 }
 
 Result<StreamModel> solve_velocity(const StreamSums& output, const Tensor& metric,
-                                   const SolveSettings& settings) {
+                                   const SolveSettings& settings, at::Device device) {
   PINION_ASSERT(output.schema.has_latent_rows);
   PINION_TRY_VOID(check(output));
   return models::caught([&]() -> Result<StreamModel> {
-    const Tensor lifted = metric + settings.regularisation * metric.diagonal().mean() *
-                                       at::eye(metric.size(0), metric.options());
-    const StreamSolver solver(output, metric.size(0), settings, true,
-                              std::vector<Tensor>(output.steps.size(), metric));
+    const Tensor cost = metric.to(device);
+    const Tensor lifted =
+        cost + settings.regularisation * cost.diagonal().mean() * at::eye(cost.size(0), cost.options());
+    const StreamSolver solver(output, cost.size(0), settings, true,
+                              std::vector<Tensor>(output.steps.size(), cost));
     StreamModel model =
-        solver.solve(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), metric.size(0));
-    set_output_energy(output, metric, model);
+        solver.solve(solver.basis(symmetric_root(lifted), at::linalg_inv(lifted).diagonal(), cost.size(0)));
+    set_output_energy(output_energies(output, cost), model);
     return model;
   });
 }

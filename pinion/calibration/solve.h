@@ -1,6 +1,7 @@
 #pragma once
 // From sums to the linear model of a calibration (docs/calibration.md has the derivation). Pure functions on
-// libtorch, float64.
+// libtorch, float64, computed on `device`, where the model's tensors are left. A wide state takes a device
+// with some gigabytes to spare (docs/calibration.md, section Time and memory): kOutOfMemory if it has not.
 //
 // Row-vector convention. With h a row of d channels, x its latents, u = x - latent_mean and
 // w = (x_t - x_{t-1}) / (sigma_t - sigma_{t-1}) - change_mean:
@@ -54,10 +55,10 @@ struct StreamModel {
 // sensitivity was gathered in (Gatherer::set_metric). kInvalidArgument if there were fewer rows than they are
 // wide. Where errors are corrected, gain, floor and what counts for the projection are of what is left then.
 Result<StreamModel> solve_state(const StreamSums& sums, const StreamSums& output, const at::Tensor& metric,
-                                const SolveSettings& settings);
+                                const SolveSettings& settings, at::Device device = at::kCPU);
 
 // The model of the velocity, whose own error is what counts.
 Result<StreamModel> solve_velocity(const StreamSums& output, const at::Tensor& metric,
-                                   const SolveSettings& settings);
+                                   const SolveSettings& settings, at::Device device = at::kCPU);
 
 }  // namespace pinion::calibration

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/calibrated/step_target.h"
@@ -23,8 +24,9 @@ struct Coder {
   codec::CalibratedDecoder decoder;
 
   static Result<Coder> create(const std::shared_ptr<const codec::Calibration>& calibration) {
-    PINION_TRY(codec::CalibratedEncoder encoder, codec::CalibratedEncoder::create(calibration, {}));
-    return Coder{calibration, std::move(encoder), codec::CalibratedDecoder(calibration)};
+    const auto threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    PINION_TRY(codec::CalibratedEncoder encoder, codec::CalibratedEncoder::create(calibration, {}, threads));
+    return Coder{calibration, std::move(encoder), codec::CalibratedDecoder(calibration, threads)};
   }
 
   struct Coded {
@@ -74,7 +76,8 @@ Tensor on_device_of(const Tensor& like, const Tensor& tensor) {
 }  // namespace
 
 Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibrations, double target_db,
-                               const std::vector<TrialJob>& jobs, const AfterStep& after_step) {
+                               const std::vector<TrialJob>& jobs, Measures measures,
+                               const AfterStep& after_step) {
   TrialResult result;
   result.target_db = target_db;
   std::vector<std::shared_ptr<const codec::Calibration>> read;  // as the file will hold them
@@ -128,17 +131,16 @@ Result<TrialResult> Trial::run(const std::vector<codec::Calibration>& calibratio
         PINION_TRY(const Tensor host, models::to_cpu(state[i].tensor));
         PINION_TRY(const Coder::Coded coded, coders[i].code(host, target_of(i), context, step));
         arrived[i].tensor = on_device_of(state[i].tensor, coded.tensor);
+        if (coded.correction.defined()) correction = correction + coded.correction;
+        stream.frame_bytes += coded.frame_bytes;
+        stream.elements += static_cast<double>(host.elements());
+        stream.predicted[step] += coded.output_error;
+        if (measures != Measures::kEachStream) continue;
         TensorList alone = state;
         alone[i].tensor = arrived[i].tensor;
         PINION_TRY(const Tensor answer, chain_.velocity_from(cut_, {sigma}, std::move(alone)));
         at::Tensor corrected = on_cpu(answer);
-        if (coded.correction.defined()) {
-          corrected = corrected + coded.correction;
-          correction = correction + coded.correction;
-        }
-        stream.frame_bytes += coded.frame_bytes;
-        stream.elements += static_cast<double>(host.elements());
-        stream.predicted[step] += coded.output_error;
+        if (coded.correction.defined()) corrected = corrected + coded.correction;
         stream.measured[step] += energy_of(corrected - on_cpu(exact), metric_);
       }
       PINION_TRY(const Tensor velocity, chain_.velocity_from(cut_, {sigma}, std::move(arrived)));

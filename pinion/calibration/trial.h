@@ -20,7 +20,8 @@ struct StreamTrial {
   double frame_bytes = 0;
   double elements = 0;
   // Energy, in the metric, of the velocity's error that comes from this stream alone, by step: as the frames
-  // predicted it, and as the rest of the model answered, after the sender's correction.
+  // predicted it, and as the rest of the model answered, after the sender's correction; the latter stays 0 if
+  // it was not asked for.
   std::vector<double> predicted, measured;
 };
 
@@ -39,10 +40,12 @@ class Trial {
       : chain_(chain), cut_(cut), sigmas_(std::move(sigmas)), metric_(std::move(metric)) {}
 
   // All streams coded for `target_db` together. `calibrations` are those of the cut: the state tensors in the
-  // model's order, then the velocity. `after_step` may end it early by an error.
+  // model's order, then the velocity. What comes from each stream alone (StreamTrial::measured) takes two
+  // thirds longer. `after_step` may end it early by an error.
   using AfterStep = std::function<Result<void>(int step)>;
+  enum class Measures { kAllTogether, kEachStream };
   Result<TrialResult> run(const std::vector<codec::Calibration>& calibrations, double target_db,
-                          const std::vector<TrialJob>& jobs, const AfterStep& after_step);
+                          const std::vector<TrialJob>& jobs, Measures measures, const AfterStep& after_step);
 
   // The latents after the last step, uncoded.
   Result<Tensor> run_uncoded(const TrialJob& job, const AfterStep& after_step);
@@ -55,7 +58,7 @@ class Trial {
 };
 
 // Makes the calibrations of states tell what was measured: scales the gain and the floor of each record by
-// measured over predicted energy of its step. `trial` was run with them.
+// measured over predicted energy of its step. `trial` was run with them and measured each stream.
 void correct(std::vector<codec::Calibration>& calibrations, const TrialResult& trial);
 
 }  // namespace pinion::calibration

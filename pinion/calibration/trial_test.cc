@@ -100,7 +100,7 @@ TEST(Trial, CorrectedCalibrationsPredictTheOutput) {
     jobs.push_back({constants, models::initial_noise(seed, 1, model->info().latent_channels, kGrid)});
   }
   Trial trial(chain, 0, sigmas, at::eye(model->info().latent_channels, at::kDouble));
-  const TrialResult result = must(trial.run(solved.streams, 30, jobs, go_on));
+  const TrialResult result = must(trial.run(solved.streams, 30, jobs, Trial::Measures::kEachStream, go_on));
   ASSERT_EQ(result.streams.size(), 3u);
   for (const StreamTrial& stream : result.streams) {
     double predicted = 0, measured = 0;

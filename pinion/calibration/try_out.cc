@@ -35,12 +35,18 @@ ExpectedCost cost_of(const TrialResult& result) {
 
 }  // namespace
 
+int try_out_steps(const CalibrateRequest& request, bool has_vae) {
+  const int runs = kCorrections + (has_vae ? 1 : 0) + static_cast<int>(request.targets.size());
+  return runs * request.trials * request.steps;
+}
+
 Result<std::vector<ExpectedCost>> try_out(Trial& trial, models::Vae* vae, const CalibrateRequest& request,
                                           const std::vector<TrialJob>& jobs,
                                           const Trial::AfterStep& after_step,
                                           std::vector<codec::Calibration>& streams) {
   for (int i = 0; i < kCorrections; ++i) {
-    PINION_TRY(const TrialResult result, trial.run(streams, kCorrectionDb, jobs, after_step));
+    PINION_TRY(const TrialResult result,
+               trial.run(streams, kCorrectionDb, jobs, Trial::Measures::kEachStream, after_step));
     correct(streams, result);
   }
   std::vector<Tensor> pictures;
@@ -51,7 +57,8 @@ Result<std::vector<ExpectedCost>> try_out(Trial& trial, models::Vae* vae, const 
   }
   std::vector<ExpectedCost> costs;
   for (const double target : request.targets) {
-    PINION_TRY(const TrialResult result, trial.run(streams, target, jobs, after_step));
+    PINION_TRY(const TrialResult result,
+               trial.run(streams, target, jobs, Trial::Measures::kAllTogether, after_step));
     ExpectedCost& cost = costs.emplace_back(cost_of(result));
     for (std::size_t job = 0; job < pictures.size(); ++job) {
       PINION_TRY(const Tensor picture, vae->decode(result.latents[job], request.grid));

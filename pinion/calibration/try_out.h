@@ -8,6 +8,9 @@
 
 namespace pinion::calibration {
 
+// How often it calls `after_step`.
+int try_out_steps(const CalibrateRequest& request, bool has_vae);
+
 // Corrects `streams` by `jobs`, of which there is at least one. The costs of the request's targets; without
 // pictures if `vae` is null.
 Result<std::vector<ExpectedCost>> try_out(Trial& trial, models::Vae* vae, const CalibrateRequest& request,

@@ -66,6 +66,7 @@ Result<calibration::CalibrateRequest> to_request(const Options& options) {
 
 std::string_view phase_label(std::string_view phase) {
   if (phase == "text") return "reading the prompts";
+  if (phase == "hash") return "hashing weights";
   if (phase == "load") return "loading blocks";
   if (phase == "pictures") return "asking what is seen";
   if (phase == "jobs") return "running jobs";
@@ -73,6 +74,40 @@ std::string_view phase_label(std::string_view phase) {
   if (phase == "trials") return "trying it on other jobs";
   return "solving";
 }
+
+// Where the time went.
+class PhaseTimes {
+ public:
+  // A phase begins or goes on.
+  void enter(std::string_view phase) {
+    leave();
+    phase_ = phase;
+  }
+
+  // "time: 2.1 s reading the prompts, 40.3 s running jobs"
+  std::string summary() {
+    leave();
+    std::string text;
+    for (const auto& [label, ms] : phases_) {
+      text += fmt::format("{}{:.1f} s {}", text.empty() ? "time: " : ", ", ms / 1000, label);
+    }
+    return text;
+  }
+
+ private:
+  void leave() {
+    const double ms = watch_.lap_ms();
+    if (phase_.empty()) return;
+    const std::string_view label = phase_label(phase_);
+    auto known = std::ranges::find(phases_, label, &std::pair<std::string_view, double>::first);
+    if (known == phases_.end()) known = phases_.insert(phases_.end(), {label, 0});
+    known->second += ms;
+  }
+
+  std::vector<std::pair<std::string_view, double>> phases_;  // by label, in the order of their beginnings
+  std::string phase_;
+  Stopwatch watch_;
+};
 
 Result<std::size_t> write_assets(const std::filesystem::path& path,
                                  const std::vector<calibration::CutCalibration>& cuts) {
@@ -108,14 +143,17 @@ int run(const Options& options) {
   std::atomic<bool> stopped = false;
   const InterruptWatch watch([&] { stopped = true; });
   const Stopwatch total;
+  PhaseTimes times;
   const auto cuts = [&] {
     ProgressBar bar;
     return calibration::calibrate(*request, [&](const calibration::CalibrateProgress& at) {
+      times.enter(at.phase);
       bar.show(phase_label(at.phase), at.done, at.total);
       return !stopped;
     });
   }();
   if (!cuts.ok()) return report(cuts.error());
+  const std::string time = times.summary();
   const auto bytes = write_assets(options.out, *cuts);
   if (!bytes.ok()) return report(bytes.error());
   for (const calibration::CutCalibration& cut : *cuts) {
@@ -125,6 +163,7 @@ int run(const Options& options) {
     }
     print_expected(cut);
   }
+  fmt::print("{}\n", time);
   fmt::print("{}: {} bytes in {:.1f} s. Use it: pinion generate --codec calibrated:30 --calibration {} ...\n",
              options.out.string(), *bytes, total.elapsed_ms() / 1000, options.out.string());
   return kDone;

@@ -6,7 +6,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "pinion/base/stopwatch.h"
 #include "pinion/codec/frame_format.h"
 #include "pinion/codec/tensor_error.h"
 
@@ -30,31 +29,32 @@ void measure_errors(const Tensor& tensor, const Tensor& decoded, codec::FrameSta
   stats.max_error = measured.max_error;
 }
 
-Result<CodecBenchRow> bench_step(const CodecInput::Step& step, const codec::Profile& profile,
-                                 codec::StreamSender& sender, codec::StreamReceiver& receiver) {
-  CodecBenchRow row{step.name, profile, step.tensor.dtype(), step.tensor.shape(), step.made_finite, {}, 0, 0};
-  Stopwatch watch;
-  PINION_TRY(const codec::EncodedFrame encoded, sender.encode(step.tensor, step.context));
-  row.encode_ms = watch.lap_ms();
+Result<CodecBenchRow> bench_step(const CodecInput::Step& step, const codec::Profile& profile, Device device,
+                                 SendingEnd& sender, ReceivingEnd& receiver) {
+  CodecBenchRow row{
+      step.name, profile, step.tensor.dtype(), step.tensor.shape(), step.made_finite, device, {}, 0, 0};
+  PINION_TRY(const SendingEnd::Sent sent, sender.encode(step.tensor, step.context));
+  const codec::EncodedFrame& encoded = sent.encoded;
+  row.encode_ms = sent.ms;
   row.stats = encoded.stats;
   if (!encoded.basis.empty()) {
     const auto channels = static_cast<std::size_t>(codec::channels_of(row.shape));
     PINION_TRY_VOID(receiver.add_basis(encoded.basis, codec::BasisLimits::for_channels(channels)));
   }
-  PINION_TRY(const Tensor decoded,
+  PINION_TRY(const ReceivingEnd::Received received,
              receiver.decode(encoded.frame, step.context, {.max_tensor_bytes = step.tensor.bytes()}));
-  row.decode_ms = watch.lap_ms();
-  measure_errors(step.tensor, decoded, row.stats);
+  row.decode_ms = received.ms;
+  measure_errors(step.tensor, received.tensor, row.stats);
   return row;
 }
 
 Result<void> bench_stream(CodecInput& input, const TensorStream& stream, const codec::Profile& profile,
-                          std::vector<CodecBenchRow>& rows) {
-  PINION_TRY(codec::StreamSender sender, input.sender(stream, profile));
-  PINION_TRY(codec::StreamReceiver receiver, input.receiver(stream, profile));
+                          Device device, std::vector<CodecBenchRow>& rows) {
+  PINION_TRY(const auto sender, input.sender(stream, profile));
+  PINION_TRY(const auto receiver, input.receiver(stream, profile));
   for (std::size_t i = 0; i < stream.tensors.size(); ++i) {
     PINION_TRY(const CodecInput::Step step, input.step(stream, i, profile));
-    auto row = bench_step(step, profile, sender, receiver);
+    auto row = bench_step(step, profile, device, *sender, *receiver);
     if (!row.ok()) return input.in_tensor(std::move(row).error(), step.name);
     rows.push_back(std::move(row).value());
   }
@@ -64,6 +64,7 @@ Result<void> bench_stream(CodecInput& input, const TensorStream& stream, const c
 // What a mode came to.
 struct BenchTotal {
   std::string mode;
+  Device device;
   std::size_t frame_bytes = 0, basis_bytes = 0, tensor_bytes = 0;
   std::int64_t elements = 0, made_finite = 0;
   double encode_ms = 0, decode_ms = 0;
@@ -73,7 +74,7 @@ std::vector<BenchTotal> totals_of(const std::vector<CodecBenchRow>& rows) {
   std::vector<BenchTotal> totals;  // rows come mode by mode
   for (const CodecBenchRow& row : rows) {
     const std::string mode = codec::to_string(row.profile);
-    if (totals.empty() || totals.back().mode != mode) totals.push_back({.mode = mode});
+    if (totals.empty() || totals.back().mode != mode) totals.push_back({.mode = mode, .device = row.device});
     BenchTotal& total = totals.back();
     total.frame_bytes += row.stats.frame_bytes;
     total.basis_bytes += row.stats.basis_bytes;
@@ -91,12 +92,13 @@ bool is_calibrated(const CodecBenchRow& row) { return row.profile.mode == codec:
 }  // namespace
 
 Result<std::vector<CodecBenchRow>> bench_codec(const CodecBenchRequest& request) {
+  PINION_TRY_VOID(check_codec_device(request.input.device, request.profiles));
   PINION_TRY_VOID(check_calibration_given(request.profiles, request.input.calibration));
   PINION_TRY(CodecInput input, CodecInput::open(request.input));
   std::vector<CodecBenchRow> rows;
   for (const codec::Profile& profile : request.profiles) {
     for (const TensorStream& stream : input.streams()) {
-      PINION_TRY_VOID(bench_stream(input, stream, profile, rows));
+      PINION_TRY_VOID(bench_stream(input, stream, profile, request.input.device, rows));
     }
   }
   return rows;
@@ -121,10 +123,11 @@ std::string bench_table(const std::vector<CodecBenchRow>& rows) {
     if (total.frame_bytes == 0 || total.elements == 0) continue;
     const auto bytes = static_cast<double>(total.frame_bytes);
     table += fmt::format(
-        "{}: {} bytes of frames, {:.3f} bits an element, {:.2f}x smaller; {} bytes of bases; {:.1f} ms "
+        "{}{}: {} bytes of frames, {:.3f} bits an element, {:.2f}x smaller; {} bytes of bases; {:.1f} ms "
         "encoding, {:.1f} ms decoding\n",
-        total.mode, total.frame_bytes, 8 * bytes / static_cast<double>(total.elements),
-        static_cast<double>(total.tensor_bytes) / bytes, total.basis_bytes, total.encode_ms, total.decode_ms);
+        total.mode, total.device.is_cpu() ? "" : " on " + name(total.device), total.frame_bytes,
+        8 * bytes / static_cast<double>(total.elements), static_cast<double>(total.tensor_bytes) / bytes,
+        total.basis_bytes, total.encode_ms, total.decode_ms);
   }
   if (!totals.empty() && totals.front().made_finite > 0) {
     table += fmt::format("not finite and changed: {} elements\n", totals.front().made_finite);
@@ -142,6 +145,7 @@ std::string bench_json(const std::vector<CodecBenchRow>& rows) {
         is_calibrated(row) ? nlohmann::json(row.stats.output_snr_db) : nlohmann::json();
     list.push_back({{"tensor", row.tensor},
                     {"mode", codec::to_string(row.profile)},
+                    {"device", name(row.device)},
                     {"dtype", name(row.dtype)},
                     {"shape", row.shape.extents()},
                     {"made_finite", row.made_finite},

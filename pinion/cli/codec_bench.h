@@ -19,6 +19,7 @@ struct CodecBenchRow {
   DType dtype = DType::kF32;
   Shape shape;
   std::int64_t made_finite = 0;  // elements
+  Device device;
   codec::FrameStats stats;
   double encode_ms = 0;
   double decode_ms = 0;

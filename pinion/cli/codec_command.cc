@@ -18,6 +18,7 @@ struct Options {
   std::filesystem::path out;
   std::string mode;
   std::vector<std::string> modes;
+  std::string device = "cpu";
   bool json = false;
 };
 
@@ -27,16 +28,30 @@ int print(const Result<std::string>& text, const char* end) {
   return kDone;
 }
 
+Result<Device> device_of(const Options& options) {
+  if (const auto device = device_from_name(options.device)) return *device;
+  return Error{Errc::kInvalidArgument, "--device '" + options.device + "' is neither cpu nor cuda:N", ""};
+}
+
 Result<std::string> encode(const Options& options) {
-  PINION_TRY(const codec::Profile profile, codec::parse_profile(options.mode));
-  return encode_file({options.input, options.out, profile});
+  EncodeFileRequest request{options.input, options.out, {}};
+  PINION_TRY(request.input.device, device_of(options));
+  PINION_TRY(request.profile, codec::parse_profile(options.mode));
+  return encode_file(request);
+}
+
+Result<std::string> decode(const Options& options) {
+  PINION_TRY(const Device device, device_of(options));
+  const CodecInputOptions& files = options.input;
+  return decode_file({files.in, options.out, files.calibration, files.context, device, files.threads});
 }
 
 Result<std::string> bench(const Options& options) {
   CodecBenchRequest request{options.input, {}};
+  PINION_TRY(request.input.device, device_of(options));
   std::vector<std::string> modes = options.modes;
   if (modes.empty()) {
-    modes = {"lossless", "fidelity:20"};
+    modes = {"lossless", request.input.device.is_cpu() ? "fidelity:20" : "int8"};
     if (!options.input.calibration.empty()) modes.emplace_back("calibrated:30");
   }
   for (const std::string& mode : modes) {
@@ -66,10 +81,15 @@ constexpr const char* kExamples =
     "  pinion codec encode job.safetensors job.pnf --sequence --calibration cut3.pnf --mode calibrated:30\n"
     "  pinion codec decode job.pnf decoded.safetensors --calibration cut3.pnf --context job.safetensors";
 
-void add_threads(CLI::App& command, Options& options) {
+void add_coder(CLI::App& command, Options& options) {
+  command
+      .add_option("--device", options.device,
+                  "Where the codec runs: cpu, or cuda:N, which encodes lossless, bounded, int8, int4 and "
+                  "calibrated:DB and decodes these and fidelity")
+      ->capture_default_str();
   command
       .add_option("--threads", options.input.threads,
-                  "Threads that share the work on a tensor; they change no byte")
+                  "Threads that share the work on a tensor on the CPU; they change no byte")
       ->check(CLI::Range(1, kMaxThreads))
       ->capture_default_str();
 }
@@ -90,7 +110,7 @@ void add_input(CLI::App& command, Options& options) {
   command.add_flag("--sanitize", input.sanitises,
                    "Code NaN as 0 and an infinity as the largest finite value: fidelity, int8, int4 and "
                    "calibrated refuse them, raw, lossless and bounded keep them");
-  add_threads(command, options);
+  add_coder(command, options);
 }
 
 }  // namespace
@@ -121,18 +141,12 @@ void add_codec_command(CLI::App& app, Action& action) {
   decoding->add_option("--calibration", input.calibration, "The file that calibrated frames were coded with");
   decoding->add_option("--context", input.context,
                        "Their context: a safetensors file with latents.tN and sigmas");
-  add_threads(*decoding, *options);
+  add_coder(*decoding, *options);
   decoding->footer(
       "Example:\n"
       "  pinion codec decode job.pnf decoded.safetensors\n"
       "  pinion codec decode job.pnf decoded.safetensors --calibration cut3.pnf --context job.safetensors");
-  decoding->callback([options, &action] {
-    action = [options] {
-      const CodecInputOptions& files = options->input;
-      return print(decode_file({files.in, options->out, files.calibration, files.context, files.threads}),
-                   "\n");
-    };
-  });
+  decoding->callback([options, &action] { action = [options] { return print(decode(*options), "\n"); }; });
 
   CLI::App* info = codec->add_subcommand("info", "Show what a .pnf file holds: frames, bases, calibrations");
   info->add_option("FILE", input.in, "The .pnf file")->required();
@@ -147,14 +161,16 @@ void add_codec_command(CLI::App& app, Action& action) {
   bench_command->add_option("FILE", input.in, "The .safetensors file")->required();
   bench_command->add_option("--mode", options->modes,
                             std::string(kModes) +
-                                "; repeat for several [lossless, fidelity:20 and, with --calibration, "
-                                "calibrated:30]");
+                                "; repeat for several [lossless, fidelity:20 (int8 on a device) and, "
+                                "with --calibration, calibrated:30]");
   add_input(*bench_command, *options);
   bench_command->add_flag("--json", options->json, "Print JSON");
   bench_command->footer(
       "Example:\n"
       "  pinion codec bench job.safetensors --sequence --mode lossless --mode int8 --threads 2\n"
-      "  pinion codec bench job.safetensors --sequence --calibration cut3.pnf --cut 3 --stream image");
+      "  pinion codec bench job.safetensors --sequence --calibration cut3.pnf --cut 3 --stream image\n"
+      "On a GPU, where tensor and frame are in its memory while time is taken:\n"
+      "  pinion codec bench job.safetensors --sequence --mode lossless --mode int8 --device cuda:0");
   bench_command->callback([options, &action] { action = [options] { return print(bench(*options), ""); }; });
 }
 

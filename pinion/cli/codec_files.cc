@@ -55,7 +55,7 @@ class FrameNeeds {
 
   // Adds the basis that a frame needs, if the file has it. A stream holds no other, so that a file of many
   // streams takes no more memory than its tensors' widths call for.
-  Result<void> add_basis(codec::StreamReceiver& receiver, const codec::FrameInfo& info) const {
+  Result<void> add_basis(ReceivingEnd& receiver, const codec::FrameInfo& info) const {
     const auto found = bases_.find(info.basis_hash);
     if (found == bases_.end()) return {};
     const auto channels = static_cast<std::size_t>(codec::channels_of(info.shape));
@@ -69,31 +69,34 @@ class FrameNeeds {
   std::optional<SequenceContext> context_;
 };
 
+std::string on_device(Device device) { return device.is_cpu() ? "" : " on " + name(device); }
+
 struct OpenStream {
-  codec::StreamReceiver receiver;
+  std::unique_ptr<ReceivingEnd> receiver;
   std::string before;  // name of the last frame
 };
 
 Result<Tensor> decode_next(const codec::ContainerFrame& frame, FrameNeeds& needs,
-                           std::map<std::uint64_t, OpenStream>& streams, int threads,
+                           std::map<std::uint64_t, OpenStream>& streams, const DecodeFileRequest& request,
                            const codec::DecodeLimits& limits) {
   PINION_TRY(const codec::FrameInfo info, codec::inspect(frame.frame, limits));
   auto stream = streams.find(frame.stream);
   if (stream == streams.end()) {
     PINION_TRY(auto calibration, needs.calibration(info));
-    OpenStream opened{codec::StreamReceiver(std::move(calibration), threads), ""};
-    stream = streams.emplace(frame.stream, std::move(opened)).first;
+    PINION_TRY(auto receiver, make_receiving_end(request.device, std::move(calibration), request.threads));
+    stream = streams.emplace(frame.stream, OpenStream{std::move(receiver), ""}).first;
   }
-  PINION_TRY_VOID(needs.add_basis(stream->second.receiver, info));
+  PINION_TRY_VOID(needs.add_basis(*stream->second.receiver, info));
   PINION_TRY(const codec::StepContext context, needs.context(info, frame.name, stream->second.before));
-  PINION_TRY(Tensor tensor, stream->second.receiver.decode(frame.frame, context, limits));
+  PINION_TRY(ReceivingEnd::Received received, stream->second.receiver->decode(frame.frame, context, limits));
   stream->second.before = frame.name;
-  return tensor;
+  return std::move(received.tensor);
 }
 
 }  // namespace
 
 Result<std::string> encode_file(const EncodeFileRequest& request) {
+  PINION_TRY_VOID(check_codec_device(request.input.device, {request.profile}));
   PINION_TRY_VOID(check_calibration_given({request.profile}, request.input.calibration));
   PINION_TRY(CodecInput input, CodecInput::open(request.input));
   std::vector<Bytes> assets;
@@ -107,13 +110,14 @@ Result<std::string> encode_file(const EncodeFileRequest& request) {
   std::int64_t made_finite = 0;
   for (std::size_t s = 0; s < input.streams().size(); ++s) {
     const TensorStream& stream = input.streams()[s];
-    PINION_TRY(codec::StreamSender sender, input.sender(stream, request.profile));
+    PINION_TRY(const auto sender, input.sender(stream, request.profile));
     for (std::size_t i = 0; i < stream.tensors.size(); ++i) {
       PINION_TRY(const CodecInput::Step step, input.step(stream, i, request.profile));
-      auto encoded = sender.encode(step.tensor, step.context);
-      if (!encoded.ok()) return input.in_tensor(std::move(encoded).error(), step.name);
-      if (!encoded->basis.empty()) assets.push_back(std::move(encoded->basis));
-      frames.push_back({step.name, s, std::move(encoded->frame)});
+      auto sent = sender->encode(step.tensor, step.context);
+      if (!sent.ok()) return input.in_tensor(std::move(sent).error(), step.name);
+      codec::EncodedFrame& encoded = sent->encoded;
+      if (!encoded.basis.empty()) assets.push_back(std::move(encoded.basis));
+      frames.push_back({step.name, s, std::move(encoded.frame)});
       tensor_bytes += step.tensor.bytes();
       made_finite += step.made_finite;
     }
@@ -124,12 +128,14 @@ Result<std::string> encode_file(const EncodeFileRequest& request) {
   const Bytes content = codec::write_container(container);
   PINION_TRY_VOID(write_file(request.out, content));
   return fmt::format(
-      "{}: {} tensors, {} bytes as {} bytes ({:.2f}x){}", request.out.string(), frames.size(), tensor_bytes,
+      "{}: {} tensors, {} bytes as {} bytes ({:.2f}x){}{}", request.out.string(), frames.size(), tensor_bytes,
       content.size(), static_cast<double>(tensor_bytes) / static_cast<double>(content.size()),
+      on_device(request.input.device),
       request.input.sanitises ? fmt::format("; not finite and changed: {} elements", made_finite) : "");
 }
 
 Result<std::string> decode_file(const DecodeFileRequest& request) {
+  PINION_TRY_VOID(check_codec_device(request.device, {}));
   PINION_TRY(const auto file, MappedFile::open(request.in));
   auto container = codec::parse_container(file->bytes());
   if (!container.ok()) return std::move(container).error().in(request.in.string());
@@ -137,12 +143,12 @@ Result<std::string> decode_file(const DecodeFileRequest& request) {
   std::map<std::uint64_t, OpenStream> streams;
   TensorList tensors;
   for (const codec::ContainerFrame& frame : container->frames) {
-    auto tensor = decode_next(frame, needs, streams, request.threads, file_limits(*file));
+    auto tensor = decode_next(frame, needs, streams, request, file_limits(*file));
     if (!tensor.ok()) return std::move(tensor).error().in(request.in.string() + ": " + frame.name);
     tensors.push_back({frame.name, std::move(tensor).value()});
   }
   PINION_TRY_VOID(write_safetensors(request.out, tensors));
-  return fmt::format("{}: {} tensors", request.out.string(), tensors.size());
+  return fmt::format("{}: {} tensors{}", request.out.string(), tensors.size(), on_device(request.device));
 }
 
 }  // namespace pinion::cli

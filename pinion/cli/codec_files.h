@@ -22,6 +22,7 @@ struct DecodeFileRequest {
   std::filesystem::path out;          // .safetensors
   std::filesystem::path calibration;  // of calibrated frames, .pnf
   std::filesystem::path context;      // likewise, .safetensors with latents and sigmas
+  Device device;
   int threads = 1;
 };
 

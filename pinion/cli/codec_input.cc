@@ -77,8 +77,8 @@ std::vector<codec::StepStream> CodecInput::step_streams(int cut) const {
   return sharing;
 }
 
-Result<codec::StreamSender> CodecInput::sender(const TensorStream& stream,
-                                               const codec::Profile& profile) const {
+Result<std::unique_ptr<SendingEnd>> CodecInput::sender(const TensorStream& stream,
+                                                       const codec::Profile& profile) const {
   codec::SenderSettings settings{
       .profile = profile,
       .calibration = nullptr,
@@ -89,16 +89,16 @@ Result<codec::StreamSender> CodecInput::sender(const TensorStream& stream,
     PINION_TRY(settings.calibration, calibration_of(stream));
     settings.step_streams = step_streams(static_cast<int>(settings.calibration->key.cut));
   }
-  return codec::StreamSender::create(std::move(settings), no_store());
+  return make_sending_end(options_.device, std::move(settings), no_store());
 }
 
-Result<codec::StreamReceiver> CodecInput::receiver(const TensorStream& stream,
-                                                   const codec::Profile& profile) const {
+Result<std::unique_ptr<ReceivingEnd>> CodecInput::receiver(const TensorStream& stream,
+                                                           const codec::Profile& profile) const {
   std::shared_ptr<const codec::Calibration> calibration;
   if (is_calibrated(profile)) {
     PINION_TRY(calibration, calibration_of(stream));
   }
-  return codec::StreamReceiver(std::move(calibration), options_.threads);
+  return make_receiving_end(options_.device, std::move(calibration), options_.threads);
 }
 
 Result<CodecInput::Step> CodecInput::step(const TensorStream& stream, std::size_t i,

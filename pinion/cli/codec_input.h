@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pinion/cli/codec_context.h"
+#include "pinion/cli/codec_ends.h"
 #include "pinion/cli/codec_sequence.h"
 #include "pinion/codec/step_stream.h"
 
@@ -20,7 +21,8 @@ struct CodecInputOptions {
   std::filesystem::path context;      // .safetensors with latents and sigmas; empty: `in`
   StreamChoice choice;
   bool sanitises = false;  // lossy modes refuse NaN and infinity; this gives them numbers instead
-  int threads = 1;         // that share the work on a tensor
+  Device device;           // that codes
+  int threads = 1;         // that share the work on a tensor, on the CPU
 };
 
 class CodecInput {
@@ -30,11 +32,13 @@ class CodecInput {
 
   const std::vector<TensorStream>& streams() const { return streams_; }
 
-  // A sender of a stream of streams(). kInvalidArgument: its calibration is missing; says which there are.
-  Result<codec::StreamSender> sender(const TensorStream& stream, const codec::Profile& profile) const;
+  // The sending end of a stream of streams(). kInvalidArgument: its calibration is missing; says which there
+  // are.
+  Result<std::unique_ptr<SendingEnd>> sender(const TensorStream& stream, const codec::Profile& profile) const;
 
-  // The receiver of what that sender sends.
-  Result<codec::StreamReceiver> receiver(const TensorStream& stream, const codec::Profile& profile) const;
+  // The receiving end of what that sends.
+  Result<std::unique_ptr<ReceivingEnd>> receiver(const TensorStream& stream,
+                                                 const codec::Profile& profile) const;
 
   // What a stream's tensor is coded as, with its context, which is empty unless the profile is calibrated.
   struct Step {

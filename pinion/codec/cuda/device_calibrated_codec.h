@@ -63,6 +63,9 @@ class DeviceCalibratedEncoder {
   // The next frame is a key frame.
   virtual void restart() = 0;
 
+  // For the frames that follow; one that create() takes.
+  virtual void set_target(const CalibratedTarget& target) = 0;
+
   // y of the last frame, [components, rows]; empty if there is none.
   virtual Result<Matrix> copy_state(void* stream) const = 0;
 

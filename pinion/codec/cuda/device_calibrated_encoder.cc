@@ -95,6 +95,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
 
   void restart() override { state_.forget(); }
 
+  void set_target(const CalibratedTarget& target) override { target_ = target; }
+
   Result<Matrix> copy_state(void* stream) const override {
     const cuda::DeviceScope scope(there_.device());
     return state_.copy(static_cast<cudaStream_t>(stream));

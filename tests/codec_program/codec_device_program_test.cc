@@ -1,0 +1,150 @@
+// `pinion codec --device`: what is refused anywhere, and frames of a device against those of the CPU.
+
+#include "pinion/codec/calibrated/calibration_testing.h"
+#include "pinion/codec/codec_testing.h"
+#include "pinion/codec/container.h"
+#include "tests/codec_program/codec_program_testing.h"
+
+namespace pinion::test {
+namespace {
+
+using codec::testing::same_tensor;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+constexpr std::int64_t kRows = 96, kChannels = 64;
+
+class CodecDeviceProgram : public CodecProgram {
+ protected:
+  CodecDeviceProgram() {
+    codec::testing::Dice dice(7);
+    std::vector<float> values(kRows * kChannels);
+    for (float& value : values) value = static_cast<float>(dice.normal());
+    for (int step = 0; step < 3; ++step) {
+      for (float& value : values) value += static_cast<float>(0.02 * dice.normal());
+      tensors_.push_back({"cut2.image.t" + std::to_string(step),
+                          codec::testing::tensor_of(DType::kBF16, {kRows, kChannels}, values)});
+    }
+    in_ = write("in.safetensors", tensors_);
+  }
+
+  bool has_device() const {
+    return run({"encode", in_, file("probe.pnf"), "--mode", "int8", "--device", "cuda:0"}).exit_code == 0;
+  }
+
+  TensorList decoded(const std::string& from, std::vector<std::string> more) const {
+    more.insert(more.begin(), {"decode", file(from), file("out.safetensors")});
+    expect_done(more);
+    return read("out.safetensors");
+  }
+
+  TensorList tensors_;
+  std::string in_;
+};
+
+TEST_F(CodecDeviceProgram, SaysWhatItCannotDo) {
+  expect_failure({"bench", in_, "--device", "tpu"}, "--device 'tpu' is neither cpu nor cuda:N");
+  for (const std::string mode : {"raw", "fidelity:20", "calibrated:64kB"}) {
+    expect_failure({"encode", in_, file("out.pnf"), "--mode", mode, "--device", "cuda:0"},
+                   " is not encoded on cuda:0 (lossless, bounded, int8, int4 and calibrated:DB are");
+  }
+  for (const std::string command : {"encode", "decode", "bench"}) {
+    std::vector<std::string> arguments{command, in_};
+    if (command != "bench") arguments.push_back(file("out"));
+    if (command != "decode") arguments.insert(arguments.end(), {"--mode", "int8"});
+    arguments.insert(arguments.end(), {"--device", "cuda:99"});
+    const ProcessResult result = run(arguments);
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_THAT(result.err,
+                AnyOf(HasSubstr("built without the codec's CUDA kernels"), HasSubstr("no CUDA device 99")));
+  }
+}
+
+TEST_F(CodecDeviceProgram, BenchSaysWhereItRan) {
+  for (const auto& row : json_of({"bench", in_, "--mode", "int8"})) EXPECT_EQ(row.at("device"), "cpu");
+}
+
+TEST_F(CodecDeviceProgram, FramesDecodeOnEitherSide) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  for (const std::string mode : {"lossless", "bounded:.05", "int8", "int4"}) {
+    SCOPED_TRACE(mode);
+    for (const std::string from : {"cpu", "cuda:0"}) {
+      expect_done({"encode", in_, file(from + ".pnf"), "--sequence", "--mode", mode, "--device", from});
+    }
+    const TensorList expected = decoded("cpu.pnf", {});
+    for (const std::string from : {"cpu", "cuda:0"}) {
+      for (const std::string to : {"cpu", "cuda:0"}) {
+        SCOPED_TRACE(from + " to " + to);
+        const TensorList arrived = decoded(from + ".pnf", {"--device", to});
+        ASSERT_EQ(arrived.size(), tensors_.size());
+        for (std::size_t i = 0; i < arrived.size(); ++i) {
+          EXPECT_TRUE(same_tensor(arrived[i].tensor, expected[i].tensor)) << arrived[i].name;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(CodecDeviceProgram, DecodesFidelity) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  expect_done({"encode", in_, file("out.pnf"), "--sequence", "--mode", "fidelity:25"});
+  const TensorList here = decoded("out.pnf", {}), there = decoded("out.pnf", {"--device", "cuda:0"});
+  ASSERT_EQ(here.size(), there.size());
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    EXPECT_GT(codec::testing::measure_again(here[i].tensor, there[i].tensor).snr_db, 45) << here[i].name;
+  }
+}
+
+TEST_F(CodecDeviceProgram, BenchMeasuresThere) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  const auto there = json_of({"bench", in_, "--sequence", "--device", "cuda:0"});  // lossless, int8
+  const auto here = json_of({"bench", in_, "--sequence", "--mode", "lossless", "--mode", "int8"});
+  ASSERT_EQ(there.size(), here.size());
+  for (std::size_t i = 0; i < there.size(); ++i) {
+    EXPECT_EQ(there[i].at("device"), "cuda:0");
+    EXPECT_EQ(there[i].at("key_frame"), here[i].at("key_frame"));
+    EXPECT_EQ(there[i].at("snr_db"), here[i].at("snr_db"));
+    EXPECT_NEAR(there[i].at("frame_bytes").get<double>() / here[i].at("frame_bytes").get<double>(), 1, 0.05);
+  }
+}
+
+TEST_F(CodecDeviceProgram, CodesByCalibrations) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  codec::testing::SyntheticStream stream(
+      {.rows = 200, .channels = 48, .components = 6, .latents = 5, .deaf = 4, .grid = {10, 20}, .seed = 3});
+  TensorList job;
+  std::vector<float> sigmas;
+  for (std::size_t i = 0; i < codec::testing::kSyntheticSteps; ++i) {
+    const auto step = stream.next(DType::kBF16);
+    job.push_back({"cut3.image.t" + std::to_string(i), step.tensor});
+    job.push_back({"latents.t" + std::to_string(i), Tensor::from_floats(step.latents, {200, 5})});
+    sigmas.push_back(step.sigma);
+  }
+  job.push_back({"sigmas", Tensor::from_floats(sigmas, {static_cast<std::int64_t>(sigmas.size())})});
+  const std::string in = write("job.safetensors", job);
+  const Bytes asset = codec::write_calibration(stream.calibration());
+  codec::Container container;
+  container.calibrations.push_back(asset);
+  ASSERT_TRUE(write_file(file("cut3.pnf"), codec::write_container(container)).ok());
+
+  const std::vector<std::string> known{"--calibration", file("cut3.pnf"), "--context", in};
+  std::vector<std::string> encode{"encode", in, file("job.pnf"), "--sequence", "--mode", "calibrated:30"};
+  encode.insert(encode.end(), known.begin(), known.end());
+  encode.insert(encode.end(), {"--device", "cuda:0"});
+  expect_done(encode);
+  std::vector<std::string> on_device = known;
+  on_device.insert(on_device.end(), {"--device", "cuda:0"});
+  const TensorList here = decoded("job.pnf", known), there = decoded("job.pnf", on_device);
+  ASSERT_EQ(here.size(), codec::testing::kSyntheticSteps);
+  ASSERT_EQ(there.size(), here.size());
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    EXPECT_GT(codec::testing::measure_again(here[i].tensor, there[i].tensor).snr_db, 45) << here[i].name;
+  }
+  for (const auto& row : json_of({"bench", in, "--sequence", "--calibration", file("cut3.pnf"), "--mode",
+                                  "calibrated:30", "--device", "cuda:0"})) {
+    EXPECT_NEAR(row.at("output_snr_db"), 30, 0.6);
+  }
+}
+
+}  // namespace
+}  // namespace pinion::test
