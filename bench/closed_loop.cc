@@ -118,7 +118,7 @@ void add_options(CLI::App& app, Options& options) {
                  "pca-deflate:BITS, fidelity:DB, calibrated:DB, lossless, raw [all but the last two]");
   app.add_option("--calibration", request.calibration, "File of `pinion calibrate`, for calibrated");
   app.add_option("--basis-prompts", request.basis_prompts,
-                 "What pca-deflate learns from [prompts.txt of the model]");
+                 "What pca-deflate learns from, and fidelity from the first [prompts.txt of the model]");
   app.add_option("--basis-jobs", request.basis_jobs, "Jobs that it learns from")->capture_default_str();
   app.add_option("--scope", options.scope,
                  "image: only image rows are coded; whole: all that is sent; both: one after the other")

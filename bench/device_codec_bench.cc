@@ -117,6 +117,7 @@ int run_all(const Setting& setting) {
       if (!run_case(of, first, second, setting, stream)) return 1;
     }
     if (!run_fidelity_decoding(channels, setting, stream)) return 1;
+    if (!run_fidelity_encoding(channels, setting, stream)) return 1;
     if (!run_calibrated(channels, setting, stream)) return 1;
   }
   if (!run_beside_products(setting)) return 1;

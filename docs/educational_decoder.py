@@ -24,11 +24,11 @@ from educational_coding import (
 
 
 # §2 Frame. Which types a mode allows (§2.2), and which flags (§2.3).
-RAW, LOSSLESS, FIDELITY, BOUNDED, INT8, INT4, CALIBRATED = range(7)
-HIGHEST_DTYPE = {RAW: 11, LOSSLESS: 4, FIDELITY: 2, BOUNDED: 2, INT8: 2, INT4: 2, CALIBRATED: 2}
+RAW, LOSSLESS, FIDELITY, BOUNDED, INT8, INT4, CALIBRATED, MAPPED = range(8)
+HIGHEST_DTYPE = {RAW: 11, LOSSLESS: 4, FIDELITY: 2, BOUNDED: 2, INT8: 2, INT4: 2, CALIBRATED: 2, MAPPED: 2}
 NEEDS_BASIS, NEEDS_PREVIOUS = 1, 2
 FLAGS = {RAW: 0, LOSSLESS: NEEDS_PREVIOUS, FIDELITY: NEEDS_BASIS | NEEDS_PREVIOUS, BOUNDED: NEEDS_PREVIOUS,
-         INT8: 0, INT4: 0, CALIBRATED: NEEDS_BASIS | NEEDS_PREVIOUS}
+         INT8: 0, INT4: 0, CALIBRATED: NEEDS_BASIS | NEEDS_PREVIOUS, MAPPED: NEEDS_BASIS}
 
 
 def read_frame(data, max_bytes, max_channels):
@@ -52,7 +52,7 @@ def read_frame(data, max_bytes, max_channels):
     f.checksum = r.number(4)
     r.end()
     if f.elements == 0:
-        need(f.mode != FIDELITY and body_bytes == 0, "a tensor without elements")
+        need(f.mode not in (FIDELITY, MAPPED) and body_bytes == 0, "a tensor without elements")
         need(f.mode == CALIBRATED or f.previous_checksum is None, "nothing predicts nothing")
     check_checksum(data)
     return f
@@ -68,7 +68,7 @@ class Decoder:
         self.states = {mode: None for mode, flags in FLAGS.items() if flags & NEEDS_PREVIOUS}
 
     def decode(self, data, latents=(), latents_before=()):
-        """The frame's fields, with `tensor`, its bytes. Latents [rows, latents] are §12's context."""
+        """The frame's fields, with `tensor`, its bytes. Latents [rows, latents] are the context of §12, §14."""
         f = read_frame(data, *self.limits)
         if f.elements == 0:
             f.tensor = b""
@@ -81,6 +81,8 @@ class Decoder:
             f.tensor = exact.decode_int8(f) if f.mode == INT8 else exact.decode_int4(f)
         elif f.mode in (LOSSLESS, BOUNDED):
             self.decode_exactly(f)
+        elif f.mode == MAPPED:
+            self.decode_mapped(f, latents)
         else:
             self.decode_with_asset(f, latents, latents_before)
         return f
@@ -100,6 +102,23 @@ class Decoder:
         decode = exact.decode_lossless if f.mode == LOSSLESS else exact.decode_bounded
         f.tensor = decode(f, state.tensor if state else None)
         self.states[f.mode] = f  # §5.3, §9.3. Only now: a refused frame leaves no trace
+
+    def decode_mapped(self, f, latents):  # §14
+        need(len(latents) > 0, "there are no latents", Unsupported)
+        need(f.basis_id is not None, "mode 7 needs a map")
+        need(f.basis_id in self.assets[FIDELITY], "the map is not here", NotFound)
+        the_map = self.assets[FIDELITY][f.basis_id]
+        inner = read_frame(f.body.data, f.elements * 4, f.channels)
+        need((inner.mode, inner.dtype, inner.shape) == (FIDELITY, 0, f.shape), "another kind of frame within")
+        need(the_map.channels == f.channels, "the map has other channels")
+        need(len(latents) == f.rows and len(latents[0]) == the_map.components, "latents of other rows")
+        self.decode_with_asset(inner, (), ())
+        values, at = list(values_of(0, inner.tensor)), 0
+        for x in latents:
+            for l, row in zip(x, the_map.B):
+                values[at:at + f.channels] = [v + l * m for v, m in zip(values[at:at + f.channels], row)]
+            at += f.channels
+        f.tensor = rounded(bounded(values, f.dtype), f.dtype)
 
     def decode_with_asset(self, f, latents, latents_before):
         assets, asset = self.assets[f.mode], None

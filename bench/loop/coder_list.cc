@@ -9,8 +9,6 @@
 namespace pinion::bench {
 namespace {
 
-constexpr std::string_view kPca = "pca-deflate";
-
 struct Family {
   std::string name;
   std::vector<std::string> ladder;  // usual settings; of one empty setting: takes none
@@ -83,8 +81,8 @@ std::vector<std::string> coder_families() {
   return names;
 }
 
-bool names_pca(const std::vector<std::string>& texts) {
-  return std::ranges::any_of(texts, [](const std::string& text) { return family_of(text) == kPca; });
+bool names_family(const std::vector<std::string>& texts, std::string_view family) {
+  return std::ranges::any_of(texts, [&](const std::string& text) { return family_of(text) == family; });
 }
 
 Result<std::vector<NamedCoder>> make_coders(const std::vector<std::string>& texts, const PcaBases& bases,

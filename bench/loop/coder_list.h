@@ -20,7 +20,8 @@ struct NamedCoder {
 // All families: planes, uniform-zstd, int8, int4, pca-deflate, fidelity, calibrated, lossless, raw.
 std::vector<std::string> coder_families();
 
-bool names_pca(const std::vector<std::string>& texts);
+inline constexpr std::string_view kPca = "pca-deflate";
+bool names_family(const std::vector<std::string>& texts, std::string_view family);
 
 // The coders that `texts` name, in that order. `bases` outlive them.
 Result<std::vector<NamedCoder>> make_coders(const std::vector<std::string>& texts, const PcaBases& bases,

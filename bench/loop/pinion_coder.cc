@@ -1,5 +1,6 @@
 #include "bench/loop/pinion_coder.h"
 
+#include "bench/loop/scratch_folder.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/codec/step_stream.h"
 
@@ -11,6 +12,12 @@ Tensor as_float16(const Tensor& tensor) {
   Tensor half = Tensor::empty(DType::kF16, tensor.shape());
   from_float(values.data(), tensor.elements(), DType::kF16, half.mutable_data());
   return half;
+}
+
+std::vector<std::string> hashes_of(const std::vector<Bytes>& assets) {
+  std::vector<std::string> hashes;
+  for (const Bytes& asset : assets) hashes.push_back(codec::basis_hash(asset));
+  return hashes;
 }
 
 class PinionStream : public StreamCoder {
@@ -38,6 +45,9 @@ class PinionCoder : public StateCoder {
   PinionCoder(const codec::Profile& profile, const codec::CalibrationSet& calibrations)
       : profile_(profile), calibrations_(calibrations) {}
 
+  bool learns() const override { return profile_.mode == codec::Mode::kFidelity; }
+  void stop_learning() override { bases_ = codec::BasisStore(folder_.path(), false); }
+
   Result<std::unique_ptr<StreamCoder>> open(const StreamPlace& place) const override {
     const bool is_velocity = place.stream == "velocity";
     const bool is_lossy =
@@ -48,10 +58,11 @@ class PinionCoder : public StateCoder {
         codec::StreamSender::create({.profile = is_velocity ? codec::velocity_profile(profile_) : profile_,
                                      .calibration = entry == nullptr ? nullptr : entry->calibration,
                                      .step_streams = step_streams(place),
-                                     .place = {.model_hash = "", .cut = place.cut, .stream = place.stream},
-                                     .known_bases = {},
-                                     .keeps_decoded = true},
-                                    no_bases_));
+                                     .place = basis_place(place),
+                                     .known_bases = hashes_of(bases_.load(basis_place(place))),
+                                     .keeps_decoded = true,
+                                     .has_latent_rows = place.stream != "text"},
+                                    bases_));
     return {std::make_unique<PinionStream>(std::move(sender), is_velocity && is_lossy)};
   }
 
@@ -64,17 +75,25 @@ class PinionCoder : public StateCoder {
                                             .place = {.model_hash = "", .cut = 0, .stream = "latents"},
                                             .known_bases = {},
                                             .keeps_decoded = true},
-                                           no_bases_));
+                                           bases_));
     return {std::make_unique<PinionStream>(std::move(sender), false)};
   }
 
   std::size_t asset_bytes(const StreamPlace& place) const override {
-    if (profile_.mode != codec::Mode::kCalibrated) return 0;
+    if (profile_.mode != codec::Mode::kCalibrated) {
+      std::size_t bytes = 0;
+      for (const Bytes& asset : bases_.load(basis_place(place))) bytes += asset.size();
+      return bytes;
+    }
     const codec::CalibrationSet::Entry* entry = calibrations_.find(place.cut, place.stream);
     return entry == nullptr ? 0 : entry->asset->size();
   }
 
  private:
+  static codec::BasisPlace basis_place(const StreamPlace& place) {
+    return {.model_hash = "", .cut = place.cut, .stream = place.stream};
+  }
+
   std::vector<codec::StepStream> step_streams(const StreamPlace& place) const {
     std::vector<codec::StepStream> streams;
     if (profile_.mode != codec::Mode::kCalibrated) return streams;
@@ -87,7 +106,8 @@ class PinionCoder : public StateCoder {
 
   codec::Profile profile_;
   codec::CalibrationSet calibrations_;
-  codec::BasisStore no_bases_{std::filesystem::path()};
+  ScratchFolder folder_;
+  codec::BasisStore bases_{folder_.path()};
 };
 
 }  // namespace

@@ -1,12 +1,11 @@
 #include "bench/loop/run_loops.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <fstream>
 
 #include "bench/loop/coder_list.h"
 #include "bench/loop/pca_learning.h"
+#include "bench/loop/scratch_folder.h"
 #include "pinion/base/float_formats.h"
 #include "pinion/base/stopwatch.h"
 #include "pinion/models/sampling.h"
@@ -19,25 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kPixelsPerToken = 16;
-
-// A folder that goes with its owner.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string name = (fs::temp_directory_path() / "closed-loop-XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+constexpr int kLessons = 4;  // jobs that teach a coder that learns
 
 Result<std::vector<std::string>> read_lines(const fs::path& path) {
   std::ifstream file(path);
@@ -222,6 +203,21 @@ struct Bench {
   }
 };
 
+// Jobs before those that count, one after another, for coders that keep what these taught them.
+Result<void> teach(LockStep& lock_step, std::size_t cuts, const std::vector<LoopJob>& jobs,
+                   std::vector<NamedCoder>& coders) {
+  for (const LoopJob& job : jobs) {
+    PINION_TRY_VOID(lock_step.begin({job}));
+    for (const NamedCoder& coder : coders) {
+      for (std::size_t cut = 0; cut < cuts && coder.coder->learns(); ++cut) {
+        PINION_TRY_VOID(lock_step.run(cut, *coder.coder, LoopScope::kWhole));
+      }
+    }
+  }
+  for (NamedCoder& coder : coders) coder.coder->stop_learning();
+  return {};
+}
+
 }  // namespace
 
 LoopConditions conditions_of(const LoopRequest& request) {
@@ -245,12 +241,15 @@ Result<void> run_loops(const LoopRequest& request, const LoopSink& sink) {
   const models::ModelInfo& info = calibrated_model->info();
   PINION_TRY(const std::string image, image_stream(info));
 
-  std::vector<LoopJob> jobs, basis_jobs;
+  std::vector<LoopJob> jobs, basis_jobs, first_jobs;
   {
     PINION_TRY(const auto encoder, models::open_text_encoder(request.model, request.stage));
     PINION_TRY(jobs, make_jobs(request, info, *encoder, request.prompts, request.first_prompt, request.count,
                                request.seed));
-    if (names_pca(request.coders)) {
+    if (names_family(request.coders, "fidelity")) {
+      PINION_TRY(first_jobs, make_jobs(request, info, *encoder, request.basis_prompts, 0, kLessons, 0));
+    }
+    if (names_family(request.coders, kPca)) {
       PINION_TRY(basis_jobs,
                  make_jobs(request, info, *encoder, request.basis_prompts, 0, request.basis_jobs, 0));
     }
@@ -284,6 +283,8 @@ Result<void> run_loops(const LoopRequest& request, const LoopSink& sink) {
     PINION_TRY(bases, learn_pca(lock_step, request.cuts, std::move(basis_jobs)));
   }
   PINION_TRY(std::vector<NamedCoder> coders, make_coders(request.coders, bases, calibrations));
+
+  if (!first_jobs.empty()) PINION_TRY_VOID(teach(lock_step, request.cuts.size(), first_jobs, coders));
 
   Bench bench{request, info, grid, image, lock_step, *vae, std::move(coders), sink, {}, {}};
   bench.count_runs();

@@ -22,7 +22,7 @@ struct LoopRequest {
   float guidance = 1;                // for models that take it
   std::vector<std::string> coders;   // as coder_list.h has them
   std::filesystem::path calibration;
-  std::filesystem::path basis_prompts;  // that pca-deflate learns from
+  std::filesystem::path basis_prompts;  // that pca-deflate learns from, fidelity from the first
   int basis_jobs = 16;
   std::vector<LoopScope> scopes{LoopScope::kImage, LoopScope::kWhole};
   SamplerKind sampler = SamplerKind::kEuler;

@@ -58,7 +58,11 @@ class StateCoder {
   // How it sends latents that do not follow from the velocity; null: exactly.
   virtual Result<std::unique_ptr<StreamCoder>> open_latents() const { return std::unique_ptr<StreamCoder>(); }
 
-  // What the other side must hold before the first job, sent once.
+  // Whether it keeps from job to job what a first one taught it; then, that there will be no more to learn.
+  virtual bool learns() const { return false; }
+  virtual void stop_learning() {}
+
+  // What the other side must hold before the first job, or what it got in the one that taught it; sent once.
   virtual std::size_t asset_bytes(const StreamPlace&) const { return 0; }
 };
 

@@ -206,6 +206,7 @@ Message Chain::begin_message(std::size_t stage, const EncodedConstants& constant
   begin.text_tokens = values.text_tokens;
   begin.guidance = values.guidance;
   if (links_.size() == 1) begin.velocity_bases = constants.velocity_bases;
+  begin.latent_maps = constants.latent_maps;
   if (!is_last) {
     const Link& next = links_[stage + 1];
     begin.next = transport::NextHop{next.address.host, next.address.port, next.fingerprint};

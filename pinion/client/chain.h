@@ -20,6 +20,7 @@ struct EncodedConstants {
   std::optional<transport::Blob> context;
   std::optional<transport::Blob> reference_latents;
   std::vector<std::string> velocity_bases;  // that are kept here
+  bool latent_maps = false;                 // whether frames may be about what a map makes of the latents
 };
 
 struct ChainSetup {

@@ -75,7 +75,8 @@ class Trials {
     return codec::StreamSender::create({.profile = profile,
                                         .calibration = entry == nullptr ? nullptr : entry->calibration,
                                         .place = {plan_.model_hash, cut(), stream},
-                                        .known_bases = {}},
+                                        .known_bases = {},
+                                        .has_latent_rows = stream == plan_.picture_tensor},
                                        bases_);
   }
 

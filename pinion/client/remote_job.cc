@@ -165,6 +165,8 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> begin_attempt() {
+    constants_.latent_maps =
+        plan_.state_profile.mode == codec::Mode::kFidelity && chain_->all_can(transport::kMapsCapability);
     constants_.velocity_bases.clear();
     if (plan_.state_profile.mode == codec::Mode::kFidelity) {
       for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
@@ -179,6 +181,7 @@ class NetworkJob : public RemoteJob {
                                                        .state_profile = plan_.state_profile,
                                                        .streams = streams().for_profile(plan_.state_profile),
                                                        .has_middle_stages = plan_.stages.size() > 1,
+                                                       .has_maps = constants_.latent_maps,
                                                        .model_hash = plan_.model_hash,
                                                        .cut = plan_.stages.front().begin,
                                                        .last_cut = plan_.stages.back().begin,

@@ -59,14 +59,16 @@ Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
     const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.cut, stream);
-    PINION_TRY(codec::StreamSender made,
-               codec::StreamSender::create({.profile = profile,
-                                            .calibration = entry == nullptr ? nullptr : entry->calibration,
-                                            .step_streams = step_streams(state),
-                                            .place = {setup_.model_hash, setup_.cut, stream},
-                                            .known_bases = setup_.known_bases,
-                                            .keeps_decoded = stream == "latents"},
-                                           bases_));
+    PINION_TRY(
+        codec::StreamSender made,
+        codec::StreamSender::create({.profile = profile,
+                                     .calibration = entry == nullptr ? nullptr : entry->calibration,
+                                     .step_streams = step_streams(state),
+                                     .place = {setup_.model_hash, setup_.cut, stream},
+                                     .known_bases = setup_.known_bases,
+                                     .keeps_decoded = stream == "latents",
+                                     .has_latent_rows = setup_.has_maps && stream == setup_.streams.picture},
+                                    bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
   return sender->second.encode(tensor, context);
@@ -227,7 +229,8 @@ Result<ReceivedStep> StepEncoder::decode(const transport::Message& message,
   ReceivedStep received;
   if (velocity_basis_) {
     PINION_TRY_VOID(velocity_receiver().add_basis(velocity_basis_->bytes, velocity_basis_limits()));
-    bases_.keep(setup_.velocity_place(), velocity_basis_->bytes);
+    bases_.keep(setup_.velocity_place(), velocity_basis_->bytes,
+                codec::kind_of_asset(velocity_basis_->bytes, velocity_frame_.bytes, limits));
   }
   PINION_TRY(received.velocity, velocity_receiver().decode(velocity_frame_.bytes, context(), limits));
   if (static_cast<std::size_t>(received.velocity.elements()) != latents_.size() ||

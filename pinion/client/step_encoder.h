@@ -17,6 +17,7 @@ struct StepEncoderSetup {
   codec::Profile state_profile;
   codec::StateStreams streams;     // of the states
   bool has_middle_stages = false;  // more than one: all but the last must be sent the velocity
+  bool has_maps = false;           // whether frames may be about what a map makes of the latents
   std::string model_hash;
   int cut = 0;                           // where the states leave this process
   int last_cut = 0;                      // where the last stage begins, which the velocity is calibrated for

@@ -23,26 +23,33 @@ struct BasisPlace {
 
 class BasisStore {
  public:
-  static constexpr std::size_t kBasesPerPlace = 2;
+  static constexpr std::size_t kAssetsPerPlace = 2;               // of each kind
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 30;  // of all places; the oldest leave
 
-  // An empty path makes a store that keeps nothing.
-  explicit BasisStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  // An empty path makes a store that keeps nothing, one that keeps nothing new stays as it is.
+  explicit BasisStore(std::filesystem::path folder, bool keeps_new = true)
+      : folder_(std::move(folder)), keeps_new_(keeps_new) {}
 
-  // Newest first, at most kBasesPerPlace. Files that are damaged are passed over.
+  // Newest first, at most kAssetsPerPlace. Files that are damaged are passed over.
+  std::vector<Bytes> load(const BasisPlace& place, AssetKind kind) const;
+  // Bases and maps: what a receiver may need.
   std::vector<Bytes> load(const BasisPlace& place) const;
 
-  void keep(const BasisPlace& place, ByteSpan basis) const;
+  void keep(const BasisPlace& place, ByteSpan basis, AssetKind kind) const;
 
  private:
   std::filesystem::path folder_of(const BasisPlace& place) const;
   void make_room() const;
 
   std::filesystem::path folder_;
+  bool keeps_new_;
 };
 
-// An encoder that starts with a basis kept for its place, above all with one of `known`: the hashes of those
-// that the other side holds, which are not sent again.
+// What an asset is to the frame that came with it.
+AssetKind kind_of_asset(ByteSpan asset, ByteSpan frame, const DecodeLimits& limits);
+
+// An encoder that starts with a basis and a map kept for its place, above all with those of `known`: the
+// hashes of what the other side holds, which is not sent again.
 Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
                                                 const BasisPlace& place,
                                                 const std::vector<std::string>& known,

@@ -42,7 +42,7 @@ TEST_F(BasisStoreTest, KeepsTheLastTwoOfAPlace) {
   std::vector<Bytes> bases;
   for (std::uint32_t seed = 1; seed <= 3; ++seed) {
     bases.push_back(testing::basis_of({.channels = 16, .rank = 3, .seed = seed}));
-    store.keep(kPlace, bases.back());
+    store.keep(kPlace, bases.back(), AssetKind::kBasis);
     // File times may be coarser than this loop is long.
     const auto past = fs::file_time_type::clock::now() - std::chrono::seconds(10 * (4 - seed));
     for (const fs::path& path : files()) {
@@ -59,7 +59,7 @@ TEST_F(BasisStoreTest, KeepsTheLastTwoOfAPlace) {
 
 TEST_F(BasisStoreTest, PassesOverDamagedFiles) {
   const BasisStore store(folder_);
-  store.keep(kPlace, testing::basis_of({.channels = 16, .rank = 3}));
+  store.keep(kPlace, testing::basis_of({.channels = 16, .rank = 3}), AssetKind::kBasis);
   ASSERT_EQ(files().size(), 1u);
   std::ofstream(files().front(), std::ios::app) << "x";
   EXPECT_TRUE(store.load(kPlace).empty());
@@ -70,7 +70,7 @@ TEST_F(BasisStoreTest, LosesNothingButItsMemoryWhereItCannotWrite) {
   std::ofstream(folder_ / "file") << "no folder";
   const Bytes basis = testing::basis_of({.channels = 16, .rank = 3});
   for (const BasisStore& store : {BasisStore(folder_ / "file"), BasisStore({})}) {
-    store.keep(kPlace, basis);
+    store.keep(kPlace, basis, AssetKind::kBasis);
     EXPECT_TRUE(store.load(kPlace).empty());
     EXPECT_TRUE(create_encoder(kFidelity, store, kPlace, {}).ok());
   }
@@ -97,8 +97,8 @@ JobCost run_job(const BasisStore& sender, const BasisStore& receiver, const std:
     cost.bases += encoded.basis.size();
     EXPECT_TRUE(testing::decode_next(*decoder, encoded).ok());
     if (encoded.basis.empty()) continue;
-    sender.keep(kPlace, encoded.basis);
-    receiver.keep(kPlace, encoded.basis);
+    sender.keep(kPlace, encoded.basis, encoded.basis_kind);
+    receiver.keep(kPlace, encoded.basis, encoded.basis_kind);
   }
   return cost;
 }

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,7 @@ enum class Mode : std::uint8_t {
   kInt8 = 4,
   kInt4 = 5,
   kCalibrated = 6,  // has classes of its own: pinion/codec/calibrated/calibrated_codec.h
+  kMapped = 7,      // a fidelity frame of what a map of the latents leaves; no profile asks for it
 };
 
 std::string_view name(Mode mode);
@@ -74,10 +76,15 @@ struct FrameStats {
   bool key_frame = true;     // decodable without an earlier frame
 };
 
+// What is kept from job to job: bases and maps from latents to channels, which are basis assets and sent, and
+// what maps are learned from, which stays with the sender.
+enum class AssetKind { kBasis, kMap, kLessons };
+
 struct EncodedFrame {
   Bytes frame;
   Bytes basis;  // a new basis asset that the decoder needs before this frame;
                 // empty if none
+  AssetKind basis_kind = AssetKind::kBasis;
   FrameStats stats;
 };
 
@@ -92,8 +99,11 @@ class Encoder {
   static Result<std::unique_ptr<Encoder>> create(const Profile& profile, const EncoderOptions& options = {});
   virtual ~Encoder() = default;
 
-  // Encodes the next tensor of the stream. kFidelity, kInt8 and kInt4 refuse NaN and infinity.
-  virtual Result<EncodedFrame> encode(const TensorView& tensor) = 0;
+  // Encodes the next tensor of the stream. kFidelity, kInt8 and kInt4 refuse NaN and infinity. `latents` are
+  // what the decoder will know of the rows, [rows, any number], finite: kFidelity takes off what a map makes
+  // of them, where that pays. Empty: nothing.
+  virtual Result<EncodedFrame> encode(const TensorView& tensor, std::span<const float> latents) = 0;
+  Result<EncodedFrame> encode(const TensorView& tensor) { return encode(tensor, {}); }
 
   // The next frame will not refer to earlier ones (after a lost frame or a
   // reconnect). A basis that was sent before is sent again with it, unless the
@@ -108,6 +118,12 @@ class Encoder {
   // computing one. It is sent like any other unless assume_known_basis named
   // it. The encoder replaces it when it fits badly.
   virtual Result<void> offer_basis(ByteSpan basis) = 0;
+  virtual Result<void> offer_map(ByteSpan map) = 0;
+
+  // What maps are learned from: sums over streams, handed over from an earlier job, and what they have
+  // become. Empty: nothing was learned.
+  virtual Result<void> offer_lessons(ByteSpan lessons) = 0;
+  virtual Bytes lessons() const = 0;
 };
 
 // The name under which a basis asset is known: the first 16 bytes of its
@@ -145,8 +161,11 @@ class Decoder {
 
   // Decodes the next frame of the stream. The tensor may share its memory with the decoder's state, so it is
   // for reading only. kNotFound: it needs a basis or an
-  // earlier frame that is not here. kUnsupported: it is of mode kCalibrated.
-  virtual Result<Tensor> decode(ByteSpan frame, const DecodeLimits& limits) = 0;
+  // earlier frame that is not here. kUnsupported: it is of mode kCalibrated, or of mode kMapped and there are
+  // no latents: those that the encoder was given.
+  virtual Result<Tensor> decode(ByteSpan frame, std::span<const float> latents,
+                                const DecodeLimits& limits) = 0;
+  Result<Tensor> decode(ByteSpan frame, const DecodeLimits& limits) { return decode(frame, {}, limits); }
 };
 
 struct FrameInfo {
@@ -154,7 +173,7 @@ struct FrameInfo {
   DType dtype;
   Shape shape;
   std::size_t frame_bytes;
-  std::string basis_hash;  // of the basis or calibration, hex; empty if none is needed
+  std::string basis_hash;  // of the basis, calibration or map, hex; empty if none is needed
   bool key_frame;
   double step_size;      // quantiser step, 0 in exact modes
   double output_snr_db;  // what a calibrated frame predicts for the model's output, 0 in other modes

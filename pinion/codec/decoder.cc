@@ -9,6 +9,7 @@
 #include "pinion/codec/fidelity/fidelity_decoder.h"
 #include "pinion/codec/groups/group_codec.h"
 #include "pinion/codec/lossless/lossless_codec.h"
+#include "pinion/codec/mapped/latent_map.h"
 
 namespace pinion::codec {
 namespace {
@@ -42,16 +43,23 @@ class StreamDecoder final : public Decoder {
     return {};
   }
 
-  Result<Tensor> decode(ByteSpan bytes, const DecodeLimits& limits) override {
-    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits, /*with_calibrated=*/false));
+  using Decoder::decode;
+  Result<Tensor> decode(ByteSpan bytes, std::span<const float> latents, const DecodeLimits& limits) override {
+    PINION_TRY(const ParsedFrame frame,
+               parse_frame(bytes, limits, {.calibrated = false, .mapped = !latents.empty()}));
     PINION_TRY_VOID(verify_checksum(bytes));
     switch (frame.header.mode) {
       case Mode::kRaw:
         return decode_raw(frame);
       case Mode::kLossless:
         return lossless_.decode(frame);
-      case Mode::kFidelity:
-        return decode_inter(frame);
+      case Mode::kFidelity: {
+        PINION_TRY(DecodedFrame decoded, decode_inter(frame));
+        state_ = std::move(decoded.state);
+        return std::move(decoded.tensor);
+      }
+      case Mode::kMapped:
+        return decode_about_map(frame, latents);
       case Mode::kBounded:
         return bounded_.decode(frame);
       case Mode::kInt8:
@@ -64,21 +72,28 @@ class StreamDecoder final : public Decoder {
   }
 
  private:
-  Result<Tensor> decode_inter(const ParsedFrame& frame) {
-    const Basis* basis = nullptr;
-    if (frame.header.basis) {
-      const auto found = bases_.find(*frame.header.basis);
-      if (found == bases_.end()) {
-        return Error{Errc::kNotFound,
-                     "coded frame needs basis " + to_hex(*frame.header.basis) + ", which is not here",
-                     "send the basis first"};
-      }
-      basis = found->second.get();
-    }
-    PINION_TRY(DecodedFrame decoded,
-               decode_fidelity(frame, basis, state_ ? &*state_ : nullptr, tables_, pool_));
+  Result<const Basis*> basis_of(const FrameHeader& header) const {
+    if (!header.basis) return nullptr;
+    const auto found = bases_.find(*header.basis);
+    if (found != bases_.end()) return found->second.get();
+    return Error{Errc::kNotFound, "coded frame needs basis " + to_hex(*header.basis) + ", which is not here",
+                 "send the basis first"};
+  }
+
+  // The stream's state stays as it is.
+  Result<DecodedFrame> decode_inter(const ParsedFrame& frame) {
+    PINION_TRY(const Basis* basis, basis_of(frame.header));
+    return decode_fidelity(frame, basis, state_ ? &*state_ : nullptr, tables_, pool_);
+  }
+
+  Result<Tensor> decode_about_map(const ParsedFrame& frame, std::span<const float> latents) {
+    PINION_TRY(const Basis* map, basis_of(frame.header));
+    if (map == nullptr) return Error{Errc::kBadFormat, "coded frame of mode mapped names no map", ""};
+    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
+    PINION_TRY(DecodedFrame decoded, decode_inter(inner));
+    PINION_TRY(Tensor tensor, decode_mapped(frame.header, map->rows, latents, decoded.tensor));
     state_ = std::move(decoded.state);
-    return std::move(decoded.tensor);
+    return tensor;
   }
 
   std::map<BasisId, std::shared_ptr<const Basis>> bases_;
@@ -113,6 +128,11 @@ Result<FrameInfo> inspect(ByteSpan bytes, const DecodeLimits& limits) {
                  .step_size = 0,
                  .output_snr_db = 0};
   if (info.mode == Mode::kFidelity) info.step_size = ByteReader(frame.body).read<float>();
+  if (info.mode == Mode::kMapped) {
+    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
+    info.key_frame = !inner.header.previous.has_value();
+    info.step_size = ByteReader(inner.body).read<float>();
+  }
   if (info.mode == Mode::kCalibrated && info.shape.elements() > 0) {
     ByteReader body(frame.body);
     PINION_TRY(const CalibratedParams params, read_calibrated_params(body));

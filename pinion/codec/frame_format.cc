@@ -13,7 +13,7 @@ constexpr std::size_t kMaxHeaderBytes = 128;  // before the body
 
 Result<Mode> mode_from_code(std::uint8_t code) {
   const auto mode = static_cast<Mode>(code);
-  if (mode <= Mode::kCalibrated) return mode;
+  if (mode <= Mode::kMapped) return mode;
   return Error{Errc::kUnsupported, "coded frame of unknown mode " + std::to_string(code),
                "it was written by a newer version"};
 }
@@ -30,6 +30,7 @@ bool mode_allows(Mode mode, DType dtype) {
     case Mode::kInt8:
     case Mode::kInt4:
     case Mode::kCalibrated:
+    case Mode::kMapped:
       return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
   }
   return false;
@@ -45,6 +46,8 @@ int flags_of(Mode mode) {
     case Mode::kLossless:
     case Mode::kBounded:
       return kFlagPrevious;
+    case Mode::kMapped:
+      return kFlagBasis;
     case Mode::kFidelity:
     case Mode::kCalibrated:
       return kFlagBasis | kFlagPrevious;
@@ -166,7 +169,7 @@ Error previous_frame_not_here() {
                "ask the sender to restart the stream"};
 }
 
-Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated) {
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, ModeFilter filter) {
   ByteReader in(frame);
   const ByteSpan magic = in.take(kFrameMagic.size());
   PINION_TRY_VOID(in.check("coded frame"));
@@ -186,9 +189,13 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool
   }
   ParsedFrame parsed{};
   PINION_TRY(parsed.header.mode, mode_from_code(mode));
-  if (parsed.header.mode == Mode::kCalibrated && !with_calibrated) {
+  if (parsed.header.mode == Mode::kCalibrated && !filter.calibrated) {
     return Error{Errc::kUnsupported, "calibrated frame outside its stream",
                  "only a job that holds its calibration and latents can decode it"};
+  }
+  if (parsed.header.mode == Mode::kMapped && !filter.mapped) {
+    return Error{Errc::kUnsupported, "frame about what latents tell, outside its stream",
+                 "only a job that holds its latents can decode it"};
   }
   const std::optional<DType> known = dtype_from_code(dtype);
   if (!known || !mode_allows(parsed.header.mode, *known)) {
@@ -225,7 +232,8 @@ Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool
       parsed.header.previous) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor predicts from another", ""};
   }
-  if (parsed.header.shape.elements() == 0 && parsed.header.mode == Mode::kFidelity) {
+  if (parsed.header.shape.elements() == 0 &&
+      (parsed.header.mode == Mode::kFidelity || parsed.header.mode == Mode::kMapped)) {
     return Error{Errc::kBadFormat, "coded frame of an empty tensor has a mode that needs elements", ""};
   }
   return parsed;

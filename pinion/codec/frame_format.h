@@ -66,6 +66,12 @@ class PendingFrame {
 // The last field of a frame that write_frame() made.
 std::uint32_t frame_checksum(ByteSpan frame);
 
+// Modes whose frames cannot be decoded outside their streams.
+struct ModeFilter {
+  bool calibrated = true;
+  bool mapped = true;
+};
+
 struct ParsedFrame {
   FrameHeader header;
   ByteSpan body;           // borrowed from the frame
@@ -73,10 +79,9 @@ struct ParsedFrame {
 };
 
 // Checks everything but the checksum and the body's content. kNeedMoreBytes if
-// the frame is cut short, kTooLarge if its tensor passes the limits. Without
-// `with_calibrated` a frame of that mode is kUnsupported, as an unknown one is:
-// it cannot be decoded outside its stream.
-Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, bool with_calibrated = true);
+// the frame is cut short, kTooLarge if its tensor passes the limits. Frames of
+// modes that the filter leaves out are kUnsupported, as unknown ones are.
+Result<ParsedFrame> parse_frame(ByteSpan frame, const DecodeLimits& limits, ModeFilter filter = {});
 
 // kNotFound: what a decoder says to a frame that predicts from one that it does not hold.
 Error previous_frame_not_here();

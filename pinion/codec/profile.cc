@@ -71,6 +71,8 @@ std::string_view name(Mode mode) {
       return "int4";
     case Mode::kCalibrated:
       return "calibrated";
+    case Mode::kMapped:
+      return "mapped";
   }
   return "unknown";
 }

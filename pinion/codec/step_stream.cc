@@ -1,6 +1,7 @@
 #include "pinion/codec/step_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/stream_split.h"
@@ -127,11 +128,17 @@ Result<void> StreamSender::decode_twin(Calibrated& calibrated, const Tensor& ten
 
 Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContext& context) {
   if (calibrated_) return encode_calibrated(*calibrated_, tensor, context);
-  PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view()));
-  if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis);
+  const bool knows_rows = settings_.has_latent_rows && rows_of(tensor.shape()) == context.output_rows;
+  const auto latents = knows_rows ? context.latents : std::span<const float>();
+  PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view(), latents));
+  if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis, encoded.basis_kind);
+  if (!latents.empty() && !std::exchange(has_kept_lessons_, true)) {
+    if (const Bytes lessons = encoder_->lessons(); !lessons.empty())
+      bases_->keep(settings_.place, lessons, AssetKind::kLessons);
+  }
   if (twin_) {
     if (!encoded.basis.empty()) PINION_TRY_VOID(twin_->add_basis(encoded.basis, kOwnBasisLimits));
-    PINION_TRY(decoded_, twin_->decode(encoded.frame, {.max_tensor_bytes = tensor.bytes()}));
+    PINION_TRY(decoded_, twin_->decode(encoded.frame, latents, {.max_tensor_bytes = tensor.bytes()}));
   }
   if (settings_.keeps_decoded && is_exact(settings_.profile.mode)) decoded_ = tensor;
   return encoded;
@@ -150,7 +157,7 @@ Result<Tensor> StreamReceiver::decode(ByteSpan frame, const StepContext& context
     PINION_TRY(const FrameInfo info, inspect(frame, limits));
     if (info.mode == Mode::kCalibrated) return calibrated_->decode(frame, fitted(context, latents_), limits);
   }
-  return decoder_->decode(frame, limits);
+  return decoder_->decode(frame, context.latents, limits);
 }
 
 }  // namespace pinion::codec

@@ -33,6 +33,7 @@ struct SenderSettings {
   BasisPlace place;                      // of bases kept from job to job
   std::vector<std::string> known_bases;  // that the receiver holds
   bool keeps_decoded = false;            // whether decoded() is wanted
+  bool has_latent_rows = false;          // whether each row has latents of its own in the context
   EncoderOptions encoding = {};          // `measured` is about calibrated frames too
 };
 
@@ -68,6 +69,7 @@ class StreamSender {
   SenderSettings settings_;
   const BasisStore* bases_;
   std::unique_ptr<Encoder> encoder_;  // null if calibrated
+  bool has_kept_lessons_ = false;     // what the first frame taught it
   std::unique_ptr<Calibrated> calibrated_;
   std::unique_ptr<Decoder> twin_;  // null unless its tensors are wanted
   Tensor decoded_;

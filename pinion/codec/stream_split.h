@@ -21,7 +21,7 @@ struct StateStreams {
 
   // Those of a job whose states are coded by `profile`.
   StateStreams for_profile(const Profile& profile) const {
-    return profile.mode == Mode::kCalibrated ? *this : StateStreams();
+    return {picture, picture_rows, profile.mode == Mode::kCalibrated ? reference_rows : 0};
   }
 
   bool splits(std::string_view tensor) const { return reference_rows > 0 && tensor == picture; }

@@ -37,6 +37,9 @@ class FieldWriter {
   void maybe_integer(const char* key, std::optional<T>& value, Args... args) {
     if (value) integer(key, *value, args...);
   }
+  void maybe_true(const char* key, bool& value) {
+    if (value) boolean(key, value);
+  }
   void maybe_hex(const char* key, std::optional<std::string>& value, std::size_t) {
     if (value) (*object_)[key] = *value;
   }

@@ -41,6 +41,9 @@ class FieldReader {
   void maybe_integer(const char* key, std::optional<T>& value, Args... args) {
     if (has(key)) integer(key, value.emplace(), args...);
   }
+  void maybe_true(const char* key, bool& value) {
+    if (has(key)) boolean(key, value);
+  }
   void maybe_hex(const char* key, std::optional<std::string>& value, std::size_t digits) {
     if (has(key)) hex(key, value.emplace(), digits);
   }

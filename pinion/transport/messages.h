@@ -100,6 +100,7 @@ struct BeginJob {
   std::optional<Upstream> upstream;
   std::vector<CalibrationPart> calibrations;
   std::vector<std::string> velocity_bases;
+  bool latent_maps = false;
 
   template <class V>
   void fields(V& v) {
@@ -121,6 +122,7 @@ struct BeginJob {
     v.maybe_map("upstream", upstream);
     v.maybe_maps("calibrations", calibrations, {0, 32});
     v.maybe_hexes("velocity_bases", velocity_bases, {0, 4}, 32);
+    v.maybe_true("latent_maps", latent_maps);
   }
 };
 

@@ -19,6 +19,7 @@ inline constexpr std::int64_t kMaxBatch = 64;
 inline constexpr std::string_view kNoiseCapability = "noise:";  // then the generator
 inline constexpr std::string_view kReferencesCapability = "calibrated_references";
 inline constexpr std::string_view kResponsesCapability = "calibrated_responses";
+inline constexpr std::string_view kMapsCapability = "latent_maps";
 
 struct Hello {
   static constexpr std::string_view kType = "hello";

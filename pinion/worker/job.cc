@@ -97,7 +97,7 @@ Result<codec::CalibrationSet> Job::calibrations(const Message& message) const {
       const ByteSpan sent = message.blobs[*part.asset].bytes;
       asset.assign(sent.begin(), sent.end());
     } else {
-      for (Bytes& kept : services_.bases.load(place)) {
+      for (Bytes& kept : services_.bases.load(place, codec::AssetKind::kBasis)) {
         if (codec::basis_hash(kept) == part.id) asset = std::move(kept);
       }
       if (asset.empty()) return Error{Errc::kNotFound, what + " is not here yet", ""};
@@ -109,7 +109,7 @@ Result<codec::CalibrationSet> Job::calibrations(const Message& message) const {
         to_hex(entry->calibration->key.model) != setup_.stage->model_hash) {
       return Error{Errc::kModelMismatch, what + " is another one than it says, or of another model", ""};
     }
-    if (part.asset) services_.bases.keep(place, asset);
+    if (part.asset) services_.bases.keep(place, asset, codec::AssetKind::kBasis);
   }
   return set;
 }
@@ -130,6 +130,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .calibrations = {},
           .noise = services_.backend.noise,
           .velocity_bases = begin.velocity_bases,
+          .has_maps = begin.latent_maps,
           .stage = begin.stage,
           .stages = begin.stages};
 }

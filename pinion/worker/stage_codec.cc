@@ -143,7 +143,12 @@ Result<Tensor> StageCodec::decode_part(const transport::StatePart& part, const M
     PINION_TRY_VOID(add_basis(part.name, message.blobs[*part.basis].bytes, channels));
   }
   PINION_TRY(Tensor tensor, decode_frame(part.name, message.blobs[part.frame].bytes, channels));
-  if (part.basis) bases_.keep(arriving(part.name), message.blobs[*part.basis].bytes);
+  if (part.basis) {
+    const ByteSpan asset = message.blobs[*part.basis].bytes;
+    bases_.keep(
+        arriving(part.name), asset,
+        codec::kind_of_asset(asset, message.blobs[part.frame].bytes, {.max_tensor_bytes = tensor.bytes()}));
+  }
   const Shape& shape = tensor.shape();
   if (shape.rank() != 3 || shape[0] != setup_.batch || shape[2] != channels ||
       tensor.dtype() != setup_.dtype) {
@@ -233,7 +238,8 @@ codec::SenderSettings StageCodec::velocity_settings() const {
                                  .step_streams = step_streams(setup_.blocks.begin),
                                  .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
                                  .known_bases = setup_.velocity_bases,
-                                 .keeps_decoded = true};
+                                 .keeps_decoded = true,
+                                 .has_latent_rows = setup_.has_maps};
   const bool is_calibrated = settings.profile.mode == codec::Mode::kCalibrated;
   if (is_calibrated && settings.calibration == nullptr) settings.profile = codec::velocity_profile({});
   return settings;
@@ -291,11 +297,13 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
   state_rows_.clear();
   for (const NamedTensor& entry : streams) state_rows_[entry.name] = codec::rows_of(entry.tensor.shape());
   for (const NamedTensor& entry : streams) {
-    const codec::SenderSettings settings{.profile = setup_.profile,
-                                         .calibration = calibration_of(entry.name, setup_.blocks.end),
-                                         .step_streams = step_streams(setup_.blocks.end),
-                                         .place = leaving(entry.name),
-                                         .known_bases = known_bases_};
+    const codec::SenderSettings settings{
+        .profile = setup_.profile,
+        .calibration = calibration_of(entry.name, setup_.blocks.end),
+        .step_streams = step_streams(setup_.blocks.end),
+        .place = leaving(entry.name),
+        .known_bases = known_bases_,
+        .has_latent_rows = setup_.has_maps && entry.name == setup_.streams.picture};
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, entry.tensor, hop));
     transport::StatePart& part = onward.state.emplace_back();
     part.name = entry.name;

@@ -29,6 +29,7 @@ struct StageCodecSetup {
   codec::CalibrationSet calibrations;       // used if the profile is calibrated
   NoiseSource noise;                        // for latents that come as a recipe
   std::vector<std::string> velocity_bases;  // that the client holds
+  bool has_maps = false;                    // whether frames may be about what a map makes of the latents
   int stage = 0;
   int stages = 1;
 };

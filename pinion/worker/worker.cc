@@ -54,6 +54,7 @@ class Worker::Running {
     if (!generator.empty()) hub_.capabilities.push_back(std::string(transport::kNoiseCapability) + generator);
     hub_.capabilities.emplace_back(transport::kReferencesCapability);
     hub_.capabilities.emplace_back(transport::kResponsesCapability);
+    hub_.capabilities.emplace_back(transport::kMapsCapability);
     hub_.announce_secret = [this](const std::string& secret) { announce(secret); };
   }
 

@@ -18,6 +18,7 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "docs/educational_decoder.py"
 FRAMES = ROOT / "tests/golden/frames"
+MAPPED = ROOT / "tests/golden/mapped"
 CALIBRATED = [ROOT / "tests/golden" / name for name in ("calibrated", "calibrated_grid", "calibrated_response")]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(PROGRAM.parent))
@@ -234,6 +235,24 @@ class EducationalDecoder(unittest.TestCase):
             self.assert_between(dtype, kept, values, [roundings * 2**-24 * size for size in sizes])
             self.assert_between(dtype, f.tensor, values, [0] * len(values))
 
+    def mapped_stream(self):
+        """(decoder, [(data, latents)])"""
+        container = educational.Container((MAPPED / "stream.pnf").read_bytes())
+        decoder = educational.Decoder(container.bases, {}, **LIMITS)
+        return decoder, [(data, latents) for (_, _, data), latents in zip(container.frames, latents_of_steps(MAPPED))]
+
+    def test_mapped_decodes_to_the_rounding_of_binary32(self):
+        decoder, frames = self.mapped_stream()
+        expected = read_safetensors(MAPPED / "decoded.safetensors")
+        self.assertEqual(len(frames), len(expected))
+        for i, (data, latents) in enumerate(frames):
+            f = decoder.decode(data, latents)
+            dtype, shape, kept = expected[str(i)]
+            self.assertEqual((dtype, shape, f.mode), (coding.DTYPES[f.dtype][0], f.shape, educational.MAPPED))
+            one = 2.0**-7 if dtype == "BF16" else 0
+            for a, b in zip(numbers(dtype, kept), numbers(dtype, f.tensor), strict=True):
+                self.assertLessEqual(abs(a - b), abs(a) * one + 1e-5)
+
     def calibrated_stream(self, folder):
         data = (folder / "asset.pnc").read_bytes()
         asset = calibrated.read_calibration(data)
@@ -251,6 +270,9 @@ class EducationalDecoder(unittest.TestCase):
             for i, (latents, before) in enumerate(contexts(folder)):
                 data = (folder / f"frame{i}.bin").read_bytes()
                 codes |= self.damage(decoder, data, latents, before, f"{folder.name}.{i}")
+        decoder, frames = self.mapped_stream()
+        for i, (data, latents) in enumerate(frames):
+            codes |= self.damage(decoder, data, latents, (), f"{MAPPED.name}.{i}")
         self.assertEqual(codes, CODES | {None})  # each refusal was met, and damage that makes another frame
 
     def damage(self, decoder, data, latents, before, what):

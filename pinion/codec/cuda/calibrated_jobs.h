@@ -13,9 +13,7 @@
 namespace pinion::codec::cuda {
 
 inline constexpr std::uint32_t kMostComponents = 16384;  // of a calibration: what grids of blocks allow
-inline constexpr std::uint32_t kClassShapes = 4;
-inline constexpr std::uint32_t kClassScales = 91;  // 0 to the largest of any shape
-inline constexpr int kLeastStep = -2048;           // in 64ths of an octave
+inline constexpr int kLeastStep = -2048;                 // in 64ths of an octave
 inline constexpr int kMostStep = 2047;
 inline constexpr int kStepEntries = kMostStep - kLeastStep + 1 + 7 * 255;  // with those of the bands
 inline constexpr int kLeastLaplace = -384, kMostLaplace = 320;  // log2 of a deviation in steps, in 64ths

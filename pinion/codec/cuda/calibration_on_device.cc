@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/cuda/class_prices.h"
+#include "pinion/codec/cuda/device_upload.h"
 #include "pinion/codec/cuda/wide_products.h"
 #include "pinion/codec/indices/laplace_model.h"
 #include "pinion/codec/math/grid_transform.h"
@@ -12,34 +13,7 @@
 namespace pinion::codec::cuda {
 namespace {
 
-constexpr std::uint32_t kBinSamples = 8;  // of a bin's magnitudes, by which it is priced
-
 std::uint32_t padded(std::size_t count) { return static_cast<std::uint32_t>((count + 7) / 8 * 8); }
-
-// Arrays that are copied one behind the other, aligned.
-class Upload {
- public:
-  template <class T>
-  void add(const T*& place, std::vector<T> values) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize((at + values.size() * sizeof(T) + kAlignment) / kAlignment * kAlignment);
-    std::copy_n(reinterpret_cast<const std::byte*>(values.data()), values.size() * sizeof(T),
-                bytes_.data() + at);
-    places_.push_back([&place, at](std::byte* base) { place = reinterpret_cast<const T*>(base + at); });
-  }
-
-  Result<void> finish(DeviceMemory& memory) {
-    PINION_TRY_VOID(memory.reserve(bytes_.size()));
-    for (const auto& set : places_) set(memory.data());
-    return check(cudaMemcpy(memory.data(), bytes_.data(), bytes_.size(), cudaMemcpyHostToDevice),
-                 "cannot copy a calibration");
-  }
-
- private:
-  static constexpr std::size_t kAlignment = 256;
-  std::vector<std::byte> bytes_;
-  std::vector<std::function<void(std::byte*)>> places_;
-};
 
 // A power of two that brings a row of that size to 1 to 2.
 float unit_of(float size) { return size == 0 ? 1.0f : std::ldexp(1.0f, std::ilogb(size)); }
@@ -48,53 +22,6 @@ float largest_of(std::span<const float> values) {
   float largest = 0;
   for (const float value : values) largest = std::max(largest, std::abs(value));
   return largest;
-}
-
-// Bits of an index of that size under a class, on either side of 0 as often.
-float index_bits(std::uint32_t magnitude, ClassCode code) {
-  float bits = 0;
-  for (const int sign : {-1, 1}) {
-    const int high = high_part(sign * static_cast<int>(magnitude), code.shift), size = std::abs(high);
-    const IndexTable& table = *code.table;
-    bits += static_cast<float>(code.shift);
-    if (size <= table.half) {
-      bits += table.cost_bits[static_cast<std::size_t>(high + table.half)];
-    } else {
-      bits += table.cost_bits.back() +
-              static_cast<float>(kEscapeHeadBits + floor_log2(static_cast<std::uint32_t>(size - table.half)));
-    }
-  }
-  return bits / 2;
-}
-
-std::vector<float> class_costs(IndexTables& tables) {
-  std::vector<float> costs(std::size_t{kClassShapes} * kClassScales * kMagnitudeBins);
-  for (std::uint8_t shape = 0; shape < kClassShapes; ++shape) {
-    for (int scale = 1; scale < static_cast<int>(kClassScales); ++scale) {
-      const auto bounded = static_cast<std::uint8_t>(std::min(scale, max_scale(shape)));
-      const ClassCode code = tables.get({shape, bounded});
-      for (std::uint32_t bin = 0; bin < kMagnitudeBins; ++bin) {
-        const std::uint32_t begin = bin_begin(bin), count = std::min(kBinSamples, bin_begin(bin + 1) - begin);
-        float sum = 0;
-        for (std::uint32_t i = 0; i < count; ++i) {
-          const std::uint32_t width = bin_begin(bin + 1) - begin;
-          sum += index_bits(begin + static_cast<std::uint32_t>(std::uint64_t{width} * i / count), code);
-        }
-        costs[(shape * kClassScales + static_cast<std::uint32_t>(scale)) * kMagnitudeBins + bin] =
-            sum / static_cast<float>(count);
-      }
-    }
-  }
-  return costs;
-}
-
-std::vector<std::uint16_t> class_codes() {
-  std::vector<std::uint16_t> codes(std::size_t{kClassShapes} * kClassScales, kNoIndexClass);
-  for (std::uint8_t shape = 0; shape < kClassShapes; ++shape) {
-    for (std::uint8_t scale = 1; scale <= max_scale(shape); ++scale)
-      codes[shape * kClassScales + scale] = code_of_class({shape, scale});
-  }
-  return codes;
 }
 
 // What tokens become, one by one, in tiles of one column.

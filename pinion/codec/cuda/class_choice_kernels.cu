@@ -4,6 +4,7 @@
 #include "pinion/codec/cuda/calibrated_kernels.h"
 #include "pinion/codec/cuda/calibrated_numbers.cuh"
 #include "pinion/codec/cuda/device_numbers.cuh"
+#include "pinion/codec/cuda/grid_choice.cuh"
 #include "pinion/codec/cuda/launch.cuh"
 #include "pinion/codec/cuda/row_bands.cuh"
 
@@ -25,11 +26,10 @@ constexpr float kBitsPerScaleStep = 1.5f;  // of a written scale, for moving awa
 constexpr int kRareScales = 11;
 constexpr int kMostScale = static_cast<int>(kClassScales) - 1;
 constexpr int kMostBandScale = 31;
+constexpr float kBytesPerChunk = 3072;
 constexpr std::uint32_t kUsualRare = 1, kUsualWide = 2;
 constexpr std::uint32_t kMostLow = 7, kMostOnes = 40;  // of rice()
 constexpr std::uint32_t kImpossible = 1 << 16;         // bits of a number that rice() cannot write
-constexpr float kBytesPerChunk = 3072;  // more chunks are coded sooner; one costs two bytes a lane
-constexpr float kBytesPerLane = 64;
 
 struct Shared {
   double sums[kWarps];
@@ -304,22 +304,6 @@ __device__ std::uint32_t pack_scales(const Choice& choice, const ChosenScales& s
   return (begin + 7) / 8;
 }
 
-// Lanes and chunks for so many bytes of indices.
-__device__ void cut_grid(IndexGrid& grid, std::uint32_t rows, float bytes) {
-  const std::uint32_t active = max(1u, grid.active);
-  const auto wanted = static_cast<std::uint32_t>(
-      fminf(fmaxf(bytes / kBytesPerChunk, 1), static_cast<float>(kMostIndexChunks)));
-  const std::uint32_t groups = min(wanted, active);
-  const std::uint32_t tiles = min(wanted / groups, rows);
-  const float per_chunk = bytes / static_cast<float>(groups * tiles);
-  const auto lanes = static_cast<std::uint32_t>(fminf(fmaxf(per_chunk / kBytesPerLane, 1), 32));
-  grid.lanes = 1u << floor_log2(lanes);
-  grid.group_components = (active - 1) / groups + 1;
-  grid.tile_rows = (rows - 1) / tiles + 1;
-  grid.groups = (active - 1) / grid.group_components + 1;
-  grid.tiles = (rows - 1) / grid.tile_rows + 1;
-}
-
 __device__ void put_16(std::uint8_t* to, int value) {
   to[0] = static_cast<std::uint8_t>(value & 255);
   to[1] = static_cast<std::uint8_t>(value >> 8 & 255);
@@ -414,7 +398,7 @@ __global__ void __launch_bounds__(kThreads) choose_classes(CalibratedEncodeJob j
   for (std::uint32_t band = 0; job.order != nullptr && band < choice.bands; ++band)
     grid.band_ends[band] = job.order->ends[band];
   grid.active = active;
-  cut_grid(grid, job.predict.rows, static_cast<float>(bits / 8));
+  cut_grid(grid, job.predict.rows, static_cast<float>(bits / 8), {kBytesPerChunk});
   *job.grid = grid;
   job.body->scale_bytes = scale_bytes;
   job.outcome->coded_bits = bits;

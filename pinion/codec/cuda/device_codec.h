@@ -1,8 +1,8 @@
 #pragma once
 // The tensor codec for tensors in the memory of a CUDA device: modes 1 (lossless), 3 (bounded), 4 (int8)
-// and 5 (int4) of docs/format.md, and decoding of mode 2 (fidelity), as pinion/codec/codec.h has them for the
-// CPU. Frames made on one decode on the other; those of modes 4 and 5 are the same bytes. How it is done:
-// docs/cuda.md.
+// and 5 (int4) of docs/format.md, and decoding of mode 2 (fidelity; its encoder is in
+// device_fidelity_codec.h), as pinion/codec/codec.h has them for the CPU. Frames made on one decode on the
+// other; those of modes 4 and 5 are the same bytes. How it is done: docs/cuda.md.
 //
 // An object codes the frames of one stream in order and is used by one thread at a time; several may run side
 // by side, each on a stream of its own. `stream` is a cudaStream_t, null for the default one: all work on the

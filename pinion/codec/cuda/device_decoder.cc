@@ -55,7 +55,7 @@ class StreamingDeviceDecoder : public DeviceDecoder {
                             const std::byte* on_device) override {
     const cuda::DeviceScope scope(options_.device);
     auto* const on = static_cast<cudaStream_t>(stream);
-    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits_, /*with_calibrated=*/false));
+    PINION_TRY(const ParsedFrame frame, parse_frame(bytes, limits_, {.calibrated = false, .mapped = false}));
     const FrameHeader& header = frame.header;
     const TensorView tensor{out.data(), header.dtype, header.shape,
                             Device{Device::Kind::kCuda, options_.device}};

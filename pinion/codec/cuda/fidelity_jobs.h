@@ -75,6 +75,8 @@ struct FidelityRebuild {
 void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes, std::uint32_t* cleared,
                       cudaStream_t stream);
 void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream);
+// Of the components alone, of which there are some.
+void launch_component_advance(const FidelityAdvance& job, cudaStream_t stream);
 void launch_fidelity_rebuilding(const FidelityRebuild& job, const DeviceRoom& room, cudaStream_t stream);
 // Once for each device, before that.
 cudaError_t allow_product_memory(const DeviceRoom& room);

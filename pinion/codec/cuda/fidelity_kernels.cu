@@ -253,7 +253,10 @@ void launch_receiving(const std::byte* on_host, std::byte* to, std::size_t bytes
 
 void launch_fidelity_advance(const FidelityAdvance& job, cudaStream_t stream) {
   advance_means<<<(job.channels - 1) / kThreads + 1, kThreads, 0, stream>>>(job);
-  if (job.components == 0) return;
+  if (job.components > 0) launch_component_advance(job, stream);
+}
+
+void launch_component_advance(const FidelityAdvance& job, cudaStream_t stream) {
   const dim3 grid((job.rows - 1) / kThreads + 1, job.components < kMostRows ? job.components : kMostRows);
   advance<<<grid, kThreads, 0, stream>>>(job);
 }

@@ -14,6 +14,8 @@ inline constexpr std::uint32_t kIndexSymbols = 256;  // room for a table's symbo
 inline constexpr std::uint32_t kIndexSlots = 4096;
 inline constexpr std::uint32_t kIndexBands = 8;          // at most
 inline constexpr std::uint32_t kMostIndexChunks = 1024;  // that an encoder makes
+inline constexpr std::uint32_t kClassShapes = 4;
+inline constexpr std::uint32_t kClassScales = 91;  // 0 to the largest of any shape
 
 // The tables, the same for every frame: see IndexTablesOnDevice.
 struct IndexCodingTables {
@@ -48,19 +50,20 @@ struct IndexGrid {
 // What an encoder's chunk may take: every index 61 bits at most, the states, and what copies read beside it.
 inline constexpr std::size_t kIndexSlotBytes = 8, kChunkSlotBytes = 256;
 
-// Where chunk `chunk` of a grid has its room, from an even place on.
+// Where chunk `chunk` of a grid has its room, from an even place on. Chunk 0 has `front` values more.
 struct ChunkRoom {
   std::size_t begin, bytes;
 };
 constexpr std::uint32_t least(std::uint32_t a, std::uint32_t b) { return a < b ? a : b; }
-constexpr ChunkRoom room_of_chunk(const IndexGrid& grid, std::uint32_t rows, std::uint32_t chunk) {
+constexpr ChunkRoom room_of_chunk(const IndexGrid& grid, std::uint32_t rows, std::uint32_t chunk,
+                                  std::uint32_t front = 0) {
   const std::uint32_t group = chunk / grid.tiles, tile = chunk % grid.tiles;
   const std::uint32_t first = group * grid.group_components, row = tile * grid.tile_rows;
   const std::size_t components = least(grid.group_components, grid.active - least(grid.active, first));
   const std::size_t own_rows = least(grid.tile_rows, rows - least(rows, row));
-  const std::size_t before = std::size_t{first} * rows + components * row;
+  const std::size_t before = std::size_t{first} * rows + components * row + (chunk > 0 ? front : 0);
   return {before * kIndexSlotBytes + chunk * kChunkSlotBytes,
-          components * own_rows * kIndexSlotBytes + kChunkSlotBytes};
+          (components * own_rows + (chunk == 0 ? front : 0)) * kIndexSlotBytes + kChunkSlotBytes};
 }
 
 struct IndexMatrixOnDevice {
@@ -81,6 +84,10 @@ struct IndexEncodeJob {
   const std::int32_t* lead = nullptr;
   const std::uint16_t* lead_class = nullptr;
   std::byte* lead_slot = nullptr;  // room for rows * kIndexSlotBytes + kChunkSlotBytes
+  // A run in front of chunk 0 (the means of mode 2); null or no class: there is none.
+  const std::int32_t* front = nullptr;
+  std::uint32_t front_count = 0;
+  const std::uint16_t* front_class = nullptr;
 };
 
 struct IndexDecodeJob {

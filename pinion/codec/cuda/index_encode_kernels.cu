@@ -155,6 +155,8 @@ __device__ void encode_chunk(const IndexEncodeJob& job, const IndexGrid& grid, s
                  lane, coder);
     }
   }
+  if (chunk == 0 && job.front != nullptr && *job.front_class != kNoIndexClass)
+    encode_run(run_of(job.tables, *job.front_class, job.front, job.front_count, grid.lanes), lane, coder);
 }
 
 __global__ void __launch_bounds__(kWarps * 32) encode_index_chunks(IndexEncodeJob job) {
@@ -165,7 +167,7 @@ __global__ void __launch_bounds__(kWarps * 32) encode_index_chunks(IndexEncodeJo
   if (!is_lead && chunk >= grid.chunks()) return;
   if (is_lead && (job.lead == nullptr || *job.lead_class == kNoIndexClass)) return;
   ChunkRoom room{0, std::size_t{job.matrix.rows} * kIndexSlotBytes + kChunkSlotBytes};
-  if (!is_lead) room = room_of_chunk(grid, job.matrix.rows, chunk);
+  if (!is_lead) room = room_of_chunk(grid, job.matrix.rows, chunk, job.front_count);
   std::byte* const slot = (is_lead ? job.lead_slot : job.slots) + room.begin;
   const auto end = static_cast<std::uint32_t>((room.bytes - 16) / 2);
   WarpRansEncoder coder{reinterpret_cast<std::uint16_t*>(slot), end};

@@ -66,7 +66,7 @@ class TileProduct {
   }
 
   __device__ static std::uint32_t place(std::uint32_t row, std::uint32_t chunk) {
-    return row * (2 * Form::kDepth) + (chunk ^ (row >> 1 & 3)) * 16;
+    return row * (2 * Form::kDepth) + (chunk ^ (Form::kDepth == 32 ? row >> 1 & 3 : row & 7)) * 16;
   }
 
   // Starts the copies of the stage that comes next, if there is one. Each thread copies 16 bytes of a row at
@@ -80,13 +80,13 @@ class TileProduct {
   }
 
   __device__ void load_stage(std::uint32_t to) const {
-    const std::uint32_t chunk = threadIdx.x % 4, k = coming_.step * Form::kDepth + chunk * 8;
+    const std::uint32_t chunk = threadIdx.x % Form::kDepthChunks, k = coming_.step * Form::kDepth + chunk * 8;
     const bool inside = k < product_.depth;
     const std::uint32_t from_k = inside ? k : 0;
-    constexpr std::uint32_t kRowsAtOnce = Form::kThreads / 4;
+    constexpr std::uint32_t kRowsAtOnce = Form::kThreads / Form::kDepthChunks;
 #pragma unroll
     for (std::uint32_t i = 0; i < (Form::kRows + kRowsAtOnce - 1) / kRowsAtOnce; ++i) {
-      const std::uint32_t row = i * kRowsAtOnce + threadIdx.x / 4;
+      const std::uint32_t row = i * kRowsAtOnce + threadIdx.x / Form::kDepthChunks;
       if (Form::kRows % kRowsAtOnce != 0 && row >= Form::kRows) break;
       const Number* from;
       if (row < Form::kXParts * Form::kM) {

@@ -185,17 +185,18 @@ std::optional<BasisChooser::Candidate> BasisChooser::try_new_basis(const Centred
 }
 
 std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const CentredTensor& centred,
-                                                double target_snr_db) {
+                                                double target_snr_db, BasisUse use) {
   const double target = centred.energy * std::pow(10, -target_snr_db / 10);
   std::optional<Candidate> best;
   const auto consider = [&best](Candidate&& candidate) {
     if (candidate.plan.step == 0 || (best && best->plan.bits <= candidate.plan.bits)) return;
     best = std::move(candidate);
   };
-  if (fit_ && fit_->basis->rows.columns == centred.means.size()) consider(evaluate(fit_, centred, target));
+  if (fit_ && use != BasisUse::kNone && fit_->basis->rows.columns == centred.means.size())
+    consider(evaluate(fit_, centred, target));
   // Channels as they are: always possible, and the right thing for few rows.
   consider(evaluate(nullptr, centred, target));
-  const bool compared = should_try_new(best ? &*best : nullptr);
+  const bool compared = use == BasisUse::kAny && should_try_new(best ? &*best : nullptr);
   if (compared) {
     if (auto fresh = try_new_basis(centred, target, best ? &*best : nullptr)) consider(std::move(*fresh));
   }

@@ -17,6 +17,9 @@ struct ChosenFrame {
   double planned_bits = 0;
 };
 
+// Which bases a frame may use, beside none.
+enum class BasisUse { kAny, kCurrent, kNone };
+
 class BasisChooser {
  public:
   // The pool outlives it.
@@ -25,9 +28,13 @@ class BasisChooser {
   // Nothing if the target is out of reach. The stream's state changes only with
   // commit().
   std::optional<ChosenFrame> encode(const TensorView& tensor, const CentredTensor& centred,
-                                    double target_snr_db);
+                                    double target_snr_db, BasisUse use = BasisUse::kAny);
 
   void commit(ChosenFrame&& chosen);
+
+  // What the last frame left, or what was offered; null: none.
+  const BasisFit* current() const { return fit_.get(); }
+  bool has_state() const { return state_.has_value(); }
 
   // The next frame is a key frame.
   void forget_state() { state_.reset(); }

@@ -66,6 +66,7 @@ void trim(QuantisedFrame& frame, std::size_t rows) {
 // A frame as the decoder will see it.
 struct Attempt {
   QuantisedFrame frame;
+  Tensor decoded;
   FrameStats stats;
   double error = 0;        // mean squared error of a row,
   double error_ratio = 0;  // and over the target
@@ -82,10 +83,10 @@ Attempt complete(const FidelityRequest& request, QuantisedFrame&& frame, ChunkPo
   const CentredTensor& centred = request.centred;
   const Basis* basis = request.fit != nullptr ? request.fit->basis.get() : nullptr;
   Attempt attempt;
-  const Tensor decoded = reconstruct(
+  attempt.decoded = reconstruct(
       {.state = frame.state, .rows = centred.values.rows, .step = frame.params.step, .basis = basis},
       request.tensor.dtype, request.tensor.shape, pool);
-  attempt.stats = measure(centred, decoded, pool);
+  attempt.stats = measure(centred, attempt.decoded, pool);
   attempt.error = centred.energy * std::pow(10, -attempt.stats.snr_db / 10);
   attempt.error_ratio = attempt.error / request.target_error;
   attempt.frame = std::move(frame);
@@ -243,6 +244,7 @@ std::optional<CodedFidelity> encode_fidelity(const FidelityRequest& request, Fid
   CodedFidelity coded{.frame = write(request, frame, workspace.tables, pool),
                       .state = {},
                       .step = frame.params.step,
+                      .decoded = std::move(found->decoded),
                       .stats = found->stats,
                       .passes = search.passes(),
                       .aim = search.better_aim()};

@@ -25,6 +25,7 @@ struct CodedFidelity {
   Bytes frame;
   StreamState state;
   double step = 0;
+  Tensor decoded;
   FrameStats stats;  // but for what depends on the stream: bytes of a basis, key frame
   int passes = 0;    // quantisations of the whole tensor that it took
   double aim = 1;    // FidelityRequest::aim for frames much like this one

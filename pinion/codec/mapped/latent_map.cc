@@ -1,0 +1,60 @@
+#include "pinion/codec/mapped/latent_map.h"
+
+#include <algorithm>
+
+#include "pinion/base/float_formats.h"
+#include "pinion/codec/fidelity/reconstruct.h"
+
+namespace pinion::codec {
+
+void add_mapped(std::span<const float> latents, const Matrix& map, float sign, Matrix& rows) {
+  PINION_ASSERT(latents.size() == rows.rows * map.rows && map.columns == rows.columns);
+  Matrix known(rows.rows, map.rows);
+  std::ranges::copy(latents, known.values.begin());
+  const Matrix product = multiply_transposed(transpose(known), map);
+  for (std::size_t i = 0; i < product.values.size(); ++i) rows.values[i] += sign * product.values[i];
+}
+
+Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, ByteSpan inner) {
+  return write_frame({Mode::kMapped, dtype, shape, map, std::nullopt}, inner);
+}
+
+Result<ParsedFrame> parse_inner_frame(const ParsedFrame& mapped) {
+  const Shape& shape = mapped.header.shape;
+  const auto elements = static_cast<std::size_t>(shape.elements());
+  PINION_TRY(const ParsedFrame inner,
+             parse_frame(mapped.body, {.max_tensor_bytes = elements * sizeof(float),
+                                       .max_channels = static_cast<std::size_t>(channels_of(shape))}));
+  if (inner.header.mode != Mode::kFidelity || inner.header.dtype != DType::kF32 ||
+      inner.header.shape != shape) {
+    return Error{Errc::kBadFormat, "coded frame of mode mapped holds a frame of another kind", ""};
+  }
+  PINION_TRY_VOID(verify_checksum(mapped.body));
+  return inner;
+}
+
+Result<Tensor> decode_mapped(const FrameHeader& header, const Matrix& map, std::span<const float> latents,
+                             const Tensor& inner) {
+  const auto rows = static_cast<std::size_t>(rows_of(header.shape));
+  const auto channels = static_cast<std::size_t>(channels_of(header.shape));
+  if (map.columns != channels) {
+    return Error{
+        Errc::kBadFormat,
+        "coded frame has " + std::to_string(channels) + " channels, its map " + std::to_string(map.columns),
+        ""};
+  }
+  if (latents.size() != rows * map.rows) {
+    return Error{Errc::kInvalidArgument,
+                 "a coded frame of " + std::to_string(rows) + " rows with " + std::to_string(map.rows) +
+                     " latents each was given " + std::to_string(latents.size()) + " latent values",
+                 ""};
+  }
+  Matrix values(rows, channels);
+  to_float(inner.view().data, DType::kF32, inner.elements(), values.values.data());
+  add_mapped(latents, map, 1, values);
+  Tensor tensor = Tensor::empty(header.dtype, header.shape);
+  write_bounded(values.values, header.dtype, tensor.mutable_data());
+  return tensor;
+}
+
+}  // namespace pinion::codec
