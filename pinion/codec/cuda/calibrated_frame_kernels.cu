@@ -1,30 +1,16 @@
-// The state of a calibrated stream after a frame, and the frame out of its parts (docs/format.md §2, §12.1).
+// A calibrated frame out of its parts (docs/format.md §2, §12.1).
 
 #include "pinion/codec/cuda/calibrated_kernels.h"
 #include "pinion/codec/cuda/device_numbers.cuh"
 #include "pinion/codec/cuda/frame_fields.cuh"
+#include "pinion/codec/cuda/launch.cuh"
 
 namespace pinion::codec::cuda {
 namespace {
 
-constexpr std::uint32_t kThreads = 256, kLayoutThreads = 1024, kWarps = 4;
+constexpr std::uint32_t kLayoutThreads = 1024, kWarps = 4;
+constexpr std::uint32_t kMovedParts = 4;  // of a chunk
 static_assert(kMostIndexChunks <= kLayoutThreads, "a thread for each chunk");
-constexpr float kLargestY = 0x1p60f;
-
-// y = prediction + step * index (docs/format.md §12.4). A block for a component and some of its places.
-__global__ void __launch_bounds__(kThreads) advance(AdvanceJob job) {
-  const IndexGrid& grid = *job.grid;
-  const std::uint32_t k = blockIdx.y, place = blockIdx.x * kThreads + threadIdx.x;
-  if (place >= job.rows) return;
-  std::uint32_t band = 0;
-  while (band + 1 < grid.bands && place >= grid.band_ends[band]) ++band;
-  const std::uint32_t row = job.row_at == nullptr ? place : job.row_at[place];
-  const std::size_t at = std::size_t{k} * job.pitch;
-  const bool said = job.classes[k * grid.bands + band] != kNoIndexClass;
-  const float index = said ? static_cast<float>(job.indices[at + place]) : 0.0f;
-  const float y = job.prediction[at + row] + job.steps[band] * index;
-  job.step->next_y[at + row] = y != y ? 0.0f : fminf(fmaxf(y, -kLargestY), kLargestY);
-}
 
 // Bytes by all threads of a block, each one's own first.
 __device__ void put_bytes(std::byte* to, const std::uint8_t* from, std::uint32_t count) {
@@ -34,6 +20,11 @@ __device__ void put_bytes(std::byte* to, const std::uint8_t* from, std::uint32_t
 // Bytes of a chunk size and of the chunk in one number, to be summed at once.
 constexpr std::uint32_t kSizeShift = 40;
 constexpr std::uint64_t kDataMask = (std::uint64_t{1} << kSizeShift) - 1;
+
+// Whether the frame says which band each row is in.
+__device__ bool has_map(const CalibratedEncodeJob& job) {
+  return job.row_at != nullptr && job.grid->bands > 1;
+}
 
 // Where the parts of a frame begin, in it.
 struct FramePlaces {
@@ -45,7 +36,7 @@ __device__ FramePlaces put_numbers(const CalibratedEncodeJob& job, std::uint64_t
   const CalibratedStep& step = *job.predict.step;
   const IndexGrid& grid = *job.grid;
   const std::uint32_t first_bytes = job.body->first_bytes, scale_bytes = job.body->scale_bytes;
-  const bool mapped = grid.bands > 1;
+  const bool mapped = has_map(job);
   const std::uint32_t map_bytes =
       mapped && *job.map_class != kNoIndexClass ? job.coding.sizes[kMostIndexChunks] : 0;
   const std::uint64_t body_bytes = first_bytes + (mapped ? varint_bytes(map_bytes) + map_bytes : 0) +
@@ -76,6 +67,7 @@ __device__ FramePlaces put_numbers(const CalibratedEncodeJob& job, std::uint64_t
 }
 
 __global__ void __launch_bounds__(kLayoutThreads) lay_out_frame(CalibratedEncodeJob job) {
+  wait_for_earlier_work();
   __shared__ std::uint64_t sums[kLayoutThreads / 32];
   __shared__ FramePlaces places;
   const CalibratedStep& step = *job.predict.step;
@@ -96,30 +88,29 @@ __global__ void __launch_bounds__(kLayoutThreads) lay_out_frame(CalibratedEncode
   job.places[threadIdx.x] = places.sizes + (total >> kSizeShift) + (before & kDataMask);
 }
 
-// A warp for each chunk, and one for the map.
+// A warp for each part of a chunk, and of the map behind them.
 __global__ void __launch_bounds__(kWarps * 32) move_chunks(CalibratedEncodeJob job) {
-  const std::uint32_t lane = threadIdx.x % 32, chunk = blockIdx.x * kWarps + threadIdx.x / 32;
+  wait_for_earlier_work();
+  const std::uint32_t lane = threadIdx.x % 32, warp = blockIdx.x * kWarps + threadIdx.x / 32;
+  const std::uint32_t chunk = warp / kMovedParts, part = warp % kMovedParts;
   const IndexGrid& grid = *job.grid;
   const bool is_map = chunk == kMostIndexChunks;
-  if (is_map ? grid.bands == 1 || *job.map_class == kNoIndexClass : chunk >= grid.chunks()) return;
+  if (is_map ? !has_map(job) || *job.map_class == kNoIndexClass : chunk >= grid.chunks()) return;
   ChunkRoom room{0, std::size_t{job.predict.rows} * kIndexSlotBytes + kChunkSlotBytes};
   if (!is_map) room = room_of_chunk(grid, job.predict.rows, chunk);
-  const std::uint32_t bytes = job.coding.sizes[chunk];
+  const std::uint32_t bytes = job.coding.sizes[chunk], part_bytes = (bytes - 1) / kMovedParts + 1;
+  const std::uint32_t first = min(part * part_bytes, bytes);
   const std::byte* const slot = is_map ? job.coding.lead_slot : job.coding.slots;
-  move_bytes(job.frame + job.places[chunk], bytes, lane,
-             SlotBytes{slot + room.begin + room.bytes - 16 - bytes});
+  move_bytes(job.frame + job.places[chunk] + first, min(part_bytes, bytes - first), lane,
+             SlotBytes{slot + room.begin + room.bytes - 16 - bytes + first});
 }
 
 }  // namespace
 
-void launch_advance(const AdvanceJob& job, cudaStream_t stream) {
-  advance<<<dim3((job.rows - 1) / kThreads + 1, job.components), kThreads, 0, stream>>>(job);
-}
-
 void launch_calibrated_assembly(const CalibratedEncodeJob& job, cudaStream_t stream) {
-  lay_out_frame<<<1, kLayoutThreads, 0, stream>>>(job);
-  const std::uint32_t chunks = kMostIndexChunks + (job.order != nullptr ? 1 : 0);
-  move_chunks<<<(chunks - 1) / kWarps + 1, kWarps * 32, 0, stream>>>(job);
+  start_behind(lay_out_frame, 1, kLayoutThreads, 0, stream, job);
+  const std::uint32_t chunks = kMostIndexChunks + (job.row_at != nullptr ? 1 : 0);
+  start_behind(move_chunks, (chunks * kMovedParts - 1) / kWarps + 1, kWarps * 32, 0, stream, job);
 }
 
 }  // namespace pinion::codec::cuda

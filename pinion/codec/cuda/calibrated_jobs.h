@@ -21,12 +21,17 @@ inline constexpr int kNoDeviation = -(1 << 20);                 // a level: all 
 // Scales around the expected one for which a class is priced, either way.
 inline constexpr int kScaleReach = 24, kPricedScales = 2 * kScaleReach + 1;
 
+inline constexpr std::uint32_t kTransformTile = 8;  // tokens either way that are transformed together
+
 // The same for every frame: see CalibrationOnDevice.
 struct CalibratedTables {
   const float* class_costs = nullptr;          // [shapes, scales, kMagnitudeBins]: bits of an index
   const std::uint16_t* class_codes = nullptr;  // [shapes, scales]
   const float* steps = nullptr;                // [kStepEntries], from kLeastStep on
   const float* laplace = nullptr;              // squared error in steps², from kLeastLaplace on
+  const float* laplace_bits = nullptr;         // of an index, likewise
+  const float* cosines =
+      nullptr;  // [kTransformTile, kTransformTile, kTransformTile]: t(n + 1, k, i) of docs/format.md §12.7
   std::uint8_t max_scales[kClassShapes] = {};
 };
 
@@ -59,6 +64,7 @@ struct RecordPair {
 
 // What changes from call to call. In device memory, so that a graph need not be changed.
 struct CalibratedStep {
+  alignas(64) std::uint8_t tensor_map[128];                     // encoding, see wide_products.h
   const std::byte* tensor = nullptr;                            // encoding
   std::byte* out = nullptr;                                     // decoding
   const float *latents = nullptr, *previous_latents = nullptr;  // [rows, L]
@@ -116,69 +122,13 @@ struct RebuildJob {
   FeatureRows rows_side;
 };
 
-// Rows in coded order; encoding with loudness only, else all are in one band.
-struct RowOrder {
-  std::uint32_t bands = 1;
-  std::uint32_t ends[kIndexBands] = {};
-  double weights[kIndexBands] = {};  // sums over their rows
-  std::uint32_t first_band = 0, map_shape = 0, map_scale = 0;
-};
+// Rows as tokens of pictures (docs/format.md §12.7); none: rows are coded as they are.
+struct TokenTiles {
+  std::uint32_t lines = 0, columns = 0;         // of a picture
+  const std::uint32_t* place_of_row = nullptr;  // of the coefficients in coded order
+  const float* cosines = nullptr;               // CalibratedTables::cosines
 
-struct StepPlan {
-  double goal = 0;            // of the error energy
-  float expected = 0;         // at the planned step
-  int planned = 0, step = 0;  // log2 in 64ths
-};
-
-struct CalibratedOutcome {
-  EncodeOutcome frame;
-  double coded_bits, output_snr_db;
-  float step;
-  std::uint32_t not_finite, bad_latents;
-};
-
-// The body's parts that are decided before indices are coded.
-struct BodyParts {
-  std::uint8_t first[64];  // to the class of the map
-  std::uint32_t first_bytes;
-  std::uint32_t scale_bytes;  // 0: none are written
-};
-
-struct CalibratedEncodeJob {
-  CalibratedTables tables;
-  PredictJob predict;      // with the calibration, the step and the shape
-  bool is_direct = false;  // the tensor itself is a side of the projection
-  std::uint8_t dtype = 0;
-  __nv_bfloat16* centred[2] = {};  // [rows, padded channels], if it is not
-  float* residual = nullptr;       // before it is quantised
-  // [rows], with loudness only.
-  float* row_loudness = nullptr;
-  std::uint32_t* row_at = nullptr;  // in coded order
-  double* row_weights = nullptr;    // likewise
-  RowOrder* order = nullptr;
-  std::int32_t* map_values = nullptr;
-  std::uint16_t* map_class = nullptr;
-  // [bands, K]
-  int* deviations = nullptr;                      // log2 in 64ths
-  float* costs = nullptr;                         // error energy per mean squared error
-  double* trial_errors = nullptr;                 // [K]
-  double *errors = nullptr, *silences = nullptr;  // error energy, and what silence adds
-  float* silent_squares = nullptr;                // what silence adds in squared steps
-  int* expected_scales = nullptr;                 // [K]: calibrated, at the step, before they are bounded
-  float* prices = nullptr;                        // [bands, shapes, kPricedScales, K]: bits
-  std::uint8_t* own_scales = nullptr;             // [shapes, K]
-  std::uint32_t* scale_words = nullptr;           // packed scales; 0 at first
-  StepPlan* plan = nullptr;
-  BodyParts* body = nullptr;
-  IndexGrid* grid = nullptr;
-  std::uint16_t* classes = nullptr;
-  std::uint32_t* active = nullptr;
-  float* band_steps = nullptr;  // [kIndexBands]
-  std::int32_t* indices = nullptr;
-  std::uint64_t* places = nullptr;  // of chunks in the frame, the map's behind them
-  CalibratedOutcome* outcome = nullptr;
-  IndexEncodeJob coding;
-  std::byte* frame = nullptr;
+  __host__ __device__ bool is_there() const { return lines > 0; }
 };
 
 // y of this step, for both sides.
@@ -191,6 +141,7 @@ struct AdvanceJob {
   const std::uint32_t* row_at = nullptr;  // null: rows are in coded order
   const float* steps = nullptr;           // of each band
   std::uint32_t rows = 0, pitch = 0, components = 0;
+  TokenTiles tiles;  // indices are of coefficients if the grid has bands, and of tokens if it has one
 };
 
 }  // namespace pinion::codec::cuda

@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include "pinion/codec/cuda/calibrated_jobs.h"
+#include "pinion/codec/cuda/calibrated_encode_job.h"
 
 namespace pinion::codec::cuda {
 
@@ -12,6 +12,7 @@ namespace pinion::codec::cuda {
 struct ProductDevice {
   int processors = 1;
   std::size_t shared_bytes = 0;  // of a block at most
+  bool is_wide = false;          // see wide_products.h
 };
 
 // Once for each device, before any of them: lets blocks have the shared memory that products take.
@@ -23,13 +24,10 @@ void launch_projection(const CalibratedEncodeJob& job, const ProductDevice& devi
 // y and latents to the tensor.
 void launch_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream);
 
-// Rows of features, their parts and scales.
-void launch_features(const CalibrationArrays& calibration, const CalibratedStep* step,
-                     const FeatureSources& sources, std::uint32_t rows, std::uint32_t pitch,
-                     const FeatureRows& to, std::uint32_t* not_finite, cudaStream_t stream);
-
 // Loudness, bands, coded order of the rows, and the map of the bands; only with loudness.
 void launch_row_order(const CalibratedEncodeJob& job, cudaStream_t stream);
+// With tiles, the residual's coefficients.
+void launch_transform(const CalibratedEncodeJob& job, cudaStream_t stream);
 // Residuals to a step that meets the target, indices at it, and what each class would cost.
 void launch_quantisation(const CalibratedEncodeJob& job, cudaStream_t stream);
 // Classes, the grid and the body's fields.

@@ -31,6 +31,20 @@ __device__ inline int exponent_of(float size) {
   return static_cast<int>(__float_as_uint(size) >> 23 & 255) - 127;
 }
 
+// Whether this block is the last of its grid that comes here, in all its threads; `done` counts them from 0.
+// The last one reads what the others wrote past its own cache.
+__device__ inline bool is_last_block(std::uint32_t& done) {
+  __shared__ bool is_last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    is_last = atomicAdd(&done, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  return is_last;
+}
+
 // An element of a tensor of one of the types that lossy modes take, by its number in frames.
 __device__ inline float element_as_float(const std::byte* tensor, std::uint8_t dtype, std::size_t i) {
   if (dtype == 2) return __bfloat162float(reinterpret_cast<const __nv_bfloat16*>(tensor)[i]);

@@ -2,7 +2,10 @@
 
 #include "pinion/codec/cuda/calibrated_kernels.h"
 #include "pinion/codec/cuda/calibrated_numbers.cuh"
+#include "pinion/codec/cuda/launch.cuh"
+#include "pinion/codec/cuda/product_results.cuh"
 #include "pinion/codec/cuda/tile_product.cuh"
+#include "pinion/codec/cuda/wide_products.h"
 
 namespace pinion::codec::cuda {
 namespace {
@@ -18,94 +21,6 @@ using RoughForm = ProductForm<128, 256, 2, 4, 1, 1, 0, 4>;
 // Where blocks have less shared memory.
 template <std::uint32_t kXParts, std::uint32_t kYParts, std::uint32_t kFoldSteps>
 using SmallForm = ProductForm<128, 96, 4, 2, kXParts, kYParts, kFoldSteps, 2>;
-
-// y[k][row] = sums times the scale of the row.
-struct PredictResult {
-  float* to;
-  const float* row_scales;
-  std::uint32_t components, pitch;
-
-  __device__ float4 column(std::uint32_t row) const {
-    return row < pitch ? *reinterpret_cast<const float4*>(row_scales + row) : make_float4(0, 0, 0, 0);
-  }
-  __device__ void operator()(std::uint32_t k, std::uint32_t row, float4 scales, float4 sums) const {
-    if (k >= components || row >= pitch) return;
-    *reinterpret_cast<float4*>(to + std::size_t{k} * pitch + row) =
-        make_float4(sums.x * scales.x, sums.y * scales.y, sums.z * scales.z, sums.w * scales.w);
-  }
-};
-
-struct ResidualResult {
-  float* to;
-  const float* prediction;
-  RecordPair records;
-  const float* projected_means;  // null: the tensor was centred
-  std::uint32_t components, pitch;
-
-  __device__ float4 column(std::uint32_t) const { return {}; }
-  __device__ void operator()(std::uint32_t k, std::uint32_t row, float4, float4 sums) const {
-    if (k >= components || row >= pitch) return;
-    const std::size_t at = std::size_t{k} * pitch + row;
-    const float4 p = *reinterpret_cast<const float4*>(prediction + at);
-    const float mean = projected_means == nullptr ? 0 : blended_at(projected_means, components, records, k);
-    *reinterpret_cast<float4*>(to + at) =
-        make_float4(sums.x - mean - p.x, sums.y - mean - p.y, sums.z - mean - p.z, sums.w - mean - p.w);
-  }
-};
-
-__device__ float bounded(float value, float limit) {
-  return value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
-}
-
-// tensor[row][channel] = mean + sums, rounded to its type.
-struct RebuildResult {
-  std::byte* to;
-  RecordPair records;
-  const float* means;
-  const float* row_scales;
-  std::uint32_t rows, channels;
-  std::uint8_t dtype;
-
-  __device__ float mean(std::uint32_t channel) const {
-    return channel < channels ? blended_at(means, channels, records, channel) : 0;
-  }
-  __device__ float4 column(std::uint32_t channel) const {
-    return make_float4(mean(channel), mean(channel + 1), mean(channel + 2), mean(channel + 3));
-  }
-  __device__ void operator()(std::uint32_t row, std::uint32_t channel, float4 mean, float4 sums) const {
-    if (row >= rows || channel >= channels) return;
-    const float scale = __ldg(row_scales + row);
-    const float four[4] = {sums.x * scale + mean.x, sums.y * scale + mean.y, sums.z * scale + mean.z,
-                           sums.w * scale + mean.w};
-    const std::size_t at = std::size_t{row} * channels + channel;
-    const std::uint32_t count = min(4u, channels - channel);
-    const float limit = dtype == 2 ? 3.38953139e38f : dtype == 1 ? 65504.0f : 3.40282347e38f;
-    float values[4];
-#pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i) values[i] = bounded(four[i], limit);
-    if (dtype == 0) {
-      auto* const out = reinterpret_cast<float*>(to) + at;
-      if (channels % 4 == 0) {
-        *reinterpret_cast<float4*>(out) = make_float4(values[0], values[1], values[2], values[3]);
-        return;
-      }
-      for (std::uint32_t i = 0; i < count; ++i) out[i] = values[i];
-      return;
-    }
-    std::uint16_t bits[4];
-#pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i)
-      bits[i] = dtype == 2 ? __bfloat16_as_ushort(__float2bfloat16_rn(values[i]))
-                           : __half_as_ushort(__float2half_rn(values[i]));
-    auto* const out = reinterpret_cast<std::uint16_t*>(to) + at;
-    if (channels % 4 == 0) {
-      *reinterpret_cast<uint2*>(out) =
-          make_uint2(bits[0] | std::uint32_t{bits[1]} << 16, bits[2] | std::uint32_t{bits[3]} << 16);
-      return;
-    }
-    for (std::uint32_t i = 0; i < count; ++i) out[i] = bits[i];
-  }
-};
 
 extern __shared__ uint4 product_memory[];
 
@@ -159,8 +74,9 @@ __global__ void __launch_bounds__(Form::kThreads, 1) rebuild(RebuildJob job) {
        calibration.padded_known},
       calibration.padded_known};
   multiply_into<__half, Form>(
-      product, RebuildResult{step.out, step.records, calibration.means, job.rows_side.row_scales, job.rows,
-                             calibration.channels, job.dtype});
+      product,
+      RebuildResult<Form::kXParts == 1>{step.out, step.records, calibration.means, job.rows_side.row_scales,
+                                        job.rows, calibration.channels, job.dtype});
 }
 
 // Of the larger of two records' sizes of a feature.
@@ -171,15 +87,157 @@ __device__ int exponent_at(const float* sizes, std::size_t features, const Recor
   return size == 0 ? 0 : exponent_of(size);
 }
 
-// The predictor of a position in two parts, each column divided by its largest entry's power of two.
-__global__ void blend(PredictJob job) {
+constexpr std::uint32_t kFeatureRows = 8, kFeatureThreads = 256;
+constexpr std::uint32_t kHeld = 3;  // features of a thread that are on their way at once
+constexpr std::uint32_t kFeaturesHeld = kHeld * kFeatureThreads;
+
+// One feature of some rows: what it is made of, for a thread.
+struct Feature {
+  const float* y = nullptr;  // [rows], or from latents:
+  const float *latents = nullptr, *previous_latents = nullptr;
+  std::uint32_t width = 0;  // from a row's latents to those of the next
+  float mean = 0, per_sigma = 1, scale = 0;
+
+  __device__ Feature(const CalibrationArrays& calibration, const CalibratedStep& step,
+                     const FeatureSources& sources, std::uint32_t features, std::uint32_t pitch,
+                     std::uint32_t f) {
+    if (f >= features) return;
+    scale = sources.scales != nullptr ? __ldg(sources.scales + f)
+                                      : power_of_two(exponent_at(sources.sizes, features, step.records, f));
+    if (f < sources.components) {
+      y = (sources.of_next_y ? step.next_y : step.last_y) + std::size_t{f} * pitch;
+      return;
+    }
+    width = calibration.latents;
+    std::uint32_t l = f - sources.components;
+    const bool is_change = l >= width;
+    if (is_change) l -= width;
+    latents = step.latents + l;
+    mean =
+        blended_at(is_change ? calibration.change_means : calibration.latent_means, width, step.records, l);
+    if (!is_change) return;
+    previous_latents = step.previous_latents + l;
+    per_sigma = step.per_sigma;
+  }
+
+  // Of kFeatureRows rows; those past the end are 0.
+  __device__ void load(std::uint32_t first, std::uint32_t rows, float (&to)[kFeatureRows]) const {
+    if (y != nullptr) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kFeatureRows; i += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(y + first + i);
+        to[i] = four.x, to[i + 1] = four.y, to[i + 2] = four.z, to[i + 3] = four.w;
+      }
+    } else if (latents != nullptr) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kFeatureRows; ++i)
+        to[i] = __ldg(latents + std::size_t{min(first + i, rows - 1)} * width);
+      if (previous_latents != nullptr) {
+#pragma unroll
+        for (std::uint32_t i = 0; i < kFeatureRows; ++i)
+          to[i] -= __ldg(previous_latents + std::size_t{min(first + i, rows - 1)} * width);
+      }
+    }
+#pragma unroll
+    for (std::uint32_t i = 0; i < kFeatureRows; ++i)
+      to[i] = scale == 0 || first + i >= rows ? 0 : (to[i] * per_sigma - mean) * scale;
+  }
+};
+
+// A row's two neighbouring features as one store for each part.
+__device__ void put_pair(const FeatureRows& to, std::size_t place, float left, float right) {
+  const __half2 upper = __floats2half2_rn(left, right);
+  *reinterpret_cast<__half2*>(to.parts[0] + place) = upper;
+  if (to.part_count < 2) return;
+  const float2 there = __half22float2(upper);
+  *reinterpret_cast<__half2*>(to.parts[1] + place) = __floats2half2_rn(left - there.x, right - there.y);
+}
+
+// Features of a block's rows from `begin` on, a few for each thread.
+__device__ void load_features(const CalibrationArrays& calibration, const CalibratedStep& step,
+                              const FeatureSources& sources, std::uint32_t features, std::uint32_t begin,
+                              std::uint32_t rows, std::uint32_t pitch, float (&to)[kHeld][kFeatureRows]) {
+#pragma unroll
+  for (std::uint32_t h = 0; h < kHeld; ++h) {
+    const std::uint32_t f = begin + h * kFeatureThreads + threadIdx.x;
+    Feature(calibration, step, sources, features, pitch, f).load(blockIdx.x * kFeatureRows, rows, to[h]);
+  }
+}
+
+// A block for some rows: how large they are, then their parts.
+__device__ void make_feature_rows(const CalibrationArrays& calibration, const CalibratedStep& step,
+                                  const FeatureSources& sources, std::uint32_t rows, std::uint32_t pitch,
+                                  const FeatureRows& to, std::uint32_t* not_finite) {
+  __shared__ std::uint32_t largest[kFeatureThreads / 32][kFeatureRows];
+  __shared__ float scales[kFeatureRows];
+  const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, first = blockIdx.x * kFeatureRows;
+  float values[kHeld][kFeatureRows] = {};
+  // Sizes are ordered as the numbers of their bits are.
+  std::uint32_t sizes[kFeatureRows] = {};
+  for (std::uint32_t begin = 0; begin < to.features; begin += kFeaturesHeld) {
+    load_features(calibration, step, sources, to.features, begin, rows, pitch, values);
+#pragma unroll
+    for (std::uint32_t i = 0; i < kHeld * kFeatureRows; ++i)
+      sizes[i % kFeatureRows] = max(
+          sizes[i % kFeatureRows], __float_as_uint(values[i / kFeatureRows][i % kFeatureRows]) & 0x7fffffffu);
+  }
+#pragma unroll
+  for (std::uint32_t i = 0; i < kFeatureRows; ++i) {
+    for (int distance = 16; distance > 0; distance /= 2)
+      sizes[i] = max(sizes[i], __shfl_xor_sync(0xffffffffu, sizes[i], distance));
+    if (lane == 0) largest[warp][i] = sizes[i];
+  }
+  __syncthreads();
+  if (threadIdx.x < kFeatureRows) {
+    std::uint32_t size = 0;
+    for (std::uint32_t w = 0; w < kFeatureThreads / 32; ++w) size = max(size, largest[w][threadIdx.x]);
+    const float most = __uint_as_float(size);
+    if (!is_finite(most) && not_finite != nullptr) *not_finite = 1;
+    // Parts of binary16 reach from 2^15 down to 2^-24.
+    const int exponent = most == 0 ? 0 : exponent_of(most) - 14;
+    if (first + threadIdx.x < rows) to.row_scales[first + threadIdx.x] = power_of_two(exponent);
+    scales[threadIdx.x] = power_of_two(-exponent);
+  }
+  __syncthreads();
+  const bool odd = lane % 2 == 1;
+  for (std::uint32_t begin = 0; begin < to.pitch; begin += kFeaturesHeld) {
+    if (to.pitch > kFeaturesHeld)
+      load_features(calibration, step, sources, to.features, begin, rows, pitch, values);
+      // Of two rows, each of two neighbours in a warp writes one.
+#pragma unroll
+    for (std::uint32_t h = 0; h < kHeld; ++h) {
+      const std::uint32_t f = begin + h * kFeatureThreads + threadIdx.x;
+#pragma unroll
+      for (std::uint32_t i = 0; i < kFeatureRows; i += 2) {
+        const float upper = values[h][i] * scales[i], lower = values[h][i + 1] * scales[i + 1];
+        const float other = __shfl_xor_sync(0xffffffffu, odd ? upper : lower, 1);
+        const std::uint32_t row = first + i + (odd ? 1 : 0);
+        if (row >= rows || f >= to.pitch) continue;
+        put_pair(to, std::size_t{row} * to.pitch + f - (odd ? 1 : 0), odd ? other : upper,
+                 odd ? lower : other);
+      }
+    }
+  }
+}
+
+// Of y and latents of this step, for the reconstruction.
+__global__ void __launch_bounds__(kFeatureThreads)
+    make_features(CalibrationArrays calibration, const CalibratedStep* step, FeatureSources sources,
+                  std::uint32_t rows, std::uint32_t pitch, FeatureRows to) {
+  wait_for_earlier_work();
+  make_feature_rows(calibration, *step, sources, rows, pitch, to, nullptr);
+}
+
+// A component's row of the predictor of a position in two parts, each column divided by its largest entry's
+// power of two.
+__device__ void blend_row(const PredictJob& job, std::uint32_t k) {
   const CalibrationArrays& calibration = job.calibration;
   const RecordPair records = job.step->records;
   const std::size_t features = job.rows_side.features;
   const float* const matrices = job.with_history ? calibration.history : calibration.alone;
   const float* const sizes = job.with_history ? calibration.history_sizes : calibration.alone_sizes;
-  const std::uint32_t k = blockIdx.x;
-  for (std::uint32_t f = threadIdx.x; f < job.rows_side.pitch; f += blockDim.x) {
+#pragma unroll 3
+  for (std::uint32_t f = threadIdx.x; f < job.rows_side.pitch; f += kFeatureThreads) {
     float value = 0;
     if (f < features) {
       const int exponent = exponent_at(sizes, features, records, f);
@@ -193,122 +251,13 @@ __global__ void blend(PredictJob job) {
   }
 }
 
-constexpr std::uint32_t kFeatureRows = 16, kFeatureThreads = 256, kFeatureColumns = 256;
-constexpr std::uint32_t kFeatureWarps = kFeatureThreads / 32;
-
-struct FeatureSource {
-  const CalibrationArrays& calibration;
-  RecordPair records;
-  const float *latents, *previous_latents;
-  float per_sigma;
-  FeatureSources sources;
-  const float* y;
-  std::uint32_t features, pitch;
-
-  __device__ float scale(std::uint32_t feature) const {
-    if (sources.scales != nullptr) return __ldg(sources.scales + feature);
-    return power_of_two(exponent_at(sources.sizes, features, records, feature));
-  }
-  __device__ float y_at(std::uint32_t feature, std::uint32_t row) const {
-    return __ldg(y + std::size_t{feature} * pitch + row) * scale(feature);
-  }
-  // Features behind those of y.
-  __device__ float latent_at(std::uint32_t feature, std::uint32_t row) const {
-    std::uint32_t l = feature - sources.components;
-    const std::uint32_t width = calibration.latents;
-    const std::size_t i = std::size_t{row} * width;
-    if (l < width)
-      return (__ldg(latents + i + l) - blended_at(calibration.latent_means, width, records, l)) *
-             scale(feature);
-    l -= width;
-    const float change = (__ldg(latents + i + l) - __ldg(previous_latents + i + l)) * per_sigma;
-    return (change - blended_at(calibration.change_means, width, records, l)) * scale(feature);
-  }
-};
-
-// Calls visit(feature, row, value) for the features from `first` to `end` of a block's rows: neighbours in
-// memory by neighbouring threads. Rows past the end are others of the tensor.
-template <class Visit>
-__device__ void for_each_feature(const FeatureSource& source, std::uint32_t rows, std::uint32_t first,
-                                 std::uint32_t end, const Visit& visit) {
-  const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, first_row = blockIdx.x * kFeatureRows;
-  const std::uint32_t of_y = min(max(source.sources.components, first), end);
-  const std::uint32_t own = lane % kFeatureRows;
-#pragma unroll 4
-  for (std::uint32_t f = first + 2 * warp + lane / kFeatureRows; f < of_y; f += 2 * kFeatureWarps)
-    visit(f, own, source.y_at(f, min(first_row + own, rows - 1)));
-  for (std::uint32_t row = warp; row < kFeatureRows; row += kFeatureWarps) {
-#pragma unroll 4
-    for (std::uint32_t f = of_y + lane; f < end; f += 32)
-      visit(f, row, source.latent_at(f, min(first_row + row, rows - 1)));
-  }
-}
-
-// A block for 16 rows: how large they are, then their parts.
-__global__ void __launch_bounds__(kFeatureThreads)
-    make_features(CalibrationArrays calibration, const CalibratedStep* at, FeatureSources sources,
-                  std::uint32_t rows, std::uint32_t pitch, FeatureRows to, std::uint32_t* not_finite) {
-  __shared__ std::uint32_t largest[kFeatureRows];
-  __shared__ float tile[kFeatureRows][kFeatureColumns + 2];
-  const FeatureSource source{calibration,
-                             at->records,
-                             at->latents,
-                             at->previous_latents,
-                             at->per_sigma,
-                             sources,
-                             sources.of_next_y ? at->next_y : at->last_y,
-                             to.features,
-                             pitch};
-  const std::uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  if (threadIdx.x < kFeatureRows) largest[threadIdx.x] = 0;
-  __syncthreads();
-  // Sizes are ordered as the numbers of their bits are. A thread stays in few rows.
-  std::uint32_t size = 0, last_row = 0;
-  for_each_feature(source, rows, 0, to.features, [&](std::uint32_t, std::uint32_t row, float value) {
-    if (row != last_row) {
-      if (size > 0) atomicMax(&largest[last_row], size);
-      size = 0, last_row = row;
-    }
-    size = max(size, __float_as_uint(value) & 0x7fffffffu);
-  });
-  if (size > 0) atomicMax(&largest[last_row], size);
-  __syncthreads();
-  if (threadIdx.x < kFeatureRows) {
-    const std::uint32_t row = blockIdx.x * kFeatureRows + threadIdx.x;
-    const float most = __uint_as_float(largest[threadIdx.x]);
-    if (!is_finite(most) && not_finite != nullptr) *not_finite = 1;
-    // Parts of binary16 reach from 2^15 down to 2^-24.
-    const int exponent = most == 0 ? 0 : exponent_of(most) - 14;
-    if (row < rows) to.row_scales[row] = power_of_two(exponent);
-    largest[threadIdx.x] = __float_as_uint(power_of_two(-exponent));
-  }
-  for (std::uint32_t first = 0; first < to.pitch; first += kFeatureColumns) {
-    const std::uint32_t end = min(first + kFeatureColumns, to.features);
-    __syncthreads();
-    if (first < end) {
-      for_each_feature(source, rows, first, end, [&](std::uint32_t f, std::uint32_t row, float value) {
-        tile[row][f - first] = value * __uint_as_float(largest[row]);
-      });
-    }
-    for (std::uint32_t f = max(end, first) + threadIdx.x; f < min(first + kFeatureColumns, to.pitch);
-         f += kFeatureThreads) {
-      for (std::uint32_t row = 0; row < kFeatureRows; ++row) tile[row][f - first] = 0;
-    }
-    __syncthreads();
-    for (std::uint32_t row = warp; row < kFeatureRows; row += kFeatureWarps) {
-      const std::uint32_t own = blockIdx.x * kFeatureRows + row;
-      if (own >= rows) break;
-      for (std::uint32_t i = 2 * lane; i < kFeatureColumns && first + i < to.pitch; i += 64) {
-        const float left = tile[row][i], right = tile[row][i + 1];
-        const __half2 upper = __floats2half2_rn(left, right);
-        const std::size_t place = std::size_t{own} * to.pitch + first + i;
-        *reinterpret_cast<__half2*>(to.parts[0] + place) = upper;
-        if (to.part_count < 2) continue;
-        const float2 there = __half22float2(upper);
-        *reinterpret_cast<__half2*>(to.parts[1] + place) = __floats2half2_rn(left - there.x, right - there.y);
-      }
-    }
-  }
+// Both sides of the prediction: blocks for rows of features, then one for each component.
+__global__ void __launch_bounds__(kFeatureThreads) prepare_prediction(PredictJob job) {
+  wait_for_earlier_work();
+  const std::uint32_t blocks = (job.rows - 1) / kFeatureRows + 1;
+  if (blockIdx.x >= blocks) return blend_row(job, blockIdx.x - blocks);
+  make_feature_rows(job.calibration, *job.step, job.sources, job.rows, job.pitch, job.rows_side,
+                    job.not_finite);
 }
 
 // The tensor without its means in two parts.
@@ -366,24 +315,17 @@ cudaError_t allow_products(const ProductDevice& device) {
   return failed == cudaSuccess ? allow(rebuild<RoughForm>, RoughForm::kSharedBytes) : failed;
 }
 
-void launch_features(const CalibrationArrays& calibration, const CalibratedStep* step,
-                     const FeatureSources& sources, std::uint32_t rows, std::uint32_t pitch,
-                     const FeatureRows& to, std::uint32_t* not_finite, cudaStream_t stream) {
-  make_features<<<divided_up(rows, kFeatureRows), kFeatureThreads, 0, stream>>>(calibration, step, sources,
-                                                                                rows, pitch, to, not_finite);
-}
-
 void launch_prediction(const PredictJob& job, const ProductDevice& device, cudaStream_t stream) {
   const std::uint32_t components = job.calibration.components;
   if (job.rows_side.features == 0) {
     cudaMemsetAsync(job.prediction, 0, sizeof(float) * job.pitch * components, stream);
     return;
   }
-  blend<<<components, 256, 0, stream>>>(job);
-  FeatureSources sources = job.sources;
-  sources.sizes = job.with_history ? job.calibration.history_sizes : job.calibration.alone_sizes;
-  launch_features(job.calibration, job.step, sources, job.rows, job.pitch, job.rows_side, job.not_finite,
-                  stream);
+  PredictJob prepared = job;
+  prepared.sources.sizes = job.with_history ? job.calibration.history_sizes : job.calibration.alone_sizes;
+  prepare_prediction<<<divided_up(job.rows, kFeatureRows) + components, kFeatureThreads, 0, stream>>>(
+      prepared);
+  if (device.is_wide) return launch_wide_prediction(job, device, stream);
   const auto start = [&]<class Form>(Form) {
     predict<Form>
         <<<blocks_of<Form>(device, components, job.rows), Form::kThreads, Form::kSharedBytes, stream>>>(job);
@@ -394,6 +336,7 @@ void launch_prediction(const PredictJob& job, const ProductDevice& device, cudaS
 
 void launch_projection(const CalibratedEncodeJob& job, const ProductDevice& device, cudaStream_t stream) {
   const CalibrationArrays& calibration = job.predict.calibration;
+  if (job.is_direct && device.is_wide) return launch_wide_projection(job, device, stream);
   if (!job.is_direct)
     centre<<<dim3(job.predict.rows, divided_up(calibration.padded_channels, 256)), 256, 0, stream>>>(job);
   const auto start = [&]<class Form>(Form) {
@@ -407,15 +350,17 @@ void launch_projection(const CalibratedEncodeJob& job, const ProductDevice& devi
 }
 
 void launch_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream) {
-  launch_features(
-      job.calibration, job.step,
-      {.components = job.calibration.components, .of_next_y = true, .scales = job.calibration.known_scales},
-      job.rows, job.pitch, job.rows_side, nullptr, stream);
+  const FeatureSources sources{
+      .components = job.calibration.components, .of_next_y = true, .scales = job.calibration.known_scales};
+  start_behind(make_features, divided_up(job.rows, kFeatureRows), kFeatureThreads, 0, stream, job.calibration,
+               job.step, sources, job.rows, job.pitch, job.rows_side);
   const auto start = [&]<class Form>(Form) {
     rebuild<Form><<<blocks_of<Form>(device, job.rows, job.calibration.channels), Form::kThreads,
                     Form::kSharedBytes, stream>>>(job);
   };
   const bool large = fits<RowForm<2, 2, kOften>>(device), rough = job.rows_side.part_count == 1;
+  if (rough && device.is_wide && job.calibration.channels % 4 == 0)
+    return launch_wide_rebuilding(job, device, stream);
   if (large) return rough ? start(RoughForm{}) : start(RowForm<2, 2, kOften>{});
   rough ? start(SmallForm<1, 1, kOften>{}) : start(SmallForm<2, 2, kOften>{});
 }

@@ -6,7 +6,9 @@
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/cuda/class_prices.h"
 #include "pinion/codec/cuda/device_upload.h"
+#include "pinion/codec/cuda/wide_products.h"
 #include "pinion/codec/indices/laplace_model.h"
+#include "pinion/codec/math/grid_transform.h"
 
 namespace pinion::codec::cuda {
 namespace {
@@ -20,6 +22,21 @@ float largest_of(std::span<const float> values) {
   float largest = 0;
   for (const float value : values) largest = std::max(largest, std::abs(value));
   return largest;
+}
+
+// What tokens become, one by one, in tiles of one column.
+std::vector<float> cosines() {
+  std::vector<float> all(std::size_t{kTransformTile} * kTransformTile * kTransformTile);
+  for (std::size_t size = 1; size <= kTransformTile; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      std::vector<float> token(size);
+      token[at] = 1;
+      transform_grid({size, 1}, token);
+      for (std::size_t k = 0; k < size; ++k)
+        all[((size - 1) * kTransformTile + k) * kTransformTile + at] = token[k];
+    }
+  }
+  return all;
 }
 
 struct Parts16 {
@@ -114,6 +131,7 @@ Result<void> CalibrationOnDevice::make() {
             "no attributes"));
   product_device_.shared_bytes = static_cast<std::size_t>(shared_bytes);
   PINION_TRY_VOID(check(allow_products(product_device_), "cannot use shared memory"));
+  product_device_.is_wide = allow_wide_products(product_device_);
   PINION_TRY_VOID(coding_.make());
   PINION_TRY_VOID(crc_.make());
 
@@ -128,6 +146,12 @@ Result<void> CalibrationOnDevice::make() {
   for (int x = kLeastLaplace; x <= kMostLaplace; ++x)
     laplace.push_back(static_cast<float>(laplace_error(std::exp2(static_cast<double>(x) / kStepsPerOctave))));
   tables.add(tables_.laplace, std::move(laplace));
+  std::vector<float> laplace_bits;
+  for (int x = kLeastLaplace; x <= kMostLaplace; ++x)
+    laplace_bits.push_back(
+        static_cast<float>(codec::laplace_bits(std::exp2(static_cast<double>(x) / kStepsPerOctave))));
+  tables.add(tables_.laplace_bits, std::move(laplace_bits));
+  tables.add(tables_.cosines, cosines());
   for (int shape = 0; shape < kShapes; ++shape)
     tables_.max_scales[shape] = static_cast<std::uint8_t>(max_scale(shape));
   PINION_TRY_VOID(tables.finish(table_memory_));

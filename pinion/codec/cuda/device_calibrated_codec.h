@@ -34,6 +34,7 @@ struct DeviceStepContext {
   const float* latents = nullptr;           // null for streams without latents
   const float* previous_latents = nullptr;  // null where they are not known
   std::int64_t output_rows = 0;             // encoding only
+  TokenGrid grid = {};                      // likewise
 };
 
 struct DeviceCalibratedFrame {

@@ -17,7 +17,8 @@ struct FrameParts {
   std::uint32_t* active = nullptr;
   std::uint64_t* places = nullptr;
   std::uint32_t* sizes = nullptr;
-  std::uint32_t* row_at = nullptr;
+  // If there are bands: the row at each place in coded order, or of coefficients the place of each row.
+  std::uint32_t* row_places = nullptr;
 
   FrameParts() = default;
   FrameParts(cuda::Parts& parts, std::size_t components, std::size_t bands, std::size_t chunks,
@@ -29,7 +30,7 @@ struct FrameParts {
         active(parts.take<std::uint32_t>(components)),
         places(parts.take<std::uint64_t>(chunks)),
         sizes(parts.take<std::uint32_t>(chunks)),
-        row_at(parts.take<std::uint32_t>(bands > 1 ? rows : 0)) {}
+        row_places(parts.take<std::uint32_t>(bands > 1 ? rows : 0)) {}
 };
 
 struct DecodeVerdict {
@@ -160,10 +161,6 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(
         check_calibrated_previous(frame.header, state_.checksum(), state_.is_there() ? state_.rows() : 0));
     PINION_TRY(const CalibratedBody body, parse_calibrated(frame, c));
-    if (body.params.layout == RowLayout::kCoefficients) {
-      return Error{Errc::kUnsupported, "frames of transformed residuals are not decoded on the device",
-                   "decode them on the CPU"};
-    }
     const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
     const std::size_t wanted = rows * c.latents();
     PINION_TRY_VOID(check_latents(body.params, wanted, context.latents == nullptr ? 0 : wanted,
@@ -217,8 +214,14 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
       here.places[i] = static_cast<std::uint64_t>(body.chunks.chunks[i].data() - bytes.data());
       here.sizes[i] = static_cast<std::uint32_t>(body.chunks.chunks[i].size());
     }
-    for (std::size_t i = 0; bands.count() > 1 && i < rows; ++i)
-      here.row_at[i] = static_cast<std::uint32_t>(bands.row_at(i));
+    for (std::size_t i = 0; bands.count() > 1 && i < rows; ++i) {
+      const auto row = static_cast<std::uint32_t>(bands.row_at(i)), place = static_cast<std::uint32_t>(i);
+      if (params.layout == RowLayout::kCoefficients) {
+        here.row_places[row] = place;
+      } else {
+        here.row_places[place] = row;
+      }
+    }
   }
 
   Result<void> launch(const Room& room, const ParsedFrame& frame, const CalibratedBody& body, bool has_bands,
@@ -254,10 +257,25 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     predict.not_finite = &verdict_->bad_latents;
     cuda::launch_prediction(predict, there_.product_device(), on);
     PINION_TRY_VOID(coding_.end_before(on));
-    cuda::launch_advance(
-        {predict.step, predict.prediction, indices_, room.there.classes, room.there.grid,
-         has_bands ? room.there.row_at : nullptr, room.there.band_steps, rows, pitch, components},
-        on);
+    cuda::AdvanceJob advance{predict.step,
+                             predict.prediction,
+                             indices_,
+                             room.there.classes,
+                             room.there.grid,
+                             nullptr,
+                             room.there.band_steps,
+                             rows,
+                             pitch,
+                             components,
+                             {}};
+    if (body.params.layout == RowLayout::kCoefficients) {
+      const TokenGrid& grid = body.params.grid;
+      advance.tiles = {static_cast<std::uint32_t>(grid.lines), static_cast<std::uint32_t>(grid.columns),
+                       room.there.row_places, there_.tables().cosines};
+    } else if (has_bands) {
+      advance.row_at = room.there.row_places;
+    }
+    cuda::launch_advance(advance, on);
 
     cuda::RebuildJob rebuild;
     rebuild.calibration = there_.arrays();

@@ -5,7 +5,9 @@
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/cuda/calibrated_state.h"
 #include "pinion/codec/cuda/calibration_on_device.h"
+#include "pinion/codec/cuda/pictures_on_device.h"
 #include "pinion/codec/cuda/recorded_graph.h"
+#include "pinion/codec/cuda/wide_products.h"
 
 namespace pinion::codec {
 namespace {
@@ -47,6 +49,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     job_.tables = there_.tables();
     job_.predict.calibration = there_.arrays();
     job_.frame = frame_.data();
+    if (may_transform()) PINION_TRY_VOID(pictures_.reserve(max_rows_, components));
     return state_.reserve(components, max_rows_);
   }
 
@@ -63,11 +66,15 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
                         state_.is_there() && state_.rows() == rows});
     fill_step(tensor, context, params);
     const bool is_direct = tensor.dtype == DType::kBF16 && calibration().channels() % 8 == 0 &&
-                           reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0;
+                           reinterpret_cast<std::uintptr_t>(tensor.data) % 16 == 0 &&
+                           (!there_.product_device().is_wide ||
+                            cuda::make_tensor_map(there_.arrays(), tensor.data,
+                                                  static_cast<std::uint32_t>(rows), step().tensor_map));
     if (!is_direct) PINION_TRY_VOID(make_room());
-    const cuda::CalibratedEncodeJob job = job_for(tensor, params, rows, is_direct);
+    if (uses_tiles(context.grid, rows)) PINION_TRY_VOID(pictures_.set(context.grid, rows, on));
+    const cuda::CalibratedEncodeJob job = job_for(tensor, params, rows, is_direct, context.grid);
     PINION_TRY_VOID(graphs_.launch(
-        {rows, job.dtype, job.is_direct, params.uses_history()},
+        {rows, job.dtype, job.is_direct, params.uses_history(), job.tiles.lines, job.tiles.columns},
         [&](cudaStream_t recorder) { return put_work(job, recorder); }, on));
     PINION_TRY_VOID(cuda::check(cudaStreamSynchronize(on), "encoding failed"));
     const cuda::CalibratedOutcome& outcome = this->outcome();
@@ -102,7 +109,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     return state_.copy(static_cast<cudaStream_t>(stream));
   }
 
-  std::size_t scratch_bytes() const override { return workspace_.bytes(); }
+  std::size_t scratch_bytes() const override { return workspace_.bytes() + pictures_.bytes(); }
 
  private:
   const Calibration& calibration() const { return there_.calibration(); }
@@ -111,14 +118,21 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     return *reinterpret_cast<cuda::CalibratedOutcome*>(pinned_.data() + sizeof(cuda::CalibratedStep));
   }
 
+  // Whether frames of this calibration may have transformed residuals, as the CPU's encoder has it.
+  bool may_transform() const { return calibration().latents() > 0 && !calibration().has_loudness; }
+
   // Sizes for the most rows.
   void place(cuda::Parts& parts) {
     const std::size_t components = calibration().components(), pitch = cuda::pitch_of(max_rows_);
     const std::size_t features = (features_of(calibration(), true) + 7) / 8 * 8;
-    const std::size_t in_bands = (calibration().has_loudness ? cuda::kIndexBands : 1) * components;
+    const bool has_bands = calibration().has_loudness || may_transform();
+    const std::size_t in_bands = (has_bands ? cuda::kIndexBands : 1) * components;
+    // Tokens are measured behind the bands of their coefficients.
+    const std::size_t measured = in_bands + (may_transform() ? components : 0);
     cuda::PredictJob& predict = job_.predict;
     // What is 0 at first.
     job_.outcome = parts.take<cuda::CalibratedOutcome>(1);
+    job_.done = parts.take<cuda::BlocksDone>(1);
     job_.scale_words = parts.take<std::uint32_t>(components * 2 + 4);
     cleared_bytes_ = parts.used();
     predict.step = step_there_ = parts.take<cuda::CalibratedStep>(1);
@@ -128,8 +142,8 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     predict.prediction = parts.take<float>(components * pitch);
     job_.residual = parts.take<float>(components * pitch);
     job_.indices = parts.take<std::int32_t>(components * pitch);
-    job_.deviations = parts.take<int>(in_bands);
-    job_.costs = parts.take<float>(in_bands);
+    job_.deviations = parts.take<int>(measured);
+    job_.costs = parts.take<float>(measured);
     job_.trial_errors = parts.take<double>(components);
     job_.errors = parts.take<double>(in_bands);
     job_.silences = parts.take<double>(in_bands);
@@ -137,6 +151,9 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     job_.expected_scales = parts.take<int>(components);
     job_.prices = parts.take<float>(in_bands * cuda::kClassShapes * cuda::kPricedScales);
     job_.own_scales = parts.take<std::uint8_t>(cuda::kClassShapes * components);
+    job_.band_scales = parts.take<int>(cuda::kIndexBands);
+    job_.offset_costs = parts.take<float>(cuda::kScaleOffsets * 2 * cuda::kClassShapes);
+    job_.own_costs = parts.take<double>((components / cuda::kOwnScaleComponents + 1) * cuda::kClassShapes);
     job_.plan = parts.take<cuda::StepPlan>(1);
     job_.body = parts.take<cuda::BodyParts>(1);
     job_.grid = parts.take<cuda::IndexGrid>(1);
@@ -146,11 +163,11 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     job_.places = parts.take<std::uint64_t>(cuda::kMostIndexChunks + 1);
     job_.coding.sizes = parts.take<std::uint32_t>(cuda::kMostIndexChunks + 1);
     slots_ = parts.take<std::byte>(cuda::index_slot_bytes(components, max_rows_));
+    if (has_bands) job_.order = parts.take<cuda::RowOrder>(1);
     if (calibration().has_loudness) {
       job_.row_loudness = parts.take<float>(pitch);
       job_.row_at = parts.take<std::uint32_t>(pitch);
       job_.row_weights = parts.take<double>(pitch);
-      job_.order = parts.take<cuda::RowOrder>(1);
       job_.map_values = parts.take<std::int32_t>(pitch);
       job_.map_class = parts.take<std::uint16_t>(1);
       job_.coding.lead_slot = parts.take<std::byte>(pitch * cuda::kIndexSlotBytes + cuda::kChunkSlotBytes);
@@ -213,8 +230,17 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   }
 
   cuda::CalibratedEncodeJob job_for(const TensorView& tensor, const CalibratedParams& params,
-                                    std::size_t rows, bool is_direct) const {
+                                    std::size_t rows, bool is_direct, const TokenGrid& grid) const {
     cuda::CalibratedEncodeJob job = job_;
+    if (uses_tiles(grid, rows)) {
+      job.tiles = pictures_.tiles(there_.tables());
+      job.coefficient_order = pictures_.order();
+      job.coefficients = pictures_.coefficients();
+    } else if (calibration().has_loudness) {
+      job.band_growth = cuda::kLoudnessGrowth;
+    } else {
+      job.order = nullptr;
+    }
     const Calibration& c = calibration();
     job.dtype = static_cast<std::uint8_t>(tensor.dtype);
     job.is_direct = is_direct;
@@ -238,6 +264,10 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     return job;
   }
 
+  bool uses_tiles(const TokenGrid& grid, std::size_t rows) const {
+    return may_transform() && is_whole_pictures(rows, grid);
+  }
+
   // A tensor that is no side of a product as it is gets a centred copy; few streams need one.
   Result<void> make_room() {
     return centred_.reserve(std::size_t{2} * sizeof(__nv_bfloat16) * max_rows_ *
@@ -247,16 +277,17 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   Result<void> put_work(const cuda::CalibratedEncodeJob& job, cudaStream_t on) const {
     cudaMemcpyAsync(step_there_, &step(), sizeof(cuda::CalibratedStep), cudaMemcpyHostToDevice, on);
     cudaMemsetAsync(job.outcome, 0, cleared_bytes_, on);
-    if (job.order != nullptr) cuda::launch_row_order(job, on);
+    if (job.row_at != nullptr) cuda::launch_row_order(job, on);
     cuda::launch_prediction(job.predict, there_.product_device(), on);
     cuda::launch_projection(job, there_.product_device(), on);
+    if (job.tiles.is_there()) cuda::launch_transform(job, on);
     cuda::launch_quantisation(job, on);
     cuda::launch_class_choice(job, on);
     // y is nothing to the frame: it comes beside it.
     PINION_TRY_VOID(beside_.begin_behind(on));
     cuda::launch_advance(
         {job.predict.step, job.predict.prediction, job.indices, job.classes, job.grid, job.row_at,
-         job.band_steps, job.predict.rows, job.predict.pitch, job.predict.calibration.components},
+         job.band_steps, job.predict.rows, job.predict.pitch, job.predict.calibration.components, job.tiles},
         beside_.stream());
     cuda::launch_index_encoding(job.coding, on);
     cuda::launch_calibrated_assembly(job, on);
@@ -290,6 +321,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
   cuda::DeviceMemory workspace_, frame_, centred_;
   cuda::PinnedMemory pinned_, pinned_frame_;
   cuda::CalibratedStateOnDevice state_;
+  cuda::PicturesOnDevice pictures_;
   cuda::RecordedGraphs graphs_;
   cuda::SideStream beside_;
   cuda::CalibratedEncodeJob job_;  // with the workspace's places

@@ -28,7 +28,8 @@ struct StepThere {
       : here(step), tensor(here.tensor), latents(here.latents), previous(here.previous_latents) {}
 
   DeviceStepContext context() const {
-    return {here.sigma, here.previous_sigma, latents.data(), previous.data(), here.context().output_rows};
+    return {here.sigma,      here.previous_sigma,        latents.data(),
+            previous.data(), here.context().output_rows, here.grid};
   }
 
   const SyntheticStream::Step& here;

@@ -8,7 +8,7 @@ namespace pinion::codec::cuda {
 namespace {
 
 constexpr std::uint32_t kWarps = 2;  // of a block: each has the slots of its run's table in shared memory
-constexpr std::int64_t kLargest = (1 << 26) - 1;
+constexpr std::int32_t kLargest = (1 << 26) - 1;
 constexpr std::uint32_t kMostLength = 27;  // of what exceeds the alphabet
 
 struct Run {
@@ -19,47 +19,61 @@ struct Run {
   std::uint32_t shift;
 };
 
-// What follows the symbols of a group: plain bits, then escapes. False if words run out or a value is out of
+// What exceeds the table: `high` becomes its value where lanes escape. False for a lane whose value is out of
 // range.
-__device__ bool decode_rest(const Run& run, std::uint32_t lane, bool active, bool escapes,
-                            std::int32_t& value, WarpRansDecoder& coder) {
+__device__ bool decode_escapes(const Run& run, std::uint32_t lane, bool escapes, std::int32_t& high,
+                               WarpRansDecoder& coder) {
+  std::uint32_t head = 0, excess = 0, rest = 0;
+  coder.take_bits(lane, escapes, 6, head);
+  const std::uint32_t length = head >> 1;
+  // One that is longer than any can be counts as out of range.
+  const bool is_long = length > 16;
+  coder.take_bits(lane, escapes, min(length, 16u), excess);
+  if (__any_sync(kAllLanes, is_long))
+    coder.take_bits(lane, is_long, is_long ? min(length - 16, 16u) : 0, rest);
+  const auto size = static_cast<std::int32_t>(static_cast<std::uint32_t>(run.half) +
+                                              ((1u << length) | excess | rest << 16));
+  // So that nothing overflows below; what is just in range is looked at there.
+  const bool fine = length <= kMostLength && size <= (kLargest >> run.shift) + 1;
+  if (escapes) high = !fine ? 0 : (head & 1) != 0 ? -size : size;
+  return !escapes || fine;
+}
+
+// The values of a step, of all lanes or of those that are active. `fine` becomes false if one is out of
+// range: runs end by themselves, and a warp alone waits for each branch.
+template <bool kShifted>
+__device__ void decode_step(const Run& run, std::uint32_t lane, bool active, std::int32_t* to,
+                            WarpRansDecoder& coder, bool& fine) {
+  const std::uint32_t entry = run.slots[lane_slot(coder.state())], symbol = entry & 0xff;
+  const std::uint32_t next = (entry >> 8 & 0xfff) * (coder.state() >> kLaneProbabilityBits) + (entry >> 20);
+  coder.go_on(lane, active, next);
+  std::int32_t value = static_cast<std::int32_t>(symbol) - run.half;
+  const bool escapes = active && symbol == 2 * static_cast<std::uint32_t>(run.half) + 1;
   std::uint32_t low = 0;
-  if (run.shift > 0 && !coder.take_bits(lane, active, run.shift, low)) return false;
-  std::int64_t high = value;
-  if (__any_sync(kAllLanes, escapes)) {
-    std::uint32_t head = 0, excess = 0, rest = 0;
-    if (!coder.take_bits(lane, escapes, 6, head)) return false;
-    const std::uint32_t length = head >> 1;
-    if (__any_sync(kAllLanes, length > kMostLength)) return false;
-    if (!coder.take_bits(lane, escapes, min(length, 16u), excess)) return false;
-    const bool is_long = length > 16;
-    if (__any_sync(kAllLanes, is_long) && !coder.take_bits(lane, is_long, is_long ? length - 16 : 0, rest))
-      return false;
-    if (escapes) {
-      high = static_cast<std::int64_t>(run.half) + ((1u << length) | excess | rest << 16);
-      if ((head & 1) != 0) high = -high;
-    }
-  }
-  if (run.shift > 0) high = high * (1 << run.shift) + low - (1 << (run.shift - 1));
-  value = static_cast<std::int32_t>(high);
-  return __all_sync(kAllLanes, !active || (high <= kLargest && high >= -kLargest));
+  if (kShifted) coder.take_bits(lane, active, run.shift, low);
+  if (__any_sync(kAllLanes, escapes)) fine = decode_escapes(run, lane, escapes, value, coder) && fine;
+  if (kShifted) value = value * (1 << run.shift) + static_cast<std::int32_t>(low) - (1 << (run.shift - 1));
+  // What a table has is in range for every class.
+  fine = fine && (!escapes || (value <= kLargest && value >= -kLargest));
+  if (active) *to = value;
+}
+
+template <bool kShifted>
+__device__ bool decode_steps(const Run& run, std::uint32_t lane, WarpRansDecoder& coder) {
+  bool fine = true;
+  std::uint32_t first = 0;
+  std::int32_t* to = run.values + lane;
+  const std::uint32_t whole = run.lanes == 32 ? run.count / 32 * 32 : 0;
+#pragma unroll 2
+  for (; first < whole; first += 32, to += 32) decode_step<kShifted>(run, lane, true, to, coder, fine);
+#pragma unroll 1
+  for (; first < run.count; first += run.lanes, to += run.lanes)
+    decode_step<kShifted>(run, lane, lane < run.lanes && first + lane < run.count, to, coder, fine);
+  return __all_sync(kAllLanes, fine) != 0;
 }
 
 __device__ bool decode_run(const Run& run, std::uint32_t lane, WarpRansDecoder& coder) {
-  const std::uint32_t escape = 2 * static_cast<std::uint32_t>(run.half) + 1;
-  for (std::uint32_t first = 0; first < run.count; first += run.lanes) {
-    const bool active = lane < run.lanes && first + lane < run.count;
-    const std::uint32_t entry = run.slots[lane_slot(coder.state())], symbol = entry & 0xff;
-    const std::uint32_t next = (entry >> 8 & 0xfff) * (coder.state() >> kLaneProbabilityBits) + (entry >> 20);
-    if (!coder.go_on(lane, active, next)) return false;
-    std::int32_t value = static_cast<std::int32_t>(symbol) - run.half;
-    const bool escapes = active && symbol == escape;
-    if (run.shift > 0 || __any_sync(kAllLanes, escapes)) {
-      if (!decode_rest(run, lane, active, escapes, value, coder)) return false;
-    }
-    if (active) run.values[first + lane] = value;
-  }
-  return true;
+  return run.shift > 0 ? decode_steps<true>(run, lane, coder) : decode_steps<false>(run, lane, coder);
 }
 
 // Fills the warp's slots; nobody else uses them.
@@ -67,7 +81,7 @@ __device__ void load_slots(const IndexCodingTables& tables, std::uint32_t table,
                            std::uint32_t* slots) {
   __syncwarp();
   const auto* const from = reinterpret_cast<const uint4*>(tables.slots + std::size_t{table} * kIndexSlots);
-#pragma unroll 8
+#pragma unroll 16
   for (std::uint32_t i = lane; i < kIndexSlots / 4; i += 32)
     reinterpret_cast<uint4*>(slots)[i] = __ldg(from + i);
   __syncwarp();

@@ -30,88 +30,109 @@ __device__ Run run_of(const IndexCodingTables& tables, std::uint32_t code, const
           shift_of_class(code)};
 }
 
-// Those of the steps before `end`, the last one first; 0 where there is none.
+__device__ std::int32_t bias_of(const Run& run) { return run.shift == 0 ? 0 : 1 << (run.shift - 1); }
+
+// How far a value is beyond the table, as it is written.
+struct Excess {
+  std::uint32_t low, length;
+  bool negative, is_there;
+
+  __device__ Excess(const Run& run, std::uint32_t biased) {
+    const std::int32_t high = static_cast<std::int32_t>(biased) >> run.shift, size = high < 0 ? -high : high;
+    negative = high < 0;
+    is_there = size > run.half;
+    const std::uint32_t excess = is_there ? static_cast<std::uint32_t>(size - run.half) : 1u;
+    length = static_cast<std::uint32_t>(31 - __clz(static_cast<int>(excess)));
+    low = excess & ((1u << length) - 1);
+  }
+
+  __device__ void put(std::uint32_t lane, WarpRansEncoder& coder) const {
+    const bool is_long = is_there && length > 16;
+    if (__any_sync(kAllLanes, is_long)) coder.put_bits(lane, is_long, low >> 16, is_long ? length - 16 : 0);
+    coder.put_bits(lane, is_there, low & 0xffff, min(length, 16u));
+    coder.put_bits(lane, is_there, std::uint32_t{negative} | length << 1, 6);
+  }
+};
+
+// The steps from `end` down to `begin`, one by one, for any number of lanes. Not inlined: few steps need it,
+// and a warp alone waits for its instructions.
+__device__ __noinline__ WarpRansEncoder encode_steps(Run run, std::uint32_t begin, std::uint32_t end,
+                                                     std::uint32_t lane, WarpRansEncoder coder) {
+#pragma unroll 1
+  while (end > begin) {
+    const std::uint32_t at = --end * run.lanes + lane;
+    const bool active = lane < run.lanes && at < run.count;
+    const std::int32_t value = (active ? __ldg(run.values + at) : 0) + bias_of(run);
+    const auto biased = static_cast<std::uint32_t>(active ? value : bias_of(run));
+    const Excess excess(run, biased);
+    if (__any_sync(kAllLanes, excess.is_there)) excess.put(lane, coder);
+    if (run.shift > 0) coder.put_bits(lane, active, biased & ((1u << run.shift) - 1), run.shift);
+    const std::int32_t symbol =
+        excess.is_there ? 2 * run.half + 1 : (static_cast<std::int32_t>(biased) >> run.shift) + run.half;
+    const uint2 entry = __ldg(run.entries + symbol);
+    coder.put(lane, active, entry.x, entry.y);
+  }
+  return coder;
+}
+
+// A batch of steps of 32 values, the last one first, looked up before its turn: only what states go through
+// is left for that.
+struct Batch {
+  std::uint32_t biased[kBatch];
+  uint2 entries[kBatch];
+  std::uint32_t escaping;  // a bit for each step: whether a value of it is beyond the table
+
+  __device__ void look_up(const Run& run, const std::int32_t (&values)[kBatch]) {
+    const std::int32_t bias = bias_of(run);
+    const auto escape = static_cast<std::uint32_t>(2 * run.half + 1);
+    std::uint32_t own = 0;
+#pragma unroll
+    for (std::uint32_t i = 0; i < kBatch; ++i) {
+      biased[i] = static_cast<std::uint32_t>(values[i] + bias);
+      const auto symbol = static_cast<std::uint32_t>(((values[i] + bias) >> run.shift) + run.half);
+      own |= symbol >= escape ? 1u << i : 0;
+      entries[i] = __ldg(run.entries + min(symbol, escape));
+    }
+    escaping = own;
+    for (int step = 16; step > 0; step /= 2) escaping |= __shfl_xor_sync(kAllLanes, escaping, step);
+  }
+};
+
+// Those before step `end`, of which there are kBatch.
 __device__ void fetch(const Run& run, std::uint32_t end, std::uint32_t lane, std::int32_t (&to)[kBatch]) {
+  const std::int32_t* const from = run.values + (end - kBatch) * 32 + lane;
 #pragma unroll
-  for (std::uint32_t i = 0; i < kBatch; ++i) {
-    const std::uint32_t at = (end - 1 - i) * run.lanes + lane;
-    to[i] = i < end && lane < run.lanes && at < run.count ? __ldg(run.values + at) : 0;
-  }
-}
-
-__device__ std::int32_t high_of(const Run& run, std::int32_t value) {
-  return run.shift == 0 ? value : (value + (1 << (run.shift - 1))) >> run.shift;
-}
-
-__device__ bool is_beyond(const Run& run, std::int32_t high) { return high > run.half || -high > run.half; }
-
-// What stands behind the symbol of one value of each active lane: plain bits, and those of escapes.
-__device__ void encode_rest(const Run& run, std::uint32_t lane, bool active, std::int32_t value,
-                            WarpRansEncoder& coder) {
-  const std::int32_t high = high_of(run, value), size = high < 0 ? -high : high;
-  const bool escapes = active && is_beyond(run, high);
-  if (__any_sync(kAllLanes, escapes)) {
-    const std::uint32_t excess = escapes ? static_cast<std::uint32_t>(size - run.half) : 1u;
-    const auto length = static_cast<std::uint32_t>(31 - __clz(static_cast<int>(excess)));
-    const std::uint32_t low = excess & ((1u << length) - 1);
-    const bool is_long = escapes && length > 16;
-    coder.put_bits(lane, is_long, low >> 16, is_long ? length - 16 : 0);
-    coder.put_bits(lane, escapes, low & 0xffff, min(length, 16u));
-    coder.put_bits(lane, escapes, std::uint32_t{high < 0} | length << 1, 6);
-  }
-  if (run.shift > 0)
-    coder.put_bits(lane, active,
-                   static_cast<std::uint32_t>(value + (1 << (run.shift - 1))) & ((1u << run.shift) - 1),
-                   run.shift);
-}
-
-// Whole batches without escapes: no step waits for what another one decides.
-template <bool kShifted>
-__device__ void encode_batch(const Run& run, std::uint32_t lane, const std::int32_t (&values)[kBatch],
-                             const uint2 (&entries)[kBatch], WarpRansEncoder& coder) {
-  const std::uint32_t bias = kShifted ? 1u << (run.shift - 1) : 0,
-                      mask = kShifted ? (1u << run.shift) - 1 : 0;
-#pragma unroll
-  for (std::uint32_t i = 0; i < kBatch; ++i) {
-    if constexpr (kShifted)
-      coder.put_bits(lane, true, (static_cast<std::uint32_t>(values[i]) + bias) & mask, run.shift);
-    coder.put(lane, true, entries[i].x, entries[i].y);
-  }
+  for (std::uint32_t i = 0; i < kBatch; ++i) to[i] = __ldg(from + (kBatch - 1 - i) * 32);
 }
 
 __device__ void encode_run(const Run& run, std::uint32_t lane, WarpRansEncoder& coder) {
-  std::uint32_t end = (run.count - 1) / run.lanes + 1;
-  std::int32_t next[kBatch];
-  fetch(run, end, lane, next);
-  while (end > 0) {
-    std::int32_t values[kBatch];
-    uint2 entries[kBatch];
-    bool beyond = false;
+  // Batches begin with step 0; what is behind them is coded first.
+  std::uint32_t end = run.lanes < 32 ? 0 : run.count / 32 / kBatch * kBatch;
+  const std::uint32_t steps = (run.count - 1) / run.lanes + 1;
+  if (steps > end) coder = encode_steps(run, end, steps, lane, coder);
+  if (end == 0) return;
+  std::int32_t coming[kBatch];
+  Batch next;
+  fetch(run, end, lane, coming);
+  next.look_up(run, coming);
+  if (end > kBatch) fetch(run, end - kBatch, lane, coming);
+  for (; end > 0; end -= kBatch) {
+    const Batch batch = next;
+    if (end > kBatch) next.look_up(run, coming);
+    if (end > 2 * kBatch) fetch(run, end - 2 * kBatch, lane, coming);
+    if (batch.escaping == 0 && run.shift == 0) {
+#pragma unroll
+      for (std::uint32_t i = 0; i < kBatch; ++i)
+        coder.put(lane, true, batch.entries[i].x, batch.entries[i].y);
+      continue;
+    }
+    const std::uint32_t mask = (1u << run.shift) - 1;
 #pragma unroll
     for (std::uint32_t i = 0; i < kBatch; ++i) {
-      values[i] = next[i];
-      const std::int32_t high = high_of(run, values[i]);
-      const bool escapes = is_beyond(run, high);
-      entries[i] = __ldg(run.entries + (escapes ? 2 * run.half + 1 : high + run.half));
-      beyond = beyond || escapes;
+      if ((batch.escaping >> i & 1) != 0) Excess(run, batch.biased[i]).put(lane, coder);
+      if (run.shift > 0) coder.put_bits(lane, true, batch.biased[i] & mask, run.shift);
+      coder.put(lane, true, batch.entries[i].x, batch.entries[i].y);
     }
-    const std::uint32_t batch = min(end, kBatch);
-    if (end > kBatch) fetch(run, end - kBatch, lane, next);
-    beyond = __any_sync(kAllLanes, beyond);
-    if (!beyond && batch == kBatch && run.lanes == 32 && end * 32 <= run.count) {
-      run.shift == 0 ? encode_batch<false>(run, lane, values, entries, coder)
-                     : encode_batch<true>(run, lane, values, entries, coder);
-    } else {
-#pragma unroll
-      for (std::uint32_t i = 0; i < kBatch; ++i) {
-        if (i >= batch) break;
-        const std::uint32_t at = (end - 1 - i) * run.lanes + lane;
-        const bool active = lane < run.lanes && at < run.count;
-        encode_rest(run, lane, active, values[i], coder);
-        coder.put(lane, active, entries[i].x, entries[i].y);
-      }
-    }
-    end -= batch;
   }
 }
 

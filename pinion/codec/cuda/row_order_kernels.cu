@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint32_t kThreads = 1024, kWarps = kThreads / 32;
 constexpr double kMostLoudness = 20;  // octaves, either way
 // An error costs its square: twice as many octaves of loudness as of the step.
-constexpr double kLoudnessPerBand = 2.0 * kBandGrowth / 64;
+constexpr double kLoudnessPerBand = 2.0 * kLoudnessGrowth / 64;
 
 // A warp for each row.
 __global__ void hear(CalibratedEncodeJob job) {

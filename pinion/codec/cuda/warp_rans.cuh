@@ -25,26 +25,18 @@ struct WarpRansEncoder {
   // One symbol of each active lane.
   __device__ void put(std::uint32_t lane, bool active, std::uint32_t reciprocal, std::uint32_t range) {
     const bool full = active && lane_is_full(state, range);
-    const std::uint32_t full_lanes = __ballot_sync(kAllLanes, full);
-    first -= static_cast<std::uint32_t>(__popc(full_lanes));
-    if (full) {
-      words[first + lanes_before(full_lanes, lane)] = static_cast<std::uint16_t>(state);
-      state >>= 16;
-    }
-    if (active) state = lane_with_symbol(state, reciprocal, range);
+    make_room(lane, full);
+    const std::uint32_t next = lane_with_symbol(full ? state >> 16 : state, reciprocal, range);
+    state = active ? next : state;
   }
 
   // The low `bits` bits of `value` from each active lane: 0 to 16.
   __device__ void put_bits(std::uint32_t lane, bool active, std::uint32_t value, std::uint32_t bits) {
     active = active && bits > 0;
     const bool full = active && state >> (32 - bits) != 0;
-    const std::uint32_t full_lanes = __ballot_sync(kAllLanes, full);
-    first -= static_cast<std::uint32_t>(__popc(full_lanes));
-    if (full) {
-      words[first + lanes_before(full_lanes, lane)] = static_cast<std::uint16_t>(state);
-      state >>= 16;
-    }
-    if (active) state = state << bits | value;
+    make_room(lane, full);
+    const std::uint32_t next = (full ? state >> 16 : state) << bits | value;
+    state = active ? next : state;
   }
 
   // Puts the states of the first `lanes` lanes in front; `first` is where the chunk begins.
@@ -54,15 +46,35 @@ struct WarpRansEncoder {
     words[first + 2 * lane] = static_cast<std::uint16_t>(state);
     words[first + 2 * lane + 1] = static_cast<std::uint16_t>(state >> 16);
   }
+
+ private:
+  // Writes the low words of full states. Without a branch: a warp alone waits for each of its instructions.
+  __device__ void make_room(std::uint32_t lane, bool full) {
+    const std::uint32_t full_lanes = __ballot_sync(kAllLanes, full);
+    first -= static_cast<std::uint32_t>(__popc(full_lanes));
+    std::uint16_t* const to = words + first + lanes_before(full_lanes, lane);
+    asm volatile(
+        "{\n"
+        ".reg .pred full;\n"
+        "setp.ne.u32 full, %2, 0;\n"
+        "@full st.global.u16 [%0], %1;\n"
+        "}" ::"l"(to),
+        "h"(static_cast<std::uint16_t>(state)), "r"(static_cast<std::uint32_t>(full))
+        : "memory");
+  }
 };
 
 // Reads a chunk of bytes at any alignment. Words come into registers 32 at a time, one for each thread and
-// two such sets, so that a lane's next word is never far away.
+// two such sets, so that a lane's next word is never far away. Words past the end are 0: that too many were
+// taken is found out at the end.
 class WarpRansDecoder {
  public:
   // False (in all threads) if the chunk cannot be one.
   __device__ bool open(const std::byte* chunk, std::uint32_t bytes, std::uint32_t lanes, std::uint32_t lane) {
     if (bytes < 4 * lanes || bytes % 2 != 0) return false;
+    // A warp alone would wait for device memory every few symbols.
+    for (std::uint32_t at = kLineBytes * lane; at < bytes; at += kLineBytes * kWarpWords)
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(chunk + at));
     state_ = kStartState;
     if (lane < lanes) {
       state_ = 0;
@@ -72,7 +84,7 @@ class WarpRansDecoder {
     words_ = chunk + 4 * lanes;
     count_ = (bytes - 4 * lanes) / 2;
     base_ = used_ = 0;
-    near_ = load(lane).word();
+    near_ = window_ = load(lane).word();
     far_ = load(kWarpWords + lane).word();
     coming_ = load(2 * kWarpWords + lane);
     return __all_sync(kAllLanes, state_ >= kStartState);
@@ -80,29 +92,21 @@ class WarpRansDecoder {
 
   __device__ std::uint32_t state() const { return state_; }
 
-  // Takes the symbol of this range from each active lane. False (in all threads) if words run out.
-  __device__ bool take(std::uint32_t lane, bool active, std::uint32_t range) {
-    return go_on(lane, active, lane_without_symbol(state_, range));
-  }
-
-  // The same of so many plain bits, 0 to 16, which `value` becomes where lanes are active.
-  __device__ bool take_bits(std::uint32_t lane, bool active, std::uint32_t bits, std::uint32_t& value) {
+  // Takes so many plain bits, 0 to 16, from each active lane; `value` becomes them there.
+  __device__ void take_bits(std::uint32_t lane, bool active, std::uint32_t bits, std::uint32_t& value) {
     if (active) value = state_ & ((1u << bits) - 1);
-    return go_on(lane, active, state_ >> bits);
+    go_on(lane, active, state_ >> bits);
   }
 
   // Active lanes go on to the state `next`, and to the next word where that is too low.
-  __device__ bool go_on(std::uint32_t lane, bool active, std::uint32_t next) {
+  __device__ void go_on(std::uint32_t lane, bool active, std::uint32_t next) {
     if (active) state_ = next;
     const bool low = active && state_ < kStartState;
     const std::uint32_t low_lanes = __ballot_sync(kAllLanes, low);
-    const auto needed = static_cast<std::uint32_t>(__popc(low_lanes));
-    if (needed > count_ - base_ - used_) return false;
     const std::uint32_t at = used_ + lanes_before(low_lanes, lane);
-    const std::uint32_t near = __shfl_sync(kAllLanes, near_, static_cast<int>(at % kWarpWords));
-    const std::uint32_t far = __shfl_sync(kAllLanes, far_, static_cast<int>(at % kWarpWords));
-    if (low) state_ = state_ << 16 | (at < kWarpWords ? near : far);
-    used_ += needed;
+    const std::uint32_t word = __shfl_sync(kAllLanes, window_, static_cast<int>(at % kWarpWords));
+    if (low) state_ = state_ << 16 | word;
+    used_ += static_cast<std::uint32_t>(__popc(low_lanes));
     if (used_ >= kWarpWords) {
       used_ -= kWarpWords;
       base_ += kWarpWords;
@@ -110,7 +114,7 @@ class WarpRansDecoder {
       far_ = coming_.word();
       coming_ = load(base_ + 2 * kWarpWords + lane);
     }
-    return true;
+    window_ = lane >= used_ ? near_ : far_;
   }
 
   // Whether the chunk was used up exactly, in all threads.
@@ -119,7 +123,7 @@ class WarpRansDecoder {
   }
 
  private:
-  static constexpr std::uint32_t kWarpWords = 32;
+  static constexpr std::uint32_t kWarpWords = 32, kLineBytes = 128;
 
   // A word as it is loaded: putting it together would wait for it.
   struct Loaded {
@@ -139,6 +143,7 @@ class WarpRansDecoder {
   std::uint32_t base_ = 0;   // index of the word that thread 0 holds in near_
   std::uint32_t used_ = 0;   // of those from base_ on
   std::uint32_t near_ = 0, far_ = 0, state_ = 0;
+  std::uint32_t window_ = 0;  // what this thread has of the next kWarpWords words
   Loaded coming_;
 };
 
