@@ -51,6 +51,7 @@ bool is_encoded_on_devices(const codec::Profile& profile) {
       return profile.budget_bytes == 0;
     case codec::Mode::kRaw:
     case codec::Mode::kFidelity:
+    case codec::Mode::kMapped:
       return false;
   }
   return false;
