@@ -90,10 +90,10 @@ class StreamDecoder final : public Decoder {
     PINION_TRY(const Basis* map, basis_of(frame.header));
     if (map == nullptr) return Error{Errc::kBadFormat, "coded frame of mode mapped names no map", ""};
     PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
+    PINION_TRY_VOID(check_mapped(frame.header, map->rows, latents));
     PINION_TRY(DecodedFrame decoded, decode_inter(inner));
-    PINION_TRY(Tensor tensor, decode_mapped(frame.header, map->rows, latents, decoded.tensor));
     state_ = std::move(decoded.state);
-    return tensor;
+    return join_mapped(frame.header, map_latents(latents, map->rows), decoded.tensor);
   }
 
   std::map<BasisId, std::shared_ptr<const Basis>> bases_;

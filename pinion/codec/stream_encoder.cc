@@ -217,8 +217,9 @@ class StreamEncoder final : public Encoder {
     if (!chooser_.has_state()) maps_.choose({centred_, latents, target});
     const MapFit* const map = maps_.current();
     if (map == nullptr || !fits(map->map->rows, latents.size(), centred_.values)) return std::nullopt;
+    Matrix mapped = map_latents(latents, map->map->rows);
     left_ = centred_.values;
-    add_mapped(latents, map->map->rows, -1, left_);
+    for (std::size_t i = 0; i < left_.values.size(); ++i) left_.values[i] -= mapped.values[i];
     const TensorView left{std::as_bytes(std::span(left_.values)).data(), DType::kF32, tensor.shape, Device()};
     if (!centre(left, pool_, centred_left_).ok() || centred_left_.energy == 0) return std::nullopt;
     const double left_db = std::max(kLeastTargetDb, 10 * std::log10(centred_left_.energy / target));
@@ -231,20 +232,18 @@ class StreamEncoder final : public Encoder {
     chosen_ = chooser_.encode(left, centred_left_, left_db, use);
     if (!chosen_) return std::nullopt;
     const FrameHeader header{Mode::kMapped, tensor.dtype, tensor.shape, map->map->id, std::nullopt};
-    const Result<Tensor> decoded = decode_mapped(header, map->map->rows, latents, chosen_->coded.decoded);
-    if (!decoded.ok()) return std::nullopt;
+    const Tensor decoded = join_mapped(header, std::move(mapped), chosen_->coded.decoded);
     EncodedFrame encoded = of_chosen();
     if (is_new) {
       encoded.basis = map->asset;
       encoded.basis_kind = AssetKind::kMap;
     }
-    encoded.frame = write_frame(header, chosen_->coded.frame);
-    const double index_bits = encoded.stats.ideal_index_bits;
-    const bool key_frame = encoded.stats.key_frame;
-    encoded.stats = measure(centred_, *decoded, pool_);
-    encoded.stats.frame_bytes = encoded.frame.size();
-    encoded.stats.ideal_index_bits = index_bits;
-    encoded.stats.key_frame = key_frame;
+    encoded.frame = write_mapped_frame(tensor.dtype, tensor.shape, map->map->id, chosen_->coded.frame);
+    FrameStats stats = measure(centred_, decoded, pool_);
+    stats.frame_bytes = encoded.frame.size();
+    stats.ideal_index_bits = encoded.stats.ideal_index_bits;
+    stats.key_frame = encoded.stats.key_frame;
+    encoded.stats = stats;
     return encoded;
   }
 

@@ -40,9 +40,8 @@ void update() {
   TensorList all_latents, decoded;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const std::vector<float> latents = normal(dice, kRows * kLatents);
-    Matrix state(kRows, kChannels);
-    for (std::size_t i = 0; i < own.size(); ++i) state.values[i] = 0.3f * own[i];
-    add_mapped(latents, map, 1, state);
+    Matrix state = map_latents(latents, map);
+    for (std::size_t i = 0; i < own.size(); ++i) state.values[i] += 0.3f * own[i];
     const DType dtype = step == 1 ? DType::kBF16 : DType::kF32;
     frames.push_back(
         encoder->encode(testing::tensor_of(dtype, {kRows, kChannels}, state.values), latents).value());

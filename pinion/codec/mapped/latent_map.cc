@@ -7,12 +7,11 @@
 
 namespace pinion::codec {
 
-void add_mapped(std::span<const float> latents, const Matrix& map, float sign, Matrix& rows) {
-  PINION_ASSERT(latents.size() == rows.rows * map.rows && map.columns == rows.columns);
-  Matrix known(rows.rows, map.rows);
+Matrix map_latents(std::span<const float> latents, const Matrix& map) {
+  PINION_ASSERT(latents.size() % map.rows == 0);
+  Matrix known(latents.size() / map.rows, map.rows);
   std::ranges::copy(latents, known.values.begin());
-  const Matrix product = multiply_transposed(transpose(known), map);
-  for (std::size_t i = 0; i < product.values.size(); ++i) rows.values[i] += sign * product.values[i];
+  return multiply_transposed(transpose(known), map);
 }
 
 Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, ByteSpan inner) {
@@ -33,8 +32,7 @@ Result<ParsedFrame> parse_inner_frame(const ParsedFrame& mapped) {
   return inner;
 }
 
-Result<Tensor> decode_mapped(const FrameHeader& header, const Matrix& map, std::span<const float> latents,
-                             const Tensor& inner) {
+Result<void> check_mapped(const FrameHeader& header, const Matrix& map, std::span<const float> latents) {
   const auto rows = static_cast<std::size_t>(rows_of(header.shape));
   const auto channels = static_cast<std::size_t>(channels_of(header.shape));
   if (map.columns != channels) {
@@ -43,17 +41,19 @@ Result<Tensor> decode_mapped(const FrameHeader& header, const Matrix& map, std::
         "coded frame has " + std::to_string(channels) + " channels, its map " + std::to_string(map.columns),
         ""};
   }
-  if (latents.size() != rows * map.rows) {
-    return Error{Errc::kInvalidArgument,
-                 "a coded frame of " + std::to_string(rows) + " rows with " + std::to_string(map.rows) +
-                     " latents each was given " + std::to_string(latents.size()) + " latent values",
-                 ""};
-  }
-  Matrix values(rows, channels);
-  to_float(inner.view().data, DType::kF32, inner.elements(), values.values.data());
-  add_mapped(latents, map, 1, values);
+  if (latents.size() == rows * map.rows) return {};
+  return Error{Errc::kInvalidArgument,
+               "a coded frame of " + std::to_string(rows) + " rows with " + std::to_string(map.rows) +
+                   " latents each was given " + std::to_string(latents.size()) + " latent values",
+               ""};
+}
+
+Tensor join_mapped(const FrameHeader& header, Matrix mapped, const Tensor& inner) {
+  const std::vector<float> rest = floats_of(inner);
+  PINION_ASSERT(rest.size() == mapped.values.size());
+  for (std::size_t i = 0; i < rest.size(); ++i) mapped.values[i] += rest[i];
   Tensor tensor = Tensor::empty(header.dtype, header.shape);
-  write_bounded(values.values, header.dtype, tensor.mutable_data());
+  write_bounded(mapped.values, header.dtype, tensor.mutable_data());
   return tensor;
 }
 

@@ -11,8 +11,8 @@
 
 namespace pinion::codec {
 
-// Adds sign times what the map makes of latents [rows, L] to `rows` [rows, d].
-void add_mapped(std::span<const float> latents, const Matrix& map, float sign, Matrix& rows);
+// What the map [L, d] makes of latents [rows, L]: [rows, d].
+Matrix map_latents(std::span<const float> latents, const Matrix& map);
 
 // A frame of mode 7 around one of mode 2, of the same shape in float32.
 Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, ByteSpan inner);
@@ -21,9 +21,12 @@ Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, By
 // of the same shape in float32.
 Result<ParsedFrame> parse_inner_frame(const ParsedFrame& mapped);
 
-// The tensor: what the map makes of the latents, added to `inner`, a float32 tensor of the shape of the
-// frame. kInvalidArgument: the latents are not those of its rows. kBadFormat: the map has other channels.
-Result<Tensor> decode_mapped(const FrameHeader& header, const Matrix& map, std::span<const float> latents,
-                             const Tensor& inner);
+// Whether map and latents are those of a frame's rows: kBadFormat if the map has other channels,
+// kInvalidArgument if there is another number of latents.
+Result<void> check_mapped(const FrameHeader& header, const Matrix& map, std::span<const float> latents);
+
+// The tensor of a frame: `mapped`, what its map makes of the latents, and `inner`, a float32 tensor of its
+// shape.
+Tensor join_mapped(const FrameHeader& header, Matrix mapped, const Tensor& inner);
 
 }  // namespace pinion::codec

@@ -34,11 +34,12 @@ class Job {
 
   // The state of this step; then the sampler goes on.
   Tensor next() {
-    Matrix values(kRows, kChannels);
-    values.values = own_;
-    add_mapped(latents_, map_, static_cast<float>(follows_), values);
+    Matrix values = map_latents(latents_, map_);
     const std::vector<float> noise = normal(values.values.size(), 0.05);
-    for (std::size_t i = 0; i < noise.size(); ++i) values.values[i] += noise[i] + means_[i % kChannels];
+    for (std::size_t i = 0; i < noise.size(); ++i) {
+      const float own = own_[i] + noise[i] + means_[i % kChannels];
+      values.values[i] = static_cast<float>(follows_) * values.values[i] + own;
+    }
     return testing::tensor_of(dtype_, {1, kRows, kChannels}, values.values);
   }
   void step() {
