@@ -14,6 +14,7 @@
 #include "bench/made_calibration.h"
 #include "bench/state_streams.h"
 #include "pinion/base/float_formats.h"
+#include "pinion/base/safetensors.h"
 #include "pinion/codec/codec.h"
 #include "pinion/codec/frame_format.h"
 
@@ -27,7 +28,18 @@ constexpr double kCalibratedDb = 24;  // some 0.3 bits an element of the made st
 struct Case {
   std::string name;
   std::vector<Tensor> steps;
+  std::vector<std::vector<float>> latents = {};  // of the steps, where they were captured
 };
+
+Result<std::vector<std::vector<float>>> latents_of(const std::filesystem::path& file, std::size_t steps) {
+  PINION_TRY(const auto stored, SafetensorsFile::open(file));
+  std::vector<std::vector<float>> latents;
+  for (std::size_t i = 0; i < steps; ++i) {
+    PINION_TRY(const Tensor tensor, stored.tensor("latents.t" + std::to_string(i)));
+    latents.push_back(floats_of(tensor));
+  }
+  return latents;
+}
 
 // The tensor beside and under itself. Every copy is rolled by its own number of rows, so that no two channels
 // and no two rows are equal.
@@ -196,6 +208,47 @@ void decode_calibrated(benchmark::State& state, std::size_t components, int thre
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * input.bytes()));
 }
 
+Result<Frames> encode_all(const Case& input, codec::Encoder& encoder, bool with_latents) {
+  Frames frames;
+  for (std::size_t i = 0; i < input.steps.size(); ++i) {
+    const auto latents = with_latents ? std::span<const float>(input.latents[i]) : std::span<const float>();
+    PINION_TRY(codec::EncodedFrame frame, encoder.encode(input.steps[i], latents));
+    frames.push_back(std::move(frame));
+  }
+  return frames;
+}
+
+// A captured stream, by an encoder that is told the latents of its steps, as in a job after `before`, which
+// taught it a map (twice, since one small picture is too few rows); or by one that is told none.
+void encode_fidelity(benchmark::State& state, const Case& input, const Case* before) {
+  constexpr int kJobsBefore = 2;
+  const Setting setting{{.mode = codec::Mode::kFidelity, .target_snr_db = 20}};
+  Bytes map, lessons;
+  const auto begin = [&] {
+    auto encoder = setting.encoder().value();
+    if (!lessons.empty()) encoder->offer_lessons(lessons).value();
+    if (!map.empty()) {
+      encoder->assume_known_basis(codec::basis_hash(map));
+      encoder->offer_map(map).value();
+    }
+    return encoder;
+  };
+  for (int job = 0; job < kJobsBefore && before != nullptr; ++job) {
+    const auto encoder = begin();
+    const Frames frames = encode_all(*before, *encoder, true).value();
+    if (frames.front().basis_kind == codec::AssetKind::kMap) map = frames.front().basis;
+    lessons = encoder->lessons();
+  }
+  Frames last;
+  for (auto _ : state) {
+    Result<Frames> frames = encode_all(input, *begin(), before != nullptr);
+    if (!frames.ok()) return state.SkipWithError(frames.error().message().c_str());
+    last = std::move(*frames);
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * total_bytes(input)));
+  count_sizes(state, total_bytes(input), last);
+}
+
 // Normal values, every channel of its own size, as large as the state of a large model.
 Tensor made_state() {
   constexpr std::int64_t kRows = 4608, kChannels = 4096;
@@ -215,7 +268,9 @@ Result<std::vector<Case>> load_cases() {
   for (const std::string name : {"dots_and_star", "three_on_speckles"}) {
     PINION_TRY(const std::vector<StateStream> streams, load_state_streams(folder + name + ".safetensors"));
     for (const StateStream& stream : streams) {
-      if (stream.cut == "cut3" && stream.rows == "image") cases.push_back({name, stream.steps});
+      if (stream.cut != "cut3" || stream.rows != "image") continue;
+      PINION_TRY(auto latents, latents_of(folder + name + ".safetensors", stream.steps.size()));
+      cases.push_back({name, stream.steps, std::move(latents)});
     }
   }
   Case large{"tiled", {}};
@@ -246,6 +301,15 @@ Result<void> register_all(const std::vector<Case>& cases) {
     }
   }
   return {};
+}
+
+void register_mapped(const Case& input, const Case& teacher) {
+  for (const Case* const before : {static_cast<const Case*>(nullptr), &teacher}) {
+    const std::string title =
+        std::string("encode/fidelity:20/latents_") + (before != nullptr ? "told/" : "untold/");
+    benchmark::RegisterBenchmark((title + input.name).c_str(), encode_fidelity, input, before)
+        ->Unit(benchmark::kMillisecond);
+  }
 }
 
 void register_calibrated() {
@@ -281,6 +345,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   pinion::bench::register_calibrated();
+  pinion::bench::register_mapped(cases->at(0), cases->at(1));
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   return 0;
