@@ -1,10 +1,10 @@
 // Everything of the codec that reads bytes from outside: frames (alone, with a basis, with an earlier frame),
-// bases and .pnf files. The first byte tells which ('f', 'b', 'c'; any other: a frame as it is, checksum and
-// all). Checksums and references are made right first, so that changes reach the parsers behind them. Errors
-// are fine; what must not happen is a fault, a tensor that the receiver did not allow, or that the decoder
-// and the reference decoder differ.
+// bases, .pnf files, and frames about a map. The first byte tells which ('f', 'b', 'c', 'm'; any other: a
+// frame as it is, checksum and all). Checksums and references are made right first, so that changes reach the
+// parsers behind them. Errors are fine; what must not happen is a fault, a tensor that the receiver did not
+// allow, or that the decoder and the reference decoder differ.
 //
-// Seeds come from tests/golden/golden_frames_test.cc.
+// Seeds come from tests/golden/golden_frames_test.cc and golden_mapped_test.cc.
 
 #include <cstdint>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include "pinion/codec/entropy/bit_stream.h"
 #include "pinion/codec/fidelity/basis.h"
 #include "pinion/codec/frame_format.h"
+#include "pinion/codec/mapped/latent_map.h"
 #include "pinion/codec/reference/twin_decoders.h"
 #include "tests/golden/golden_streams.h"
 
@@ -36,9 +37,11 @@ struct Known {
   Bytes plain_key;
   Bytes basis;
   Bytes basis_key;
+  Bytes mapped_key;  // to lie within a frame of mode 7
 
   Known() {
     using pinion::codec::testing::fidelity_stream;
+    mapped_key = fidelity_stream(pinion::DType::kF32, false).frames.front().frame;
     plain_key = fidelity_stream(pinion::DType::kBF16, false).frames.front().frame;
     const auto with_basis = fidelity_stream(pinion::DType::kBF16, true).frames.front();
     basis = with_basis.basis;
@@ -121,6 +124,36 @@ void decode_in_stream(ByteSpan bytes) {
   decode(twins, frame);  // on top of what it left behind
 }
 
+// A frame of mode 7, about a map that is known here, with latents for its rows.
+void decode_about_map(ByteSpan bytes) {
+  const auto parsed = pinion::codec::parse_frame(with_right_checksum(bytes), kLimits);
+  if (!parsed.ok() || parsed->header.mode != pinion::codec::Mode::kMapped) return;
+  const pinion::codec::FrameHeader& header = parsed->header;
+  const auto map = pinion::codec::decode_basis(known().basis, kBasisLimits).value();
+  const auto decoder = pinion::codec::Decoder::create();
+  decoder->add_basis(known().basis, kBasisLimits).value();
+  const auto decode = [&](const pinion::Shape& shape, ByteSpan inner) {
+    const Bytes frame = pinion::codec::write_mapped_frame(header.dtype, shape, map->id, inner);
+    const auto rows = static_cast<std::size_t>(pinion::codec::rows_of(shape));
+    std::vector<float> latents(rows * map->rows.rows);
+    for (std::size_t i = 0; i < latents.size(); ++i) latents[i] = static_cast<float>(i % 7) - 3;
+    const auto tensor = decoder->decode(frame, latents, kLimits);
+    PINION_ASSERT(!tensor.ok() || (tensor->dtype() == header.dtype && tensor->shape() == shape));
+    return tensor.ok();
+  };
+  const Bytes& key = known().mapped_key;
+  const auto key_frame = pinion::codec::parse_frame(key, kLimits).value();
+  PINION_ASSERT(decode(key_frame.header.shape, key));
+  Bytes inner = with_right_checksum(parsed->body);
+  if (const auto within = pinion::codec::parse_frame(inner, kLimits); within.ok()) {
+    pinion::codec::FrameHeader named = within->header;
+    if (named.basis) named.basis = map->id;
+    if (named.previous) named.previous = key_frame.checksum;
+    inner = pinion::codec::write_frame(named, within->body);
+  }
+  decode(header.shape, inner);
+}
+
 void use_basis(ByteSpan bytes) {
   const Bytes basis = with_right_checksum(bytes);
   TwinDecoders twins;
@@ -157,6 +190,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 'c':
       read_file(bytes);
+      break;
+    case 'm':
+      decode_about_map(bytes);
       break;
     default: {
       TwinDecoders twins;

@@ -1,8 +1,8 @@
 // Frames about what a map makes of the latents that were written once must decode for ever, to the same bits
 // in float32 up to the rounding of one machine's arithmetic.
 //
-// PINION_UPDATE_GOLDEN=1 build/release/tests/golden/golden_mapped_test rewrites them. Only a new format
-// version, or one that no release has written yet, is a reason to do so.
+// PINION_UPDATE_GOLDEN=1 build/release/tests/golden/golden_mapped_test rewrites them, and seeds of the
+// fuzzer. Only a new format version, or one that no release has written yet, is a reason to do so.
 
 #include <gtest/gtest.h>
 
@@ -19,6 +19,8 @@ namespace pinion::codec {
 namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(PINION_SOURCE_DIR) / "tests/golden/mapped";
+const std::filesystem::path kCorpus =
+    std::filesystem::path(PINION_SOURCE_DIR) / "tests/fuzz/corpus/codec_frame_fuzz";
 constexpr std::size_t kMaxFileBytes = 1 << 20;
 constexpr std::int64_t kRows = 60, kLatents = 4, kChannels = 10, kSteps = 3;
 
@@ -54,6 +56,15 @@ void update() {
   for (const EncodedFrame& frame : frames) {
     if (!frame.basis.empty()) container.bases.push_back(frame.basis);
     container.frames.push_back({.name = "x", .stream = 0, .frame = frame.frame});
+  }
+  // Seeds of the fuzzer, which has a map of its own.
+  for (const EncodedFrame& inner : testing::fidelity_stream(DType::kF32, false).frames) {
+    const ParsedFrame parsed = parse_frame(inner.frame, testing::kGenerous).value();
+    const Bytes frame = write_mapped_frame(DType::kBF16, parsed.header.shape, {}, inner.frame);
+    Bytes seed = {std::byte('m')};
+    seed.insert(seed.end(), frame.begin(), frame.end());
+    const std::string file = std::string("mapped_") + (parsed.header.previous ? "next" : "key");
+    ASSERT_TRUE(write_file(kCorpus / file, seed).ok());
   }
   ASSERT_TRUE(write_file(kFolder / "stream.pnf", write_container(container)).ok());
   ASSERT_TRUE(write_safetensors(kFolder / "latents.safetensors", all_latents).ok());
