@@ -126,7 +126,8 @@ void decode_in_stream(ByteSpan bytes) {
 
 // A frame of mode 7, about a map that is known here, with latents for its rows.
 void decode_about_map(ByteSpan bytes) {
-  const auto parsed = pinion::codec::parse_frame(with_right_checksum(bytes), kLimits);
+  const Bytes fixed = with_right_checksum(bytes);
+  const auto parsed = pinion::codec::parse_frame(fixed, kLimits);
   if (!parsed.ok() || parsed->header.mode != pinion::codec::Mode::kMapped) return;
   const pinion::codec::FrameHeader& header = parsed->header;
   const auto map = pinion::codec::decode_basis(known().basis, kBasisLimits).value();
