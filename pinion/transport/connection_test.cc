@@ -1,11 +1,14 @@
 // Connections over real loopback sockets: what a listener and a dialler make of each other.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 
 #include "pinion/transport/caller.h"
 #include "pinion/transport/dial.h"
@@ -127,6 +130,42 @@ TEST_F(Connections, FinishDeliversWhatIsQueued) {
         EXPECT_EQ(connection->send(text_message("x")).error().code, Errc::kConnectionLost);
       });
   EXPECT_EQ(received, 50);
+}
+
+// What a dialler says of a port where `answer` is sent, if anything, before the connection is closed.
+Error error_of_dialling(const Identity& identity, std::string_view answer, bool is_reset) {
+  asio::io_context io;
+  asio::ip::tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+  asio::ip::tcp::socket accepted(io);
+  acceptor.async_accept(accepted, [&](boost::system::error_code code) {
+    EXPECT_FALSE(code);
+    asio::write(accepted, asio::buffer(answer));
+    accepted.set_option(asio::socket_base::linger(is_reset, 0));
+    if (!is_reset) accepted.shutdown(asio::socket_base::shutdown_send);
+    if (is_reset) accepted.close();
+  });
+  DialOptions options;
+  options.address = {"127.0.0.1", acceptor.local_endpoint().port()};
+  std::optional<Error> error;
+  const auto dial_it = [&]() -> asio::awaitable<void> {
+    const Result<ConnectionPtr> connection = co_await dial(identity, options);
+    if (!connection.ok()) error = connection.error();
+  };
+  asio::co_spawn(io, dial_it(), asio::detached);
+  io.run_for(std::chrono::seconds(10));
+  return error.value();
+}
+
+// The kernel takes connections for a process that is being killed, and resets them when it is gone.
+TEST_F(Connections, AHangUpInAHandshakeIsNotCalledAnotherProtocol) {
+  for (const bool is_reset : {true, false}) {
+    const Error error = error_of_dialling(client_, "", is_reset);
+    EXPECT_EQ(error.code, Errc::kUnreachable) << error.message();
+    EXPECT_THAT(error.message(), testing::HasSubstr("check that `pinion worker` runs"));
+  }
+  const Error error = error_of_dialling(client_, "SSH-2.0-OpenSSH_9.2\r\n", false);
+  EXPECT_EQ(error.code, Errc::kProtocol) << error.message();
+  EXPECT_THAT(error.message(), testing::HasSubstr("does not speak TLS 1.3"));
 }
 
 // A worker of the future, in two ways to say so.

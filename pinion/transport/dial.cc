@@ -2,6 +2,7 @@
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include "pinion/transport/tls_context.h"
@@ -12,6 +13,13 @@ namespace {
 
 using asio::ip::tcp;
 using boost::system::error_code;
+
+// The other end went away in the middle of a handshake: a worker that dies or is started again, a firewall, or
+// a server of something else that gives up without a word.
+bool is_hang_up(error_code code) {
+  return code == asio::error::eof || code == asio::error::connection_reset ||
+         code == asio::error::broken_pipe || code == asio::ssl::error::stream_truncated;
+}
 
 // One attempt to connect. Its timer closes whatever is under way when the deadline passes.
 class Dialer : public std::enable_shared_from_this<Dialer> {
@@ -55,11 +63,7 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
     prepare_websocket(*socket_);
     const auto [code] =
         co_await socket_->async_handshake(to_string(options_.address), kWebSocketPath, kAsTuple);
-    if (code) {
-      co_return Error{Errc::kProtocol,
-                      "what answers at " + who_ + " is not a Pinion worker: " + code.message(),
-                      "check that the port is that of `pinion worker`"};
-    }
+    if (code) co_return no_handshake("is not a Pinion worker", code);
     ConnectionPtr connection = std::make_shared<WebSocketConnection>(std::move(*socket_), std::move(peer));
     socket_.reset();
     co_return connection;
@@ -90,15 +94,20 @@ class Dialer : public std::enable_shared_from_this<Dialer> {
 
   asio::awaitable<Result<void>> secure() {
     const error_code code = co_await socket_->next_layer().handshake_as_client();
-    if (code) {
-      co_return Error{Errc::kProtocol,
-                      "what answers at " + who_ + " does not speak TLS 1.3: " + code.message(),
-                      "check that the port is that of `pinion worker`"};
-    }
+    if (code) co_return no_handshake("does not speak TLS 1.3", code);
     const std::optional<Fingerprint> fingerprint = socket_->next_layer().fingerprint();
     if (!fingerprint) co_return Error{Errc::kCertificate, who_ + " shows no certificate", ""};
     if (options_.accept) PINION_CO_TRY_VOID(options_.accept(*fingerprint));
     co_return Result<void>();
+  }
+
+  Error no_handshake(const std::string& what, error_code code) const {
+    if (is_hang_up(code)) {
+      return {Errc::kUnreachable, who_ + " took the connection and closed it at once: " + code.message(),
+              "check that `pinion worker` runs there with that port"};
+    }
+    return {Errc::kProtocol, "what answers at " + who_ + " " + what + ": " + code.message(),
+            "check that the port is that of `pinion worker`"};
   }
 
   DialOptions options_;
