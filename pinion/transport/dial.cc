@@ -14,8 +14,8 @@ namespace {
 using asio::ip::tcp;
 using boost::system::error_code;
 
-// The other end went away in the middle of a handshake: a worker that dies or is started again, a firewall, or
-// a server of something else that gives up without a word.
+// The other end went away in the middle of a handshake: a worker that dies or is started again, a firewall,
+// or a server of something else that gives up without a word.
 bool is_hang_up(error_code code) {
   return code == asio::error::eof || code == asio::error::connection_reset ||
          code == asio::error::broken_pipe || code == asio::ssl::error::stream_truncated;

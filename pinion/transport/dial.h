@@ -16,8 +16,9 @@ struct DialOptions {
   bool is_plain = false;  // no TLS; kInvalidArgument unless the address is a loopback one
 };
 
-// kUnreachable: nothing answers, or not in time, or it hangs up before it is known; kProtocol: what answers is
-// not a worker; or what `accept` says. Runs on the calling coroutine's executor. `identity` is only used before the first suspension.
+// kUnreachable: nothing answers, or not in time, or it hangs up before it is known; kProtocol: what answers
+// is not a worker; or what `accept` says. Runs on the calling coroutine's executor. `identity` is only used
+// before the first suspension.
 asio::awaitable<Result<ConnectionPtr>> dial(const Identity& identity, DialOptions options);
 
 }  // namespace pinion::transport
