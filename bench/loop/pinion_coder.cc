@@ -7,13 +7,6 @@
 namespace pinion::bench {
 namespace {
 
-Tensor as_float16(const Tensor& tensor) {
-  const std::vector<float> values = floats_of(tensor);
-  Tensor half = Tensor::empty(DType::kF16, tensor.shape());
-  from_float(values.data(), tensor.elements(), DType::kF16, half.mutable_data());
-  return half;
-}
-
 std::vector<std::string> hashes_of(const std::vector<Bytes>& assets) {
   std::vector<std::string> hashes;
   for (const Bytes& asset : assets) hashes.push_back(codec::basis_hash(asset));
@@ -26,7 +19,7 @@ class PinionStream : public StreamCoder {
       : sender_(std::move(sender)), returns_float16_(returns_float16) {}
 
   Result<PassedTensor> pass(const Tensor& tensor, const codec::StepContext& context) override {
-    const Tensor sent = returns_float16_ ? as_float16(tensor) : tensor;
+    const Tensor sent = returns_float16_ ? converted(tensor, DType::kF16) : tensor;
     PINION_TRY(const codec::EncodedFrame coded, sender_.encode(sent, context));
     return PassedTensor{.received = sender_.decoded(),
                         .frame_bytes = static_cast<double>(coded.frame.size()),

@@ -154,6 +154,12 @@ Tensor as_float32(const Tensor& tensor) {
   return converted;
 }
 
+Tensor converted(const Tensor& tensor, DType dtype) {
+  Tensor result = Tensor::empty(dtype, tensor.shape());
+  from_float(floats_of(tensor).data(), tensor.elements(), dtype, result.mutable_data());
+  return result;
+}
+
 std::vector<float> floats_of(const Tensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
   to_float(tensor.view().data, tensor.dtype(), tensor.elements(), values.data());

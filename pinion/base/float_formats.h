@@ -39,6 +39,9 @@ void from_float(const float* data, std::int64_t count, DType dtype, std::byte* o
 // The tensor (host memory, a float type) as float32; the same storage if it is float32 already.
 Tensor as_float32(const Tensor& tensor);
 
+// The same of kF32, kF16 or kBF16, in memory of its own.
+Tensor converted(const Tensor& tensor, DType dtype);
+
 // Its elements as float32.
 std::vector<float> floats_of(const Tensor& tensor);
 

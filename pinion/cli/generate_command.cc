@@ -106,8 +106,8 @@ Result<void> write_recorded(const std::filesystem::path& path, const pipeline::G
 Result<void> write_results(const Options& options, const pipeline::GenerateResult& result) {
   const nlohmann::ordered_json report = pipeline::to_json(result);
   nlohmann::ordered_json settings;
-  for (const char* key :
-       {"model", "width", "height", "steps", "guidance", "seed", "batch", "device", "dtype", "codec"})
+  for (const char* key : {"model", "width", "height", "steps", "guidance", "seed", "batch", "device", "dtype",
+                          "codec", "velocity_codec"})
     settings[key] = report[key];
   settings["cut"] = result.request.split.cut;
   for (std::size_t i = 0; i < result.pictures.size(); ++i) {

@@ -1,6 +1,6 @@
 #pragma once
-// --worker, --cut, --codec, --calibration and --step-timeout, which every command that can split a model
-// shares.
+// --worker, --cut, --codec, --velocity-codec, --calibration and --step-timeout, which every command that can
+// split a model shares.
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -11,10 +11,12 @@
 
 namespace pinion::cli {
 
-struct SplitFlags {
+class SplitFlags {
+ public:
   std::vector<std::string> workers;
   std::string cut = "auto";
   std::string codec = "raw";
+  std::string velocity_codec;
   std::filesystem::path calibration;
   double step_timeout_s = 600;
 
@@ -23,6 +25,9 @@ struct SplitFlags {
 
   // The parsed flags, or which one is wrong.
   Result<pipeline::SplitOptions> parse() const;
+
+ private:
+  Result<void> parse_codecs(pipeline::SplitOptions& split) const;
 };
 
 }  // namespace pinion::cli

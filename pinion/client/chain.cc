@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <cstring>
-#include <random>
 
 #include "pinion/transport/as_tuple.h"
 #include "pinion/transport/dial.h"
+#include "pinion/transport/probe_content.h"
 
 namespace pinion::client {
 namespace {
@@ -20,19 +19,8 @@ constexpr int kClockPings = 3;
 
 // A link is measured with messages that grow until one takes long enough to be timed well.
 constexpr std::size_t kFirstProbeBytes = std::size_t{32} << 10;
-constexpr std::size_t kLastProbeBytes = std::size_t{4} << 20;
+constexpr std::size_t kLastProbeBytes = transport::kMostProbeBytes;
 constexpr std::int64_t kProbeUs = 20'000;
-
-// Bytes that no layer below can make smaller.
-Bytes probe_content(std::size_t size) {
-  Bytes content(size);
-  std::mt19937_64 random;
-  for (std::size_t i = 0; i < size; i += sizeof(std::uint64_t)) {
-    const std::uint64_t word = random();
-    std::memcpy(content.data() + i, &word, std::min(sizeof(word), size - i));
-  }
-  return content;
-}
 
 struct UsedCalibration {
   int cut;
@@ -166,22 +154,24 @@ asio::awaitable<Result<void>> Chain::compare_clocks(Link& link) {
   co_return Result<void>();
 }
 
-asio::awaitable<Result<codec::LinkSpeed>> Chain::measure_link() {
+asio::awaitable<Result<codec::LinkSpeed>> Chain::measure_link(Direction direction) {
   const auto self = shared_from_this();
-  const Link& link = links_.front();
+  const std::size_t stage = direction == Direction::kToFirst ? 0 : links_.size() - 1;
+  const Link& link = links_[stage];
   codec::LinkSpeed speed{.bytes_per_s = 0, .round_trip_ms = static_cast<double>(link.round_trip_us) / 1000};
-  const transport::Blob content = transport::Blob::of(probe_content(kLastProbeBytes));
   for (std::size_t size = kFirstProbeBytes; size <= kLastProbeBytes; size *= 4) {
     if (broken_) co_return *broken_;
-    Message probe = transport::make_message(transport::Ping());
-    probe.blobs.push_back({content.owner, content.bytes.first(size)});
+    transport::Ping ping;
+    if (direction == Direction::kFromLast) ping.reply_bytes = static_cast<std::uint32_t>(size);
+    Message probe = transport::make_message(ping);
+    if (direction == Direction::kToFirst) probe.blobs.push_back(transport::probe_content(size));
     const auto sent = static_cast<std::int64_t>(clock_us());
     const Result<Message> pong =
         co_await link.caller->request(std::move(probe), setup_.options.open_deadline);
     const auto took_us = static_cast<std::int64_t>(clock_us()) - sent - link.round_trip_us;
     const bool is_too_large = !pong.ok() && pong.error().code == Errc::kTooLarge;
     if (is_too_large && speed.bytes_per_s > 0) break;
-    if (!pong.ok()) co_return at(0, pong.error());
+    if (!pong.ok()) co_return at(stage, pong.error());
     speed.bytes_per_s =
         1e6 * static_cast<double>(size) / static_cast<double>(std::max<std::int64_t>(took_us, 1));
     if (took_us >= kProbeUs) break;
@@ -199,6 +189,7 @@ Message Chain::begin_message(std::size_t stage, const EncodedConstants& constant
   begin.attempt = setup_.attempt;
   begin.handle = links_[stage].handle;
   begin.profile = codec::to_string(setup_.plan.state_profile);
+  if (setup_.plan.velocity_profile) begin.velocity_profile = codec::to_string(*setup_.plan.velocity_profile);
   begin.batch = values.batch;
   begin.grid_height = values.grid_height;
   begin.grid_width = values.grid_width;

@@ -59,9 +59,10 @@ class Chain : public std::enable_shared_from_this<Chain> {
 
   const std::vector<RemoteJob::StageReport>& reports() const { return reports_; }
 
-  // How fast the first hop carries bytes to the first worker: by pings that carry bytes along
-  // (docs/protocol.md, section 4.9). Once the chain is open.
-  asio::awaitable<Result<codec::LinkSpeed>> measure_link();
+  // How fast bytes get to the first worker, or here from the last, which must be able to send such: by pings
+  // that carry bytes along (docs/protocol.md, section 4.9). Once the chain is open.
+  enum class Direction { kToFirst, kFromLast };
+  asio::awaitable<Result<codec::LinkSpeed>> measure_link(Direction direction);
 
   // Whether every worker has this capability; once the chain is open.
   bool all_can(std::string_view capability) const;

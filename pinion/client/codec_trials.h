@@ -24,6 +24,11 @@ struct TrialOf {
 codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
                                    const codec::LinkSpeed& link, const codec::BasisStore& bases);
 
+// The same for the velocity, where states are not calibrated, by the link from the last worker. The request's
+// latents stand for it.
+codec::DirectionChoice choose_way_back(const RemotePlan& plan, const StepRequest& request,
+                                       const codec::LinkSpeed& link);
+
 // Where the client holds no block: latents are sent, exactly, and no state.
 codec::CodecChoice choice_without_state(const RemotePlan& plan);
 

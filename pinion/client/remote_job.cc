@@ -130,21 +130,33 @@ class NetworkJob : public RemoteJob {
 
   // No coroutine is under way that reads the plan.
   void take_choice() {
-    if (plan_.auto_codec != nullptr && plan_.auto_codec->choice)
-      plan_.state_profile = plan_.auto_codec->choice->profile();
+    if (plan_.auto_codec == nullptr || !plan_.auto_codec->choice) return;
+    const codec::CodecChoice& choice = *plan_.auto_codec->choice;
+    plan_.state_profile = choice.profile();
+    plan_.velocity_profile.reset();
+    if (choice.way_back) plan_.velocity_profile = choice.way_back->profile();
   }
 
   Result<void> choose_codec(const StepRequest& request) {
     if (!is_codec_known()) {
       const Stopwatch watch;
-      PINION_TRY(const codec::LinkSpeed link, on_network<codec::LinkSpeed>(chain_->measure_link()));
+      PINION_TRY(const codec::LinkSpeed link, measure_link(Chain::Direction::kToFirst));
       codec::CodecChoice choice =
           choose_by_trial({plan_, constants_.values, streams(), workers_can()}, request, link, bases_);
+      if (choice.profile().mode != codec::Mode::kCalibrated &&
+          chain_->all_can(transport::kVelocityProfilesCapability)) {
+        PINION_TRY(const codec::LinkSpeed back, measure_link(Chain::Direction::kFromLast));
+        choice.way_back = choose_way_back(plan_, request, back);
+      }
       choice.choosing_ms = watch.elapsed_ms();
       plan_.auto_codec->choice = std::move(choice);
     }
     take_choice();
     return {};
+  }
+
+  Result<codec::LinkSpeed> measure_link(Chain::Direction direction) {
+    return on_network<codec::LinkSpeed>(chain_->measure_link(direction));
   }
 
   WorkersCan workers_can() const {
@@ -153,6 +165,10 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> check_profile() const {
+    if (plan_.velocity_profile && !chain_->all_can(transport::kVelocityProfilesCapability)) {
+      return Error{Errc::kUnsupported, "a worker cannot code the velocity otherwise than the states",
+                   "leave out --velocity-codec, or install this version of Pinion there too"};
+    }
     if (plan_.state_profile.mode != codec::Mode::kCalibrated) return {};
     return check_calibrated(plan_, constants_.values, workers_can());
   }
@@ -165,10 +181,13 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> begin_attempt() {
-    constants_.latent_maps =
-        plan_.state_profile.mode == codec::Mode::kFidelity && chain_->all_can(transport::kMapsCapability);
+    const codec::Profile returned =
+        plan_.velocity_profile.value_or(codec::velocity_profile(plan_.state_profile));
+    const bool learns_back = returned.mode == codec::Mode::kFidelity;
+    constants_.latent_maps = (learns_back || plan_.state_profile.mode == codec::Mode::kFidelity) &&
+                             chain_->all_can(transport::kMapsCapability);
     constants_.velocity_bases.clear();
-    if (plan_.state_profile.mode == codec::Mode::kFidelity) {
+    if (learns_back) {
       for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
         constants_.velocity_bases.push_back(codec::basis_hash(basis));
       }

@@ -37,18 +37,21 @@ struct RemoteStage {
 // which is when there is a state to measure with. One thread at a time.
 struct AutoCodec {
   bool exact_only = false;                   // raw or lossless
+  double target_db = 30;                     // of the least exact that may be chosen, as `calibrated` has it
   std::optional<codec::CodecChoice> choice;  // written by the job that chose
 };
 
 struct RemotePlan {
-  std::string model_hash;                 // content hash of the whole model
-  std::string model_label;                // for error messages: the client's file
-  std::string dtype;                      // compute dtype, as in pinion::name(DType)
-  std::string picture_tensor;             // of the state: has rows of the picture, then of references
-  std::vector<RemoteStage> stages;        // contiguous; the last ends the model
-  codec::Profile state_profile;           // for hidden states on every hop
+  std::string model_hash;           // content hash of the whole model
+  std::string model_label;          // for error messages: the client's file
+  std::string dtype;                // compute dtype, as in pinion::name(DType)
+  std::string picture_tensor;       // of the state: has rows of the picture, then of references
+  std::vector<RemoteStage> stages;  // contiguous; the last ends the model
+  codec::Profile state_profile;     // for hidden states on every hop
+  // For the velocity; if empty, codec::velocity_profile() of the states'. Neither may be calibrated then.
+  std::optional<codec::Profile> velocity_profile;
   codec::CalibrationSet calibrations;     // of all cuts, if that is calibrated or may become so
-  std::shared_ptr<AutoCodec> auto_codec;  // if not null, decides the state_profile
+  std::shared_ptr<AutoCodec> auto_codec;  // if not null, decides the profiles
   // The stage whose begin is 0 receives latents, always exactly.
 };
 

@@ -44,15 +44,20 @@ inline constexpr double kWorthwhileGainMs = 2;
 // is passed over. Never one that is expected to be later than raw.
 std::size_t choose_codec(std::span<const CodecTrial> trials, const LinkSpeed& link);
 
-// A choice with its reasons.
-struct CodecChoice {
+// What was chosen for one direction, with its reasons.
+struct DirectionChoice {
   std::optional<LinkSpeed> link;   // empty where nothing was measured: no state is sent
   std::vector<CodecTrial> trials;  // as choose_codec takes them
   std::size_t chosen = 0;
-  double choosing_ms = 0;  // what measuring and trying took
-  std::string note;        // what the figures leave out; may be empty
 
   const Profile& profile() const { return trials[chosen].profile; }
+};
+
+// The states', and the velocity's, which returns.
+struct CodecChoice : DirectionChoice {
+  std::optional<DirectionChoice> way_back;  // empty where it follows from the states' profile
+  double choosing_ms = 0;                   // what measuring and trying took
+  std::string note;                         // what the figures leave out; may be empty
 };
 
 }  // namespace pinion::codec

@@ -33,6 +33,9 @@ enum class Mode : std::uint8_t {
 
 std::string_view name(Mode mode);
 
+// Whether what is decoded is what was encoded, bit for bit.
+constexpr bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
+
 // What the encoder should do with a stream.
 struct Profile {
   Mode mode = Mode::kRaw;

@@ -16,8 +16,6 @@ constexpr double kMostReferenceDb = 24;   // docs/protocol.md, section 5
 // From here on predicting from latents of 4 bits costs frames more than the 4 bits that it saves.
 constexpr double kFineLatentsDb = 40;
 
-bool is_exact(Mode mode) { return mode == Mode::kRaw || mode == Mode::kLossless; }
-
 CalibratedTarget target_of(const Profile& profile) {
   return {.output_snr_db = profile.target_snr_db, .frame_bytes = profile.budget_bytes};
 }

@@ -166,7 +166,11 @@ Result<GenerateResult> generate(GenerateRequest request, const ProgressSink& pro
 
   PINION_TRY(Denoised denoised, denoise(request, branches, inputs, "denoise", progress, cancellation));
   result.codec_choice = placed.codec_choice();
-  if (result.codec_choice) request.split.codec = result.codec_choice->profile();
+  if (result.codec_choice) {
+    request.split.codec = result.codec_choice->profile();
+    if (result.codec_choice->way_back)
+      request.split.velocity_codec = result.codec_choice->way_back->profile();
+  }
   if (recorder) {
     result.recorded.emplace();
     PINION_TRY(result.recorded->tensors, recorder->take());

@@ -30,11 +30,14 @@ Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions&
                                       .picture_tensor = picture_tensor(model.info()),
                                       .stages = {},
                                       .state_profile = split.codec,
+                                      .velocity_profile = split.velocity_codec,
                                       .calibrations = {},
                                       .auto_codec = nullptr};
   if (split.auto_codec != SplitOptions::Auto::kOff) {
-    placed.remote_->auto_codec = std::make_shared<client::AutoCodec>(client::AutoCodec{
-        .exact_only = split.auto_codec == SplitOptions::Auto::kExact, .choice = std::nullopt});
+    placed.remote_->auto_codec = std::make_shared<client::AutoCodec>(
+        client::AutoCodec{.exact_only = split.auto_codec == SplitOptions::Auto::kExact,
+                          .target_db = split.auto_target_db,
+                          .choice = std::nullopt});
   }
   if (!split.calibration.empty()) {
     PINION_TRY(placed.remote_->calibrations,

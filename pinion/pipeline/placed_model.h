@@ -15,8 +15,10 @@ struct SplitOptions {
   std::vector<client::WorkerAddress> workers;
   std::string cut = "auto";
   codec::Profile codec;
+  std::optional<codec::Profile> velocity_codec;  // if empty, what `codec` leads to; never calibrated
   enum class Auto { kOff, kAny, kExact };
-  Auto auto_codec = Auto::kOff;       // on: in place of `codec`, see client::AutoCodec
+  Auto auto_codec = Auto::kOff;       // on: in place of both, see client::AutoCodec
+  double auto_target_db = 30;         // of kAny
   std::filesystem::path calibration;  // file with those of the cuts, if the codec is or may be calibrated
   client::ConnectOptions connect;
 };

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "pinion/codec/step_stream.h"
+
 namespace pinion::pipeline {
 namespace {
 
@@ -81,7 +83,7 @@ Json to_json(const Totals& totals) {
           {"denoise_ms", totals.denoise_ms}};
 }
 
-Json to_json(const codec::CodecChoice& choice) {
+Json to_json(const codec::DirectionChoice& choice) {
   Json trials = Json::array();
   for (const codec::CodecTrial& trial : choice.trials) {
     Json entry{{"codec", codec::to_string(trial.profile)}};
@@ -100,10 +102,16 @@ Json to_json(const codec::CodecChoice& choice) {
   if (choice.link) {
     json["bytes_per_s"] = choice.link->bytes_per_s;
     json["round_trip_ms"] = choice.link->round_trip_ms;
-    json["choosing_ms"] = choice.choosing_ms;
   }
-  json["note"] = choice.note;
   json["trials"] = std::move(trials);
+  return json;
+}
+
+Json to_json(const codec::CodecChoice& choice) {
+  Json json = to_json(static_cast<const codec::DirectionChoice&>(choice));
+  if (choice.link) json["choosing_ms"] = choice.choosing_ms;
+  if (choice.way_back) json["way_back"] = to_json(*choice.way_back);
+  json["note"] = choice.note;
   return json;
 }
 
@@ -154,6 +162,8 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
     }
     placement["workers"].push_back(std::move(worker));
   }
+  const codec::Profile velocity_codec =
+      request.split.velocity_codec.value_or(codec::velocity_profile(request.split.codec));
   Json steps = Json::array();
   for (const StepReport& step : result.steps) steps.push_back(to_json(step));
   Json report = {{"model", request.model.string()},
@@ -167,6 +177,7 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
                  {"device", name(request.device)},
                  {"dtype", name(*request.dtype)},
                  {"codec", codec::to_string(request.split.codec)},
+                 {"velocity_codec", codec::to_string(velocity_codec)},
                  {"placement", std::move(placement)},
                  {"phases_ms",
                   {{"connect", result.connect_ms},

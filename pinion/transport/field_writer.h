@@ -40,6 +40,9 @@ class FieldWriter {
   void maybe_true(const char* key, bool& value) {
     if (value) boolean(key, value);
   }
+  void maybe_text(const char* key, std::optional<std::string>& value, Bounds length) {
+    if (value) text(key, *value, length);
+  }
   void maybe_hex(const char* key, std::optional<std::string>& value, std::size_t) {
     if (value) (*object_)[key] = *value;
   }

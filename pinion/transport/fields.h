@@ -44,6 +44,9 @@ class FieldReader {
   void maybe_true(const char* key, bool& value) {
     if (has(key)) boolean(key, value);
   }
+  void maybe_text(const char* key, std::optional<std::string>& value, Bounds length) {
+    if (has(key)) text(key, value.emplace(), length);
+  }
   void maybe_hex(const char* key, std::optional<std::string>& value, std::size_t digits) {
     if (has(key)) hex(key, value.emplace(), digits);
   }

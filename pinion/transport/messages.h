@@ -88,6 +88,7 @@ struct BeginJob {
   int attempt = 0;
   std::uint32_t handle = 0;
   std::string profile;
+  std::optional<std::string> velocity_profile;
   std::int64_t batch = 1;
   std::int64_t grid_height = 0;
   std::int64_t grid_width = 0;
@@ -110,6 +111,7 @@ struct BeginJob {
     v.integer("attempt", attempt, kAttempts);
     v.integer("handle", handle, {1, std::int64_t{1} << 31});
     v.text("profile", profile, {1, 64});
+    v.maybe_text("velocity_profile", velocity_profile, {1, 64});
     v.integer("batch", batch, {1, kMaxBatch});
     v.integer("grid_height", grid_height, {1, 4096});
     v.integer("grid_width", grid_width, {1, 4096});

@@ -3,6 +3,7 @@
 // section 4.
 
 #include "pinion/transport/fields.h"
+#include "pinion/transport/probe_content.h"
 
 namespace pinion::transport {
 
@@ -20,6 +21,7 @@ inline constexpr std::string_view kNoiseCapability = "noise:";  // then the gene
 inline constexpr std::string_view kReferencesCapability = "calibrated_references";
 inline constexpr std::string_view kResponsesCapability = "calibrated_responses";
 inline constexpr std::string_view kMapsCapability = "latent_maps";
+inline constexpr std::string_view kVelocityProfilesCapability = "velocity_profiles";
 
 struct Hello {
   static constexpr std::string_view kType = "hello";
@@ -80,12 +82,8 @@ struct PairedTag {
 struct JobEndedTag {
   static constexpr std::string_view kType = "job_ended";
 };
-struct PingTag {
-  static constexpr std::string_view kType = "ping";
-};
 using Paired = Bare<PairedTag>;
 using JobEnded = Bare<JobEndedTag>;
-using Ping = Bare<PingTag>;
 
 // What the receiver of a job's states holds already: the sender need not send it again.
 struct KnownBases {
@@ -101,6 +99,16 @@ struct JobReady : KnownBases {
 };
 struct Joined : KnownBases {
   static constexpr std::string_view kType = "joined";
+};
+
+struct Ping {
+  static constexpr std::string_view kType = "ping";
+  std::optional<std::uint32_t> reply_bytes;  // of a blob that the pong is to carry
+
+  template <class V>
+  void fields(V& v) {
+    v.maybe_integer("reply_bytes", reply_bytes, Bounds{0, std::int64_t{kMostProbeBytes}});
+  }
 };
 
 struct Pong {

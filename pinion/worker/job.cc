@@ -114,6 +114,18 @@ Result<codec::CalibrationSet> Job::calibrations(const Message& message) const {
   return set;
 }
 
+// The profile of the velocity, if the job has one of its own.
+Result<std::optional<codec::Profile>> Job::velocity_profile(const codec::Profile& states) const {
+  const std::optional<std::string>& text = setup_.begin.velocity_profile;
+  if (!text) return std::optional<codec::Profile>();
+  PINION_TRY(const codec::Profile profile, codec::parse_profile(*text));
+  if (profile.mode == codec::Mode::kCalibrated || states.mode == codec::Mode::kCalibrated) {
+    return Error{Errc::kProtocol, "begin_job has a velocity_profile beside calibrated states, or such a one",
+                 ""};
+  }
+  return std::optional(profile);
+}
+
 StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
   const transport::BeginJob& begin = setup_.begin;
   const models::Stage& stage = *setup_.stage->stage;
@@ -124,6 +136,7 @@ StageCodecSetup Job::codec_setup(const codec::Profile& profile) const {
           .rows = rows_of(begin),
           .dtype = stage.options().dtype,
           .profile = profile,
+          .velocity_profile = {},
           .streams = streams_of(begin, setup_.stage->info).for_profile(profile),
           .model_hash = setup_.stage->model_hash,
           .blocks = stage.range(),
@@ -147,11 +160,13 @@ asio::awaitable<Result<void>> Job::open(const Message& message) {
   }
   if (rows_of(begin) > kMaxRows) co_return Error{Errc::kTooLarge, "the job has too many tokens", ""};
   PINION_CO_TRY(const codec::Profile profile, codec::parse_profile(begin.profile));
+  PINION_CO_TRY(const std::optional<codec::Profile> of_velocity, velocity_profile(profile));
 
   std::optional<Result<models::JobConstants>> read;
   co_await on_pool(services_.codec_threads, [&] {
     read = guarded<models::JobConstants>([&]() -> Result<models::JobConstants> {
       StageCodecSetup codec_settings = codec_setup(profile);
+      codec_settings.velocity_profile = of_velocity;
       PINION_TRY(codec_settings.calibrations, calibrations(message));
       codec_ = std::make_unique<StageCodec>(std::move(codec_settings), services_.bases);
       known_bases_ = codec_->load_bases();

@@ -77,6 +77,7 @@ class Job : public std::enable_shared_from_this<Job> {
 
   Result<models::JobConstants> constants(const transport::Message& message) const;
   Result<Tensor> constant(std::optional<std::uint32_t> blob, const transport::Message& message) const;
+  Result<std::optional<codec::Profile>> velocity_profile(const codec::Profile& states) const;
   StageCodecSetup codec_setup(const codec::Profile& profile) const;
   Result<codec::CalibrationSet> calibrations(const transport::Message& message) const;
   asio::awaitable<Result<void>> join_next();

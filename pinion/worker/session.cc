@@ -76,9 +76,8 @@ asio::awaitable<Result<void>> Session::talk() {
 asio::awaitable<Result<void>> Session::handle(Message message) {
   const std::string type(message.type());
   if (type == transport::Ping::kType && state_ != State::kNew) {
-    transport::Pong pong;
-    pong.clock_us = clock_us();
-    reply(message, pong);
+    const Result<void> answered = ping(message);
+    if (!answered.ok()) reply_error(message, answered.error());
     co_return Result<void>();
   }
   if (state_ == State::kNew || state_ == State::kGreeted) {
@@ -102,6 +101,21 @@ asio::awaitable<Result<void>> Session::handle(Message message) {
     reply_error(message, unexpected(type, "is unknown to this worker"));
   }
   co_return Result<void>();
+}
+
+Result<void> Session::ping(const Message& message) {
+  PINION_TRY(const transport::Ping request, transport::read_header<transport::Ping>(message));
+  transport::Pong pong;
+  pong.clock_us = clock_us();
+  std::vector<transport::Blob> blobs;
+  if (request.reply_bytes) {
+    if (state_ == State::kGreeted) {
+      return Error{Errc::kNotPaired, "a ping for bytes came before pairing", "pair with `pinion pair` first"};
+    }
+    blobs.push_back(transport::probe_content(*request.reply_bytes));
+  }
+  reply(message, pong, std::move(blobs));
+  return {};
 }
 
 asio::awaitable<Result<void>> Session::handle_before_authorisation(Message message) {
@@ -294,8 +308,9 @@ void Session::end_job(const Message& message, bool wants_reply) {
 }
 
 template <class T>
-void Session::reply(const Message& request, T content) {
+void Session::reply(const Message& request, T content, std::vector<transport::Blob> blobs) {
   Message message = transport::make_message(std::move(content));
+  message.blobs = std::move(blobs);
   if (const auto id = request.header.find("id"); id != request.header.end() && id->is_number_unsigned()) {
     message.header["reply_to"] = *id;
   }

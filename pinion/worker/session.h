@@ -31,6 +31,7 @@ class Session : public std::enable_shared_from_this<Session> {
   // An error ends the connection, after it was sent.
   asio::awaitable<Result<void>> handle(transport::Message message);
   asio::awaitable<Result<void>> handle_before_authorisation(transport::Message message);
+  Result<void> ping(const transport::Message& message);
   Result<void> hello(const transport::Message& message);
   asio::awaitable<Result<void>> pair(transport::Message message);
   Result<void> join_job(const transport::Message& message);
@@ -46,7 +47,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void authorise();
 
   template <class T>
-  void reply(const transport::Message& request, T content);
+  void reply(const transport::Message& request, T content, std::vector<transport::Blob> blobs = {});
   void reply_error(const transport::Message& request, const Error& error);
 
   Hub& hub_;

@@ -233,13 +233,14 @@ std::vector<codec::StepStream> StageCodec::step_streams(int cut) const {
 }
 
 codec::SenderSettings StageCodec::velocity_settings() const {
-  codec::SenderSettings settings{.profile = codec::velocity_profile(setup_.profile),
-                                 .calibration = calibration_of("velocity", setup_.blocks.begin),
-                                 .step_streams = step_streams(setup_.blocks.begin),
-                                 .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
-                                 .known_bases = setup_.velocity_bases,
-                                 .keeps_decoded = true,
-                                 .has_latent_rows = setup_.has_maps};
+  codec::SenderSettings settings{
+      .profile = setup_.velocity_profile.value_or(codec::velocity_profile(setup_.profile)),
+      .calibration = calibration_of("velocity", setup_.blocks.begin),
+      .step_streams = step_streams(setup_.blocks.begin),
+      .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
+      .known_bases = setup_.velocity_bases,
+      .keeps_decoded = true,
+      .has_latent_rows = setup_.has_maps};
   const bool is_calibrated = settings.profile.mode == codec::Mode::kCalibrated;
   if (is_calibrated && settings.calibration == nullptr) settings.profile = codec::velocity_profile({});
   return settings;
@@ -248,11 +249,10 @@ codec::SenderSettings StageCodec::velocity_settings() const {
 Result<codec::EncodedFrame> StageCodec::encode_velocity(const Tensor& velocity, transport::TraceHop& hop) {
   const codec::SenderSettings settings = velocity_settings();
   Tensor sent = velocity;
-  if (settings.profile.mode != codec::Mode::kLossless) {
+  if (!codec::is_exact(settings.profile.mode)) {
     // In float16 what is decoded here and at the client differs hardly ever, although their sums round
     // otherwise: the next latents are predicted from it at both ends.
-    sent = Tensor::empty(DType::kF16, velocity.shape());
-    from_float(floats_of(velocity).data(), velocity.elements(), DType::kF16, sent.mutable_data());
+    sent = converted(velocity, DType::kF16);
   }
   PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, sent, hop));
   PINION_TRY_VOID(keep_velocity(senders_.at("velocity").decoded()));

@@ -23,7 +23,8 @@ struct StageCodecSetup {
   std::int64_t rows = 0;  // batch times all tokens: no state tensor has more
   DType dtype = DType::kF32;
   codec::Profile profile;
-  codec::StateStreams streams;  // of the states
+  std::optional<codec::Profile> velocity_profile;  // where it does not follow from `profile`
+  codec::StateStreams streams;                     // of the states
   std::string model_hash;
   models::BlockRange blocks;
   codec::CalibrationSet calibrations;       // used if the profile is calibrated

@@ -55,6 +55,7 @@ class Worker::Running {
     hub_.capabilities.emplace_back(transport::kReferencesCapability);
     hub_.capabilities.emplace_back(transport::kResponsesCapability);
     hub_.capabilities.emplace_back(transport::kMapsCapability);
+    hub_.capabilities.emplace_back(transport::kVelocityProfilesCapability);
     hub_.announce_secret = [this](const std::string& secret) { announce(secret); };
   }
 

@@ -131,6 +131,10 @@ TEST_F(GenerateProgram, CodecAutoChoosesAndSaysWhy) {
     if (trial.at("codec") != choice.at("codec")) continue;
     EXPECT_LE(trial.at("expected_ms"), trials.at(0).at("expected_ms"));
   }
+  const nlohmann::json& back = choice.at("way_back");
+  EXPECT_EQ(back.at("codec"), report.at("velocity_codec"));
+  EXPECT_EQ(back.at("trials").size(), 3u);
+  EXPECT_THAT(result.out, HasSubstr("velocity, on its way back: "));
 
   // Both guidance branches are jobs of one plan; exact stays exact.
   const ProcessResult exact = run(generate({"--worker", worker.address(), "--cut", "2", "--codec",
@@ -141,6 +145,20 @@ TEST_F(GenerateProgram, CodecAutoChoosesAndSaysWhy) {
   const ProcessResult none = run(generate({"--worker", worker.address(), "--cut", "0", "--codec", "auto"}));
   ASSERT_EQ(none.exit_code, 0) << none.err;
   EXPECT_THAT(none.out, HasSubstr("codec auto: raw; only latents are sent"));
+}
+
+TEST_F(GenerateProgram, CodecsOfBothWaysMustMakeSense) {
+  const auto fails = [&](std::vector<std::string> flags, const std::string& text) {
+    const ProcessResult result = run(generate(std::move(flags)));
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr(text));
+  };
+  for (const char* target : {"auto:", "auto:x", "auto:0", "auto:-3", "auto:101", "auto:nan", "auto:36dB"}) {
+    fails({"--worker", "localhost", "--codec", target}, "auto:36");
+  }
+  fails({"--worker", "localhost", "--codec", "auto", "--velocity-codec", "raw"}, "leave it out");
+  fails({"--worker", "localhost", "--codec", "raw", "--velocity-codec", "calibrated:30"}, "leave it out");
+  fails({"--worker", "localhost", "--codec", "raw", "--velocity-codec", "magic"}, "magic");
 }
 
 TEST_F(GenerateProgram, SplitReportsEveryHop) {

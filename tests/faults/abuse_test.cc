@@ -160,6 +160,9 @@ TEST_F(Abuse, AStrangerIsToldToPairAndNothingElse) {
   ASSERT_TRUE(read.ok());
   EXPECT_FALSE(read->paired);
   EXPECT_EQ(read->device, "");
+  Message ping = bare("ping");
+  ping.header["reply_bytes"] = 1000;
+  EXPECT_EQ(peer.ask(ping)->header.value("code", ""), "not_paired");
   peer.send(bare("open_stage"));
   const Error error = peer.receive_error();
   EXPECT_EQ(error.code, Errc::kNotPaired);
@@ -176,6 +179,24 @@ TEST_F(Abuse, AnUnknownMessageIsNamedAndTheConnectionGoesOn) {
   EXPECT_THAT(error->text, HasSubstr("\"explode\""));
   EXPECT_TRUE(error->reply_to.has_value());
   EXPECT_EQ(peer->ask(bare("ping"))->type(), "pong");
+}
+
+TEST_F(Abuse, APongCarriesWhatWasAskedForAndNoMore) {
+  const auto peer = friend_of_worker();
+  const auto ask = [&](const Json& bytes) {
+    Message ping = bare("ping");
+    ping.header["reply_bytes"] = bytes;
+    return peer->ask(ping);
+  };
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1000}, transport::kMostProbeBytes}) {
+    const Result<Message> pong = ask(size);
+    ASSERT_TRUE(pong.ok()) << pong.error().text;
+    EXPECT_EQ(pong->type(), "pong");
+    EXPECT_EQ(pong->blobs.at(0).bytes.size(), size);
+  }
+  for (const Json& wrong : {Json(transport::kMostProbeBytes + 1), Json(-1), Json("all")}) {
+    EXPECT_EQ(ask(wrong)->header.value("code", ""), "protocol") << wrong;
+  }
 }
 
 TEST_F(Abuse, AMessageOverTheLimitIsRefused) {
@@ -249,6 +270,9 @@ TEST_F(Abuse, AJobMustFitItsStage) {
   EXPECT_EQ(code_of("stage", 1), "protocol");
   EXPECT_EQ(code_of("upstream", Json{{"fingerprint", ""}}), "protocol");
   EXPECT_EQ(code_of("profile", "magic"), "invalid_argument");
+  EXPECT_EQ(code_of("velocity_profile", "magic"), "invalid_argument");
+  EXPECT_EQ(code_of("velocity_profile", ""), "protocol");
+  EXPECT_EQ(code_of("velocity_profile", "calibrated:30"), "protocol");
   EXPECT_EQ(code_of("text_tokens", 1), "job_ready");
 }
 

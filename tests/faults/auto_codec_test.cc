@@ -29,14 +29,16 @@ class ChosenCodec : public testing::Test {
   }
 
   // The state at the cut is 32 x 32 rows of 16 float32, and a few of text: 65 kB.
-  codec::CodecChoice run(bool exact_only = false) {
-    job_.auto_codec = std::make_shared<client::AutoCodec>(client::AutoCodec{exact_only, std::nullopt});
+  codec::CodecChoice run(bool exact_only = false) { return run({.exact_only = exact_only, .choice = {}}); }
+  codec::CodecChoice run(const client::AutoCodec& request) {
+    job_.auto_codec = std::make_shared<client::AutoCodec>(request);
     const Result<ToyJobOutcome> outcome = run_toy_job(job_);
     EXPECT_TRUE(outcome.ok()) << outcome.error().message();
     EXPECT_TRUE(job_.auto_codec->choice);
     if (!outcome.ok() || !job_.auto_codec->choice) return {};
     latents_ = outcome->latents;
     up_bytes_ = outcome->steps.back().hops.front().message_bytes;
+    down_bytes_ = outcome->steps.back().hops.back().message_bytes;
     return *job_.auto_codec->choice;
   }
 
@@ -49,7 +51,7 @@ class ChosenCodec : public testing::Test {
   std::unique_ptr<WorkerInProcess> worker_;
   ToyJobOptions job_;
   Tensor latents_;
-  std::size_t up_bytes_ = 0;  // of the last step
+  std::size_t up_bytes_ = 0, down_bytes_ = 0;  // of the last step
 };
 
 TEST_F(ChosenCodec, IsNeverExpectedToBeSlowerThanRaw) {
@@ -65,7 +67,7 @@ TEST_F(ChosenCodec, IsNeverExpectedToBeSlowerThanRaw) {
 }
 
 TEST_F(ChosenCodec, ASlowLinkIsMeasuredAndGetsFewerBytes) {
-  const SlowLink slow(worker_->address(), 500e3);
+  const SlowLink slow(worker_->address(), {.there = 500e3});
   job_.stages = {{slow.address(), 6}};
   const codec::CodecChoice choice = run();
   ASSERT_TRUE(choice.link);
@@ -78,11 +80,67 @@ TEST_F(ChosenCodec, ASlowLinkIsMeasuredAndGetsFewerBytes) {
   EXPECT_FALSE(is_exact_result());
 }
 
+// The velocity is 32 x 32 rows of 8 float32: 33 kB.
+TEST_F(ChosenCodec, TheWayBackIsMeasuredAndChosenByItself) {
+  const SlowLink slow(worker_->address(), {.back = 300e3});
+  job_.stages = {{slow.address(), 6}};
+  const codec::CodecChoice choice = run();
+  ASSERT_TRUE(choice.way_back && choice.way_back->link);
+  EXPECT_GT(choice.way_back->link->bytes_per_s, 60e3);
+  EXPECT_LT(choice.way_back->link->bytes_per_s, 360e3);
+  EXPECT_GT(choice.link->bytes_per_s, 1e6);
+  ASSERT_EQ(choice.way_back->trials.size(), 3u);
+  EXPECT_EQ(choice.way_back->trials[0].profile.mode, codec::Mode::kRaw);
+  EXPECT_EQ(choice.way_back->profile().mode, codec::Mode::kFidelity);
+  EXPECT_EQ(choice.way_back->profile().target_snr_db, 36);
+  // Frames that follow from others are smaller than the one that was tried.
+  EXPECT_LT(down_bytes_, choice.way_back->trials[2].bytes + 2000);
+  EXPECT_LT(down_bytes_, 33'000 / 3);
+}
+
+TEST_F(ChosenCodec, TheWayBackOfAChainIsThatOfItsLastWorker) {
+  const SlowLink slow(worker_->address(), {.back = 300e3});
+  job_.stages = {{worker_->address(), 4}, {slow.address(), 6}};
+  const codec::CodecChoice choice = run();
+  ASSERT_TRUE(choice.way_back && choice.way_back->link);
+  EXPECT_LT(choice.way_back->link->bytes_per_s, 360e3);
+  EXPECT_EQ(choice.way_back->profile().mode, codec::Mode::kFidelity);
+  EXPECT_LT(down_bytes_, 33'000 / 3);
+}
+
+TEST_F(ChosenCodec, ATargetBoundsWhatMayBeLost) {
+  const SlowLink slow(worker_->address(), {.there = 500e3, .back = 300e3});
+  job_.stages = {{slow.address(), 6}};
+  const codec::CodecChoice choice = run({.target_db = 44, .choice = {}});
+  ASSERT_EQ(choice.trials.size(), 3u);  // int8 is worse than that
+  EXPECT_EQ(choice.trials[2].profile.mode, codec::Mode::kFidelity);
+  EXPECT_EQ(choice.trials[2].profile.target_snr_db, 38);
+  EXPECT_EQ(choice.profile().mode, codec::Mode::kFidelity);
+  EXPECT_EQ(choice.way_back->profile().target_snr_db, 50);
+}
+
+TEST_F(ChosenCodec, AVelocityReturnsAsItIsAskedFor) {
+  const auto sent = [&](const std::string& velocity_codec) {
+    job_.velocity_codec = velocity_codec;
+    const Result<ToyJobOutcome> outcome = run_toy_job(job_);
+    EXPECT_TRUE(outcome.ok()) << outcome.error().message();
+    latents_ = outcome->latents;
+    return outcome->steps.back().hops.back().streams.back().frame;
+  };
+  EXPECT_GE(sent("raw").frame_bytes, 32u * 32 * 8 * 4);
+  EXPECT_TRUE(is_exact_result());
+  const codec::FrameStats coded = sent("fidelity:30");
+  EXPECT_GE(coded.snr_db, 29.7);
+  EXPECT_LT(coded.frame_bytes, 32u * 32 * 8);
+  EXPECT_FALSE(is_exact_result());
+}
+
 TEST_F(ChosenCodec, ExactStaysExactOnASlowLink) {
-  const SlowLink slow(worker_->address(), 500e3);
+  const SlowLink slow(worker_->address(), {.there = 500e3});
   job_.stages = {{slow.address(), 6}};
   const codec::CodecChoice choice = run(true);
   ASSERT_EQ(choice.trials.size(), 2u);
+  ASSERT_EQ(choice.way_back->trials.size(), 2u);
   EXPECT_EQ(choice.trials[1].profile.mode, codec::Mode::kLossless);
   EXPECT_TRUE(is_exact_result());
 }
@@ -99,14 +157,14 @@ TEST_F(ChosenCodec, JobsOfOnePlanShareTheChoice) {
 }
 
 TEST_F(ChosenCodec, AConnectionThatIsLostBeforeTheChoiceIsMadeAgain) {
-  std::optional<SlowLink> first(std::in_place, worker_->address(), 1e9);
+  std::optional<SlowLink> first(std::in_place, worker_->address(), SlowLink::Speeds{.there = 1e9});
   const std::string address = first->address();
   job_.stages = {{address, 6}};
   std::optional<SlowLink> second;
   job_.before_step = [&](int step) {
     if (step > 0) return;
     first.reset();
-    second.emplace(worker_->address(), 1e9, address);
+    second.emplace(worker_->address(), SlowLink::Speeds{.there = 1e9}, address);
   };
   EXPECT_TRUE(run(true).link);
   job_.before_step = {};

@@ -23,8 +23,8 @@ tcp::endpoint endpoint_of(const std::string& text) {
 
 }  // namespace
 
-SlowLink::SlowLink(const std::string& worker, double bytes_per_s, const std::string& address)
-    : worker_(endpoint_of(worker)), bytes_per_s_(bytes_per_s), acceptor_(io_) {
+SlowLink::SlowLink(const std::string& worker, Speeds speeds, const std::string& address)
+    : worker_(endpoint_of(worker)), speeds_(speeds), acceptor_(io_) {
   acceptor_.open(tcp::v4());
   acceptor_.set_option(asio::socket_base::receive_buffer_size(kSocketBufferBytes));
   acceptor_.set_option(asio::socket_base::reuse_address(true));
@@ -64,12 +64,11 @@ void SlowLink::accept_all() {
     worker->set_option(tcp::no_delay(true), code);
     const std::lock_guard lock(mutex_);
     sockets_.insert(sockets_.end(), {client, worker});
-    pumps_.emplace_back([this, client, worker] { pump(*client, *worker, bytes_per_s_); });
-    pumps_.emplace_back([this, client, worker] { pump(*worker, *client, 0); });
+    pumps_.emplace_back([this, client, worker] { pump(*client, *worker, speeds_.there); });
+    pumps_.emplace_back([this, client, worker] { pump(*worker, *client, speeds_.back); });
   }
 }
 
-// `bytes_per_s` 0: as fast as it goes.
 void SlowLink::pump(Socket& from, Socket& to, double bytes_per_s) {
   std::vector<std::byte> piece(kPieceBytes);
   boost::system::error_code code;

@@ -1,6 +1,6 @@
 #pragma once
-// A link of a chosen speed in front of a worker: connections to address() go to the worker, and what the
-// client sends arrives at so many bytes a second. The way back is as fast as loopback.
+// A link of chosen speeds in front of a worker: connections to address() go to the worker, and what is sent
+// arrives at so many bytes a second.
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
@@ -14,8 +14,12 @@ namespace pinion::test {
 
 class SlowLink {
  public:
+  // Bytes a second to the worker and back; 0: as fast as it goes.
+  struct Speeds {
+    double there = 0, back = 0;
+  };
   // `worker` is "host:port", and so is `address`; a port of its own by default.
-  SlowLink(const std::string& worker, double bytes_per_s, const std::string& address = "");
+  SlowLink(const std::string& worker, Speeds speeds, const std::string& address = "");
   ~SlowLink();  // breaks the connections
 
   std::string address() const;
@@ -27,7 +31,7 @@ class SlowLink {
 
   boost::asio::io_context io_;
   boost::asio::ip::tcp::endpoint worker_;
-  const double bytes_per_s_;
+  const Speeds speeds_;
   boost::asio::ip::tcp::acceptor acceptor_;
   std::atomic<bool> is_stopping_ = false;
   std::mutex mutex_;  // guards the sockets' list

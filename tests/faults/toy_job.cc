@@ -42,6 +42,9 @@ Result<client::RemotePlan> toy_plan(const ToyJobOptions& options) {
   plan.model_label = options.model.string();
   plan.dtype = std::string(name(options.dtype));
   PINION_TRY(plan.state_profile, codec::parse_profile(options.codec));
+  if (!options.velocity_codec.empty()) {
+    PINION_TRY(plan.velocity_profile, codec::parse_profile(options.velocity_codec));
+  }
   plan.auto_codec = options.auto_codec;
   int begin = options.cut;
   for (const auto& [address, end] : options.stages) {

@@ -12,7 +12,8 @@ struct ToyJobOptions {
   std::vector<std::pair<std::string, int>> stages{};  // worker address, and where its stage ends
   DType dtype = DType::kF32;
   std::string codec = "raw";
-  std::shared_ptr<client::AutoCodec> auto_codec{};  // if not null, instead of it
+  std::string velocity_codec = "";                  // empty: what the codec leads to
+  std::shared_ptr<client::AutoCodec> auto_codec{};  // if not null, instead of both
   int steps = 4;
   std::int64_t batch = 1;
   std::int64_t grid = 8;  // side, in tokens
