@@ -3,8 +3,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "pinion/codec/step_stream.h"
-
 namespace pinion::pipeline {
 namespace {
 
@@ -162,8 +160,6 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
     }
     placement["workers"].push_back(std::move(worker));
   }
-  const codec::Profile velocity_codec =
-      request.split.velocity_codec.value_or(codec::velocity_profile(request.split.codec));
   Json steps = Json::array();
   for (const StepReport& step : result.steps) steps.push_back(to_json(step));
   Json report = {{"model", request.model.string()},
@@ -177,7 +173,6 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
                  {"device", name(request.device)},
                  {"dtype", name(*request.dtype)},
                  {"codec", codec::to_string(request.split.codec)},
-                 {"velocity_codec", codec::to_string(velocity_codec)},
                  {"placement", std::move(placement)},
                  {"phases_ms",
                   {{"connect", result.connect_ms},
@@ -187,6 +182,9 @@ nlohmann::ordered_json to_json(const GenerateResult& result) {
                    {"total", result.total_ms}}},
                  {"per_step", std::move(steps)},
                  {"totals", to_json(sum_up(result))}};
+  if (request.split.velocity_codec) {
+    report["velocity_codec"] = codec::to_string(*request.split.velocity_codec);
+  }
   if (result.codec_choice) report["codec_choice"] = to_json(*result.codec_choice);
   if (result.comparison) report["comparison"] = to_json(*result.comparison);
   return report;
