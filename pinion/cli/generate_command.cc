@@ -107,8 +107,9 @@ Result<void> write_results(const Options& options, const pipeline::GenerateResul
   const nlohmann::ordered_json report = pipeline::to_json(result);
   nlohmann::ordered_json settings;
   for (const char* key : {"model", "width", "height", "steps", "guidance", "seed", "batch", "device", "dtype",
-                          "codec", "velocity_codec"})
-    settings[key] = report[key];
+                          "codec", "velocity_codec"}) {
+    if (report.contains(key)) settings[key] = report[key];
+  }
   settings["cut"] = result.request.split.cut;
   for (std::size_t i = 0; i < result.pictures.size(); ++i) {
     const std::filesystem::path path = numbered(options.out, i, result.pictures.size());
