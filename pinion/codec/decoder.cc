@@ -108,7 +108,9 @@ class StreamDecoder final : public Decoder {
 }  // namespace
 
 BasisLimits BasisLimits::for_channels(std::size_t channels) {
-  constexpr std::uint64_t kWholeBases = 4;  // those that pay are far from whole, so many more fit
+  // Two kept bases, two kept maps and a new one of each; where latents are as wide as the stream, as a
+  // velocity's are, a map is whole. Others that pay are far from it, so many more fit.
+  constexpr std::uint64_t kWholeBases = 8;
   const std::uint64_t most = kMaxBasisCoefficients / std::max<std::uint64_t>(1, channels);
   const std::uint64_t coefficients = channels < most ? channels * channels : kMaxBasisCoefficients;
   return {.max_channels = channels,
