@@ -108,10 +108,13 @@ class Decoder:
         need(f.basis_id is not None, "mode 7 needs a map")
         need(f.basis_id in self.assets[FIDELITY], "the map is not here", NotFound)
         the_map = self.assets[FIDELITY][f.basis_id]
-        inner = read_frame(f.body.data, f.elements * 4, f.channels)
-        need((inner.mode, inner.dtype, inner.shape) == (FIDELITY, 0, f.shape), "another kind of frame within")
         need(the_map.channels == f.channels, "the map has other channels")
         need(len(latents) == f.rows and len(latents[0]) == the_map.components, "latents of other rows")
+        try:
+            inner = read_frame(f.body.data, f.elements * 4, f.channels)
+        except Refused as refusal:
+            raise Refused(f"the frame within: {refusal}") from refusal  # whatever its code
+        need((inner.mode, inner.dtype, inner.shape) == (FIDELITY, 0, f.shape), "another kind of frame within")
         self.decode_with_asset(inner, (), ())
         values, at = list(values_of(0, inner.tensor)), 0
         for x in latents:

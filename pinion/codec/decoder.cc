@@ -89,8 +89,8 @@ class StreamDecoder final : public Decoder {
   Result<Tensor> decode_about_map(const ParsedFrame& frame, std::span<const float> latents) {
     PINION_TRY(const Basis* map, basis_of(frame.header));
     if (map == nullptr) return Error{Errc::kBadFormat, "coded frame of mode mapped names no map", ""};
-    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
     PINION_TRY_VOID(check_mapped(frame.header, map->rows, latents));
+    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
     PINION_TRY(DecodedFrame decoded, decode_inter(inner));
     state_ = std::move(decoded.state);
     return join_mapped(frame.header, map_latents(latents, map->rows), decoded.tensor);

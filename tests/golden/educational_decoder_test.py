@@ -253,6 +253,15 @@ class EducationalDecoder(unittest.TestCase):
             for a, b in zip(numbers(dtype, kept), numbers(dtype, f.tensor), strict=True):
                 self.assertLessEqual(abs(a - b), abs(a) * one + 1e-5)
 
+    def test_what_is_wrong_with_an_inner_frame_is_a_bad_body(self):
+        decoder, [(data, latents), *_] = self.mapped_stream()
+        inner = educational.read_frame(data, **LIMITS).body.data
+        at = data.index(inner)
+        for broken in (inner[:4] + b"\x02" + inner[5:], inner[:5] + b"\x63" + inner[6:], inner[:-1] + b"\0"):
+            with self.assertRaises(coding.Refused) as refusal:
+                decoder.decode(sealed(data[:at] + broken + data[at + len(inner):]), latents)
+            self.assertEqual(refusal.exception.code, "bad_format")
+
     def calibrated_stream(self, folder):
         data = (folder / "asset.pnc").read_bytes()
         asset = calibrated.read_calibration(data)
