@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/mapped/latent_map.h"
@@ -98,6 +101,30 @@ TEST_P(Mapped, FramesTakeFewBitsAndKeepTheirTarget) {
 
 INSTANTIATE_TEST_SUITE_P(Types, Mapped, ::testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                          [](const auto& type) { return std::string(name(type.param)); });
+
+// The order of docs/format.md §14, for a receiver that was written from it.
+TEST(Map, SumsLatentsInTheOrderOfTheFormat) {
+  constexpr std::size_t kRun = 256;
+  for (const std::size_t latents : {std::size_t{3}, kRun, 2 * kRun + 5}) {
+    testing::Dice dice(9);
+    Matrix map(latents, 37);
+    for (float& value : map.values) value = static_cast<float>(dice.normal());
+    std::vector<float> rows(11 * latents);
+    for (float& value : rows) value = static_cast<float>(dice.normal());
+    const Matrix mapped = map_latents(rows, map);
+    for (std::size_t i = 0; i < mapped.values.size(); ++i) {
+      const std::size_t r = i / map.columns, c = i % map.columns;
+      float sum = 0;
+      for (std::size_t first = 0; first < latents; first += kRun) {
+        float run = 0;
+        for (std::size_t l = first; l < std::min(first + kRun, latents); ++l)
+          run = std::fma(rows[r * latents + l], map.row(l)[c], run);
+        sum += run;
+      }
+      ASSERT_EQ(mapped.values[i], sum) << latents << " latents, element " << i;
+    }
+  }
+}
 
 TEST(MappedStream, NoMapWhereLatentsSayNothing) {
   const auto encoder = testing::encoder_of(kProfile);
