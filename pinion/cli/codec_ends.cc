@@ -91,7 +91,7 @@ Result<std::unique_ptr<ReceivingEnd>> make_receiving_end(
     const LargestTensor& largest) {
   if (!device.is_cpu()) return receiving_end_on_device(device.index, std::move(calibration), largest);
   return std::unique_ptr<ReceivingEnd>(
-      std::make_unique<CpuReceivingEnd>(codec::StreamReceiver(std::move(calibration), threads)));
+      std::make_unique<CpuReceivingEnd>(codec::StreamReceiver(std::move(calibration), false, threads)));
 }
 
 }  // namespace pinion::cli

@@ -42,6 +42,7 @@ class Trials {
         streams_(job.streams),
         request_(request),
         bases_(bases),
+        takes_maps_(job.workers.take_maps),
         latents_(floats_of(request.latents)) {}
 
   std::int64_t elements() const {
@@ -76,14 +77,15 @@ class Trials {
                                         .calibration = entry == nullptr ? nullptr : entry->calibration,
                                         .place = {plan_.model_hash, cut(), stream},
                                         .known_bases = {},
-                                        .has_latent_rows = stream == plan_.picture_tensor},
+                                        .has_latent_rows = has_latent_rows(stream)},
                                        bases_);
   }
 
   Result<void> add_stream(const NamedTensor& entry, CodecTrial& sum) const {
     PINION_TRY(codec::StreamSender sender, make_sender(sum.profile, entry.name));
     const codec::CalibrationSet::Entry* calibration = find_calibration(entry.name);
-    codec::StreamReceiver receiver(calibration == nullptr ? nullptr : calibration->calibration);
+    codec::StreamReceiver receiver(calibration == nullptr ? nullptr : calibration->calibration,
+                                   has_latent_rows(entry.name));
     Stopwatch watch;
     PINION_TRY(codec::EncodedFrame encoded, sender.encode(entry.tensor, context()));
     if (!encoded.basis.empty()) {
@@ -107,6 +109,10 @@ class Trials {
 
   int cut() const { return plan_.stages.front().begin; }
 
+  bool has_latent_rows(const std::string& stream) const {
+    return takes_maps_ && stream == plan_.picture_tensor;
+  }
+
   const codec::CalibrationSet::Entry* find_calibration(const std::string& stream) const {
     return plan_.calibrations.find(cut(), stream);
   }
@@ -129,6 +135,7 @@ class Trials {
   const codec::StateStreams& streams_;
   const StepRequest& request_;
   const codec::BasisStore& bases_;
+  const bool takes_maps_;
   const std::vector<float> latents_;
 };
 

@@ -149,7 +149,8 @@ class NetworkJob : public RemoteJob {
 
   WorkersCan workers_can() const {
     return {.take_references = chain_->all_can(transport::kReferencesCapability),
-            .take_responses = chain_->all_can(transport::kResponsesCapability)};
+            .take_responses = chain_->all_can(transport::kResponsesCapability),
+            .take_maps = chain_->all_can(transport::kMapsCapability)};
   }
 
   Result<void> check_profile() const {
@@ -165,8 +166,7 @@ class NetworkJob : public RemoteJob {
   }
 
   Result<void> begin_attempt() {
-    constants_.latent_maps =
-        plan_.state_profile.mode == codec::Mode::kFidelity && chain_->all_can(transport::kMapsCapability);
+    constants_.latent_maps = plan_.state_profile.mode == codec::Mode::kFidelity && workers_can().take_maps;
     constants_.velocity_bases.clear();
     if (plan_.state_profile.mode == codec::Mode::kFidelity) {
       for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {

@@ -159,7 +159,7 @@ codec::BasisLimits StepEncoder::velocity_basis_limits() const {
 codec::StreamReceiver& StepEncoder::velocity_receiver() {
   if (velocity_receiver_) return *velocity_receiver_;
   const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
-  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
+  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration, setup_.has_maps);
   for (const Bytes& basis : bases_.load(setup_.velocity_place())) {
     static_cast<void>(velocity_receiver_->add_basis(basis, velocity_basis_limits()));
   }

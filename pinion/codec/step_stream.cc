@@ -144,8 +144,9 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   return encoded;
 }
 
-StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration, int threads)
-    : decoder_(Decoder::create(threads)) {
+StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration, bool has_latent_rows,
+                               int threads)
+    : decoder_(Decoder::create(threads)), has_latent_rows_(has_latent_rows) {
   if (calibration == nullptr) return;
   latents_ = calibration->latents();
   calibrated_.emplace(std::move(calibration), threads);
@@ -157,7 +158,7 @@ Result<Tensor> StreamReceiver::decode(ByteSpan frame, const StepContext& context
     PINION_TRY(const FrameInfo info, inspect(frame, limits));
     if (info.mode == Mode::kCalibrated) return calibrated_->decode(frame, fitted(context, latents_), limits);
   }
-  return decoder_->decode(frame, context.latents, limits);
+  return decoder_->decode(frame, has_latent_rows_ ? context.latents : std::span<const float>(), limits);
 }
 
 }  // namespace pinion::codec

@@ -64,6 +64,15 @@ class Job {
   std::vector<float> own_, latents_, means_;
 };
 
+StepContext context_of(const Job& job) {
+  return {.sigma = 1,
+          .previous_sigma = {},
+          .latents = job.latents(),
+          .previous_latents = {},
+          .output_rows = kRows,
+          .grid = {}};
+}
+
 Mode mode_of(const EncodedFrame& encoded) { return inspect(encoded.frame, kGenerous)->mode; }
 
 Result<Tensor> receive(Decoder& decoder, const EncodedFrame& encoded, std::span<const float> latents) {
@@ -234,6 +243,20 @@ TEST(MappedStream, ABrokenInnerFrameIsABadBody) {
   EXPECT_EQ(verdict({}, fewer), Errc::kInvalidArgument);
 }
 
+TEST(MappedStream, OnlyReceiversThatAgreedToMapsTakeThem) {
+  const auto encoder = testing::encoder_of(kProfile);
+  Job job(9, DType::kF32);
+  const auto encoded = encoder->encode(job.next(), job.latents());
+  ASSERT_TRUE(encoded.ok());
+  const StepContext context = context_of(job);
+  for (const bool agreed : {false, true}) {
+    StreamReceiver receiver(nullptr, agreed);
+    ASSERT_TRUE(receiver.add_basis(encoded->basis, kGenerousBasis).ok());
+    const auto decoded = receiver.decode(encoded->frame, context, kGenerous);
+    EXPECT_EQ(decoded.ok() ? "ok" : name(decoded.error().code), agreed ? "ok" : "unsupported");
+  }
+}
+
 class MapsFromJobToJob : public ::testing::Test {
  protected:
   ~MapsFromJobToJob() override { std::filesystem::remove_all(folder_); }
@@ -248,13 +271,7 @@ class MapsFromJobToJob : public ::testing::Test {
                                                 .has_latent_rows = true},
                                                store_)
                               .value();
-    const StepContext context{.sigma = 1,
-                              .previous_sigma = {},
-                              .latents = job.latents(),
-                              .previous_latents = {},
-                              .output_rows = kRows,
-                              .grid = {}};
-    return sender.encode(job.next(), context).value();
+    return sender.encode(job.next(), context_of(job)).value();
   }
 
   const BasisPlace kPlace{"model", 3, "image"};
