@@ -167,12 +167,11 @@ class NetworkJob : public RemoteJob {
 
   Result<void> begin_attempt() {
     constants_.latent_maps = plan_.state_profile.mode == codec::Mode::kFidelity && workers_can().take_maps;
-    constants_.velocity_bases.clear();
+    std::vector<Bytes> velocity_bases;
     if (plan_.state_profile.mode == codec::Mode::kFidelity) {
-      for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
-        constants_.velocity_bases.push_back(codec::basis_hash(basis));
-      }
+      velocity_bases = bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"});
     }
+    constants_.velocity_bases = codec::basis_hashes(velocity_bases);
     PINION_TRY(std::vector<std::string> known,
                on_network<std::vector<std::string>>(chain_->begin(constants_)));
     encoder_ =
@@ -187,7 +186,8 @@ class NetworkJob : public RemoteJob {
                                                        .last_cut = plan_.stages.back().begin,
                                                        .grid = constants_.values.token_grid(),
                                                        .calibrations = plan_.calibrations,
-                                                       .known_bases = std::move(known)},
+                                                       .known_bases = std::move(known),
+                                                       .velocity_bases = std::move(velocity_bases)},
                                       bases_);
     return {};
   }

@@ -60,12 +60,15 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
   StreamSender sender(std::move(settings), bases);
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {
-    PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases, own.encoding));
-    if (!own.keeps_decoded || is_exact(own.profile.mode)) return sender;
-    sender.twin_ = Decoder::create(own.encoding.threads);
-    for (const Bytes& basis : bases.load(own.place)) {
-      static_cast<void>(sender.twin_->add_basis(basis, kOwnBasisLimits));
+    KeptAssets kept;
+    if (own.profile.mode == Mode::kFidelity) kept = bases.load_all(own.place);
+    if (own.keeps_decoded && !is_exact(own.profile.mode)) {
+      sender.twin_ = Decoder::create(own.encoding.threads);
+      for (const std::vector<Bytes>* assets : {&kept.bases, &kept.maps}) {
+        for (const Bytes& asset : *assets) static_cast<void>(sender.twin_->add_basis(asset, kOwnBasisLimits));
+      }
     }
+    PINION_TRY(sender.encoder_, create_encoder(own.profile, std::move(kept), own.known_bases, own.encoding));
     return sender;
   }
   if (own.calibration == nullptr) {
