@@ -135,7 +135,7 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   const auto latents = knows_rows ? context.latents : std::span<const float>();
   PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view(), latents));
   if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis, encoded.basis_kind);
-  if (!latents.empty() && !std::exchange(has_kept_lessons_, true)) {
+  if (settings_.keeps_lessons && !latents.empty() && !std::exchange(has_kept_lessons_, true)) {
     if (const Bytes lessons = encoder_->lessons(); !lessons.empty())
       bases_->keep(settings_.place, lessons, AssetKind::kLessons);
   }

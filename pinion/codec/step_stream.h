@@ -34,6 +34,7 @@ struct SenderSettings {
   std::vector<std::string> known_bases;  // that the receiver holds
   bool keeps_decoded = false;            // whether decoded() is wanted
   bool has_latent_rows = false;          // whether each row has latents of its own in the context
+  bool keeps_lessons = true;             // whether what maps are learned from is kept, not only assets
   EncoderOptions encoding = {};          // `measured` is about calibrated frames too
 };
 
