@@ -108,15 +108,18 @@ class Decoder:
         need(f.basis_id is not None, "mode 7 needs a map")
         need(f.basis_id in self.assets[FIDELITY], "the map is not here", NotFound)
         the_map = self.assets[FIDELITY][f.basis_id]
-        inner = read_frame(f.body.data, f.elements * 4, f.channels)
-        need((inner.mode, inner.dtype, inner.shape) == (FIDELITY, 0, f.shape), "another kind of frame within")
         need(the_map.channels == f.channels, "the map has other channels")
         need(len(latents) == f.rows and len(latents[0]) == the_map.components, "latents of other rows")
+        try:
+            inner = read_frame(f.body.data, f.elements * 4, f.channels)
+        except Refused as refusal:
+            raise Refused(f"the frame within: {refusal}") from refusal  # whatever its code
+        need((inner.mode, inner.dtype, inner.shape) == (FIDELITY, 0, f.shape), "another kind of frame within")
         self.decode_with_asset(inner, (), ())
         values, at = list(values_of(0, inner.tensor)), 0
         for x in latents:
-            for l, row in zip(x, the_map.B):
-                values[at:at + f.channels] = [v + l * m for v, m in zip(values[at:at + f.channels], row)]
+            of_row = zip(mapped(x, the_map.B), values[at:at + f.channels])
+            values[at:at + f.channels] = binary32(m + z for m, z in of_row)
             at += f.channels
         f.tensor = rounded(bounded(values, f.dtype), f.dtype)
 
@@ -136,6 +139,29 @@ class Decoder:
         new.checksum, new.basis_id, new.rows, new.channels = f.checksum, f.basis_id, f.rows, f.channels
         self.states[f.mode] = new
         f.tensor = rounded(bounded(values, f.dtype), f.dtype)
+
+
+# §14 What the map makes of a row's latents, as every decoder sums it.
+def mapped(latents, rows):
+    sums = [0.0] * len(rows[0])
+    for first in range(0, len(latents), 256):
+        run = [0.0] * len(sums)
+        for x, row in zip(latents[first:first + 256], rows[first:first + 256]):
+            run = binary32(fused(x, b, t) for b, t in zip(row, run))
+        sums = binary32(s + t for s, t in zip(sums, run))
+    return sums
+
+
+def fused(a, b, c):
+    """a·b + c of numbers in binary32, which rounds to binary32 as the exact sum does."""
+    product = a * b  # exact, in 48 bits
+    total = product + c
+    if not math.isfinite(total):
+        return total
+    others = total - product
+    error = (product - (total - others)) + (c - others)
+    is_odd = struct.unpack("<Q", struct.pack("<d", total))[0] & 1
+    return total if error == 0 or is_odd else math.nextafter(total, math.copysign(math.inf, error))
 
 
 # §6.1 Body, and §6.4 Prediction and state. All of it is integers: two decoders never drift apart.

@@ -7,12 +7,6 @@
 namespace pinion::bench {
 namespace {
 
-std::vector<std::string> hashes_of(const std::vector<Bytes>& assets) {
-  std::vector<std::string> hashes;
-  for (const Bytes& asset : assets) hashes.push_back(codec::basis_hash(asset));
-  return hashes;
-}
-
 class PinionStream : public StreamCoder {
  public:
   PinionStream(codec::StreamSender sender, bool returns_float16)
@@ -52,7 +46,7 @@ class PinionCoder : public StateCoder {
                                      .calibration = entry == nullptr ? nullptr : entry->calibration,
                                      .step_streams = step_streams(place),
                                      .place = basis_place(place),
-                                     .known_bases = hashes_of(bases_.load(basis_place(place))),
+                                     .known_bases = codec::basis_hashes(bases_.load(basis_place(place))),
                                      .keeps_decoded = true,
                                      .has_latent_rows = place.stream != "text"},
                                     bases_));

@@ -1,7 +1,10 @@
 #include "pinion/cli/codec_ends.h"
 
+#include <algorithm>
+
 #include "pinion/base/stopwatch.h"
 #include "pinion/cli/codec_on_device.h"
+#include "pinion/codec/frame_format.h"
 
 namespace pinion::cli {
 namespace {
@@ -59,6 +62,12 @@ bool is_encoded_on_devices(const codec::Profile& profile) {
 
 }  // namespace
 
+void LargestTensor::take(DType dtype, const Shape& shape) {
+  bytes = std::max(bytes, static_cast<std::size_t>(shape.elements()) * size_bytes(dtype));
+  channels = std::max(channels, static_cast<std::size_t>(codec::channels_of(shape)));
+  rows = std::max(rows, static_cast<std::size_t>(codec::rows_of(shape)));
+}
+
 Result<void> check_codec_device(Device device, const std::vector<codec::Profile>& encoded) {
   if (device.is_cpu()) return {};
   for (const codec::Profile& profile : encoded) {
@@ -78,10 +87,11 @@ Result<std::unique_ptr<SendingEnd>> make_sending_end(Device device, codec::Sende
 }
 
 Result<std::unique_ptr<ReceivingEnd>> make_receiving_end(
-    Device device, std::shared_ptr<const codec::Calibration> calibration, int threads) {
-  if (!device.is_cpu()) return receiving_end_on_device(device.index, std::move(calibration));
+    Device device, std::shared_ptr<const codec::Calibration> calibration, int threads,
+    const LargestTensor& largest) {
+  if (!device.is_cpu()) return receiving_end_on_device(device.index, std::move(calibration), largest);
   return std::unique_ptr<ReceivingEnd>(
-      std::make_unique<CpuReceivingEnd>(codec::StreamReceiver(std::move(calibration), threads)));
+      std::make_unique<CpuReceivingEnd>(codec::StreamReceiver(std::move(calibration), false, threads)));
 }
 
 }  // namespace pinion::cli

@@ -34,6 +34,13 @@ class ReceivingEnd {
                                   const codec::DecodeLimits& limits) = 0;
 };
 
+// How large the tensors of a stream are at most.
+struct LargestTensor {
+  std::size_t bytes = 0, channels = 0, rows = 0;
+
+  void take(DType dtype, const Shape& shape);
+};
+
 // Refuses a device that is not here and, of the profiles that are to be encoded there, those that it cannot.
 // kInvalidArgument, kUnsupported; nothing is refused on the CPU.
 Result<void> check_codec_device(Device device, const std::vector<codec::Profile>& encoded);
@@ -42,8 +49,10 @@ Result<void> check_codec_device(Device device, const std::vector<codec::Profile>
 Result<std::unique_ptr<SendingEnd>> make_sending_end(Device device, codec::SenderSettings settings,
                                                      const codec::BasisStore& bases);
 
-// `calibration` may be null: calibrated frames are then refused.
+// `calibration` may be null: calibrated frames are then refused. A device takes no larger tensors than
+// `largest`.
 Result<std::unique_ptr<ReceivingEnd>> make_receiving_end(
-    Device device, std::shared_ptr<const codec::Calibration> calibration, int threads);
+    Device device, std::shared_ptr<const codec::Calibration> calibration, int threads,
+    const LargestTensor& largest);
 
 }  // namespace pinion::cli

@@ -14,8 +14,13 @@ namespace {
 // What the frames of a file need besides themselves.
 class FrameNeeds {
  public:
-  static Result<FrameNeeds> open(const DecodeFileRequest& request, const codec::Container& container) {
+  static Result<FrameNeeds> open(const DecodeFileRequest& request, const codec::Container& container,
+                                 const codec::DecodeLimits& limits) {
     FrameNeeds needs;
+    for (const codec::ContainerFrame& frame : container.frames) {
+      const auto info = codec::inspect(frame.frame, limits);
+      if (info.ok()) needs.largest_[frame.stream].take(info->dtype, info->shape);
+    }
     for (const ByteSpan basis : container.bases) needs.bases_.emplace(codec::basis_hash(basis), basis);
     if (!request.context.empty()) {
       PINION_TRY(needs.context_, SequenceContext::open(request.context));
@@ -53,6 +58,12 @@ class FrameNeeds {
     return context_->at(name, before);
   }
 
+  // Of the frames of a stream that can be decoded.
+  LargestTensor largest(std::uint64_t stream) const {
+    const auto found = largest_.find(stream);
+    return found == largest_.end() ? LargestTensor() : found->second;
+  }
+
   // Adds the basis that a frame needs, if the file has it. A stream holds no other, so that a file of many
   // streams takes no more memory than its tensors' widths call for.
   Result<void> add_basis(ReceivingEnd& receiver, const codec::FrameInfo& info) const {
@@ -63,6 +74,7 @@ class FrameNeeds {
   }
 
  private:
+  std::map<std::uint64_t, LargestTensor> largest_;  // by stream
   std::map<std::string, ByteSpan> bases_;
   codec::CalibrationSet calibrations_;
   std::string calibration_file_;
@@ -83,7 +95,8 @@ Result<Tensor> decode_next(const codec::ContainerFrame& frame, FrameNeeds& needs
   auto stream = streams.find(frame.stream);
   if (stream == streams.end()) {
     PINION_TRY(auto calibration, needs.calibration(info));
-    PINION_TRY(auto receiver, make_receiving_end(request.device, std::move(calibration), request.threads));
+    PINION_TRY(auto receiver, make_receiving_end(request.device, std::move(calibration), request.threads,
+                                                 needs.largest(frame.stream)));
     stream = streams.emplace(frame.stream, OpenStream{std::move(receiver), ""}).first;
   }
   PINION_TRY_VOID(needs.add_basis(*stream->second.receiver, info));
@@ -139,7 +152,7 @@ Result<std::string> decode_file(const DecodeFileRequest& request) {
   PINION_TRY(const auto file, MappedFile::open(request.in));
   auto container = codec::parse_container(file->bytes());
   if (!container.ok()) return std::move(container).error().in(request.in.string());
-  PINION_TRY(FrameNeeds needs, FrameNeeds::open(request, *container));
+  PINION_TRY(FrameNeeds needs, FrameNeeds::open(request, *container, file_limits(*file)));
   std::map<std::uint64_t, OpenStream> streams;
   TensorList tensors;
   for (const codec::ContainerFrame& frame : container->frames) {

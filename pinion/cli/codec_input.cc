@@ -98,7 +98,9 @@ Result<std::unique_ptr<ReceivingEnd>> CodecInput::receiver(const TensorStream& s
   if (is_calibrated(profile)) {
     PINION_TRY(calibration, calibration_of(stream));
   }
-  return make_receiving_end(options_.device, std::move(calibration), options_.threads);
+  LargestTensor largest;
+  for (const SafetensorsEntry* entry : stream.tensors) largest.take(entry->dtype, entry->shape);
+  return make_receiving_end(options_.device, std::move(calibration), options_.threads, largest);
 }
 
 Result<CodecInput::Step> CodecInput::step(const TensorStream& stream, std::size_t i,

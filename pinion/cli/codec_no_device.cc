@@ -16,8 +16,8 @@ Result<void> check_cuda_device(int) { return no_cuda(); }
 
 Result<std::unique_ptr<SendingEnd>> sending_end_on_device(int, codec::SenderSettings) { return no_cuda(); }
 
-Result<std::unique_ptr<ReceivingEnd>> receiving_end_on_device(int,
-                                                              std::shared_ptr<const codec::Calibration>) {
+Result<std::unique_ptr<ReceivingEnd>> receiving_end_on_device(int, std::shared_ptr<const codec::Calibration>,
+                                                              const LargestTensor&) {
   return no_cuda();
 }
 

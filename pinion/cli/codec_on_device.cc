@@ -42,8 +42,8 @@ class ContextOnDevice {
   DeviceMemory now_, before_;
 };
 
-// Encoders and decoders on a device take memory for the largest tensor they are made for, so each is made for
-// the first that comes, and anew for a larger one. False: the limits hold it already.
+// Encoders on a device take memory for the largest tensor they are made for, so each is made for the first
+// that comes, and anew for a larger one, which begins with a key frame. False: the limits hold it already.
 bool raise_to(codec::DecodeLimits& limits, std::size_t bytes, const Shape& shape) {
   const auto channels = static_cast<std::size_t>(codec::channels_of(shape));
   if (bytes <= limits.max_tensor_bytes && channels <= limits.max_channels) return false;
@@ -151,12 +151,14 @@ class DeviceSendingEnd final : public SendingEnd {
 
 class DeviceReceivingEnd final : public ReceivingEnd {
  public:
-  DeviceReceivingEnd(int device, std::shared_ptr<const codec::Calibration> calibration)
-      : device_(device), calibration_(std::move(calibration)) {}
+  DeviceReceivingEnd(int device, std::shared_ptr<const codec::Calibration> calibration,
+                     const LargestTensor& largest)
+      : device_(device), calibration_(std::move(calibration)), largest_(largest) {}
 
   Result<void> add_basis(ByteSpan basis, const codec::BasisLimits& limits) override {
-    bases_.push_back({Bytes(basis.begin(), basis.end()), limits});
-    return plain_ == nullptr ? Result<void>() : plain_->add_basis(basis, limits);
+    const DeviceScope scope(device_);
+    PINION_TRY_VOID(make_plain());
+    return plain_->add_basis(basis, limits);
   }
 
   Result<Received> decode(ByteSpan frame, const codec::StepContext& context,
@@ -168,23 +170,26 @@ class DeviceReceivingEnd final : public ReceivingEnd {
     PINION_TRY_VOID(upload(frame, frame_));
     if (info.mode == codec::Mode::kCalibrated && calibration_ != nullptr)
       return decode_calibrated(frame, context, info, limits);
-    return decode_plain(frame, info, bytes);
+    return decode_plain(frame, info);
   }
 
  private:
-  struct Basis {
-    Bytes asset;
-    codec::BasisLimits limits;
-  };
-
   std::span<std::byte> out() const { return {out_.data(), out_.bytes()}; }
 
-  Result<Received> decode_plain(ByteSpan frame, const codec::FrameInfo& info, std::size_t bytes) {
+  // One for the whole stream, whose state it keeps.
+  Result<void> make_plain() {
+    if (plain_ != nullptr) return {};
+    PINION_TRY(plain_, codec::DeviceDecoder::create(
+                           {.max_tensor_bytes = largest_.bytes, .max_channels = largest_.channels},
+                           {.device = device_}));
+    return {};
+  }
+
+  Result<Received> decode_plain(ByteSpan frame, const codec::FrameInfo& info) {
+    PINION_TRY_VOID(make_plain());
     const auto decode = [&] { return plain_->decode(frame, out(), nullptr, frame_.data()); };
-    if (raise_to(limits_, bytes, info.shape) || plain_ == nullptr) {
-      PINION_TRY(plain_, codec::DeviceDecoder::create(limits_, {.device = device_}));
-      for (const Basis& basis : bases_) PINION_TRY_VOID(plain_->add_basis(basis.asset, basis.limits));
-      for (int i = 0; i < kWarmUps && info.key_frame; ++i) PINION_TRY_VOID(decode());
+    if (info.key_frame && !std::exchange(is_plain_warm_, true)) {
+      for (int i = 0; i < kWarmUps; ++i) PINION_TRY_VOID(decode());
     }
     const Stopwatch watch;
     PINION_TRY(const TensorView decoded, decode());
@@ -197,11 +202,9 @@ class DeviceReceivingEnd final : public ReceivingEnd {
     const auto decode = [&] {
       return calibrated_->decode(frame, known, out(), limits, nullptr, frame_.data());
     };
-    const auto rows = static_cast<std::size_t>(codec::rows_of(info.shape));
-    if (calibrated_ == nullptr || rows > most_rows_) {
-      most_rows_ = std::max(rows, most_rows_);
+    if (calibrated_ == nullptr) {
       PINION_TRY(auto there, codec::DeviceCalibration::upload(calibration_, device_));
-      PINION_TRY(calibrated_, codec::DeviceCalibratedDecoder::create(std::move(there), most_rows_));
+      PINION_TRY(calibrated_, codec::DeviceCalibratedDecoder::create(std::move(there), largest_.rows));
       for (int i = 0; i < kWarmUps && info.key_frame; ++i) PINION_TRY_VOID(decode());
     }
     const Stopwatch watch;
@@ -221,13 +224,12 @@ class DeviceReceivingEnd final : public ReceivingEnd {
 
   int device_;
   std::shared_ptr<const codec::Calibration> calibration_;
+  const LargestTensor largest_;
   DeviceMemory frame_, out_;
   ContextOnDevice context_;
-  std::vector<Basis> bases_;
   std::unique_ptr<codec::DeviceDecoder> plain_;
+  bool is_plain_warm_ = false;
   std::unique_ptr<codec::DeviceCalibratedDecoder> calibrated_;
-  codec::DecodeLimits limits_ = {.max_tensor_bytes = 0, .max_channels = 0};  // of plain_
-  std::size_t most_rows_ = 0;                                                // of calibrated_
 };
 
 }  // namespace
@@ -248,8 +250,9 @@ Result<std::unique_ptr<SendingEnd>> sending_end_on_device(int device, codec::Sen
 }
 
 Result<std::unique_ptr<ReceivingEnd>> receiving_end_on_device(
-    int device, std::shared_ptr<const codec::Calibration> calibration) {
-  return std::unique_ptr<ReceivingEnd>(std::make_unique<DeviceReceivingEnd>(device, std::move(calibration)));
+    int device, std::shared_ptr<const codec::Calibration> calibration, const LargestTensor& largest) {
+  return std::unique_ptr<ReceivingEnd>(
+      std::make_unique<DeviceReceivingEnd>(device, std::move(calibration), largest));
 }
 
 }  // namespace pinion::cli

@@ -9,9 +9,9 @@ namespace pinion::cli {
 // kUnsupported: the device is not here.
 Result<void> check_cuda_device(int device);
 
-// As make_sending_end() and make_receiving_end(). Memory is taken as tensors need it.
+// As make_sending_end() and make_receiving_end(). Memory is taken with the first tensor.
 Result<std::unique_ptr<SendingEnd>> sending_end_on_device(int device, codec::SenderSettings settings);
 Result<std::unique_ptr<ReceivingEnd>> receiving_end_on_device(
-    int device, std::shared_ptr<const codec::Calibration> calibration);
+    int device, std::shared_ptr<const codec::Calibration> calibration, const LargestTensor& largest);
 
 }  // namespace pinion::cli

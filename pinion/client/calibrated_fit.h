@@ -10,6 +10,7 @@ namespace pinion::client {
 struct WorkersCan {
   bool take_references = false;  // in calibrated jobs
   bool take_responses = false;   // calibrations with one
+  bool take_maps = false;        // frames of mode mapped
 };
 
 // kUnsupported where a worker is too old, kInvalidArgument where a worker sends states whose calibration is

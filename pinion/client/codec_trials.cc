@@ -33,6 +33,8 @@ Profile fidelity_for(double output_snr_db) {
 constexpr double kShortMs = 5;
 constexpr int kMostRuns = 3;
 
+constexpr int kMostLearned = 2;  // assets of a stream that its first frames bring
+
 // The most exact first.
 std::vector<Profile> candidates(const RemotePlan& plan) {
   std::vector<Profile> profiles{kRaw, kLossless};
@@ -88,6 +90,7 @@ class Trials {
         streams_(job.streams),
         request_(request),
         bases_(bases),
+        takes_maps_(job.workers.take_maps),
         latents_(floats_of(request.latents)) {}
 
   std::int64_t elements() const {
@@ -110,34 +113,41 @@ class Trials {
     return sum;
   }
 
-  Result<codec::StreamSender> make_sender(const Profile& profile, const std::string& stream) const {
+  // One that begins as the job's will, whose receiver holds `known`. The job counts the state itself.
+  Result<codec::StreamSender> make_sender(const Profile& profile, const std::string& stream,
+                                          const std::vector<std::string>& known) const {
     const codec::CalibrationSet::Entry* entry = find_calibration(stream);
     return codec::StreamSender::create({.profile = profile,
                                         .calibration = entry == nullptr ? nullptr : entry->calibration,
                                         .place = {plan_.model_hash, cut(), stream},
-                                        .known_bases = {},
-                                        .has_latent_rows = stream == plan_.picture_tensor},
+                                        .known_bases = known,
+                                        .has_latent_rows = has_latent_rows(stream),
+                                        .keeps_lessons = false},
                                        bases_);
   }
 
   Result<void> add_stream(const NamedTensor& entry, CodecTrial& sum) const {
-    PINION_TRY(codec::StreamSender sender, make_sender(sum.profile, entry.name));
     const codec::CalibrationSet::Entry* calibration = find_calibration(entry.name);
-    codec::StreamReceiver receiver(calibration == nullptr ? nullptr : calibration->calibration);
+    codec::StreamReceiver receiver(calibration == nullptr ? nullptr : calibration->calibration,
+                                   has_latent_rows(entry.name));
+    const std::vector<Bytes> kept = bases_.load({plan_.model_hash, cut(), entry.name});
+    for (const Bytes& asset : kept) static_cast<void>(receiver.add_basis(asset, basis_limits(entry.tensor)));
+    std::vector<std::string> known = codec::basis_hashes(kept);
     Stopwatch watch;
-    PINION_TRY(codec::EncodedFrame encoded, sender.encode(entry.tensor, context()));
-    if (!encoded.basis.empty()) {
-      // Looking for a basis is for once. The next sender finds it in the store.
-      PINION_TRY(sender, make_sender(sum.profile, entry.name));
-      const Bytes learned = std::move(encoded.basis);
+    codec::EncodedFrame encoded;
+    double encode_ms = 0;
+    // Looking for a map and a basis, one after the other, is for once. The next sender finds them in the
+    // store.
+    for (int learned = 0; learned <= kMostLearned; ++learned) {
+      PINION_TRY(codec::StreamSender sender, make_sender(sum.profile, entry.name, known));
       watch.lap_ms();
       PINION_TRY(encoded, sender.encode(entry.tensor, context()));
-      PINION_TRY_VOID(receiver.add_basis(learned, basis_limits(entry.tensor)));
+      encode_ms = watch.lap_ms();
+      if (encoded.basis.empty()) break;
+      PINION_TRY_VOID(receiver.add_basis(encoded.basis, basis_limits(entry.tensor)));
+      known.push_back(codec::basis_hash(encoded.basis));
     }
-    sum.encode_ms += watch.lap_ms();
-    for (const Bytes& basis : bases_.load({plan_.model_hash, cut(), entry.name})) {
-      static_cast<void>(receiver.add_basis(basis, basis_limits(entry.tensor)));
-    }
+    sum.encode_ms += encode_ms;
     sum.bytes += encoded.frame.size();
     watch.lap_ms();
     PINION_TRY_VOID(receiver.decode(encoded.frame, context(), {.max_tensor_bytes = entry.tensor.bytes()}));
@@ -146,6 +156,10 @@ class Trials {
   }
 
   int cut() const { return plan_.stages.front().begin; }
+
+  bool has_latent_rows(const std::string& stream) const {
+    return takes_maps_ && stream == plan_.picture_tensor;
+  }
 
   const codec::CalibrationSet::Entry* find_calibration(const std::string& stream) const {
     return plan_.calibrations.find(cut(), stream);
@@ -169,6 +183,7 @@ class Trials {
   const codec::StateStreams& streams_;
   const StepRequest& request_;
   const codec::BasisStore& bases_;
+  const bool takes_maps_;
   const std::vector<float> latents_;
 };
 

@@ -20,7 +20,8 @@ struct TrialOf {
 // Codes and decodes the request's states with each candidate and chooses. Decoding is timed here, so a worker
 // is taken to be as fast as this machine, and each further hop of a chain to be like `link`, the first. What
 // cannot code these states, or would be too slow by far, is in the choice with the reason. A basis that was
-// learned on the way stays in `bases`, for the job.
+// learned on the way stays in `bases`, for the job, and what is there already is taken to be at the far end
+// too.
 codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
                                    const codec::LinkSpeed& link, const codec::BasisStore& bases);
 

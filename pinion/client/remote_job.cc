@@ -161,7 +161,8 @@ class NetworkJob : public RemoteJob {
 
   WorkersCan workers_can() const {
     return {.take_references = chain_->all_can(transport::kReferencesCapability),
-            .take_responses = chain_->all_can(transport::kResponsesCapability)};
+            .take_responses = chain_->all_can(transport::kResponsesCapability),
+            .take_maps = chain_->all_can(transport::kMapsCapability)};
   }
 
   Result<void> check_profile() const {
@@ -184,14 +185,13 @@ class NetworkJob : public RemoteJob {
     const codec::Profile returned =
         plan_.velocity_profile.value_or(codec::velocity_profile(plan_.state_profile));
     const bool learns_back = returned.mode == codec::Mode::kFidelity;
-    constants_.latent_maps = (learns_back || plan_.state_profile.mode == codec::Mode::kFidelity) &&
-                             chain_->all_can(transport::kMapsCapability);
-    constants_.velocity_bases.clear();
+    constants_.latent_maps =
+        (learns_back || plan_.state_profile.mode == codec::Mode::kFidelity) && workers_can().take_maps;
+    std::vector<Bytes> velocity_bases;
     if (learns_back) {
-      for (const Bytes& basis : bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"})) {
-        constants_.velocity_bases.push_back(codec::basis_hash(basis));
-      }
+      velocity_bases = bases_.load({plan_.model_hash, plan_.stages.back().begin, "velocity"});
     }
+    constants_.velocity_bases = codec::basis_hashes(velocity_bases);
     PINION_TRY(std::vector<std::string> known,
                on_network<std::vector<std::string>>(chain_->begin(constants_)));
     encoder_ =
@@ -206,7 +206,8 @@ class NetworkJob : public RemoteJob {
                                                        .last_cut = plan_.stages.back().begin,
                                                        .grid = constants_.values.token_grid(),
                                                        .calibrations = plan_.calibrations,
-                                                       .known_bases = std::move(known)},
+                                                       .known_bases = std::move(known),
+                                                       .velocity_bases = std::move(velocity_bases)},
                                       bases_);
     return {};
   }

@@ -159,8 +159,8 @@ codec::BasisLimits StepEncoder::velocity_basis_limits() const {
 codec::StreamReceiver& StepEncoder::velocity_receiver() {
   if (velocity_receiver_) return *velocity_receiver_;
   const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
-  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration);
-  for (const Bytes& basis : bases_.load(setup_.velocity_place())) {
+  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration, setup_.has_maps);
+  for (const Bytes& basis : setup_.velocity_bases) {
     static_cast<void>(velocity_receiver_->add_basis(basis, velocity_basis_limits()));
   }
   return *velocity_receiver_;

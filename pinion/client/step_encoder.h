@@ -24,6 +24,7 @@ struct StepEncoderSetup {
   codec::TokenGrid grid;                 // of the latents of a picture
   codec::CalibrationSet calibrations;    // used if the profile is calibrated
   std::vector<std::string> known_bases;  // that the first stage holds
+  std::vector<Bytes> velocity_bases;     // kept from earlier jobs: those that the last stage was told of
 
   codec::BasisPlace velocity_place() const { return {model_hash, last_cut, "velocity"}; }
 };

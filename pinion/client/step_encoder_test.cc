@@ -131,6 +131,34 @@ TEST_P(StepEncoderTest, WorkersFollowTheVelocityThatTheyMade) {
             crc_of(floats_of(decoder->decode(other.blob, codec::testing::kGenerous).value())));
 }
 
+// Another job may have put other bases into the store since the last stage was told of these.
+TEST(VelocityBases, AreThoseThatTheLastStageWasToldOf) {
+  const codec::testing::LowRank form{.rows = 64, .channels = 32, .rank = 2};
+  const Bytes basis = codec::testing::basis_of(form);
+  const Tensor velocity = codec::testing::low_rank(DType::kF16, form).reshaped({1, 64, 32});
+  StepEncoderSetup setup;
+  setup.state_profile = {.mode = codec::Mode::kFidelity, .target_snr_db = 20};
+  setup.cut = setup.last_cut = 3;
+  setup.velocity_bases = {basis};
+  StepEncoder encoder(std::move(setup), kNoBases);
+  const Tensor latents = Tensor::from_floats(std::vector<float>(64 * 32), {1, 64, 32});
+  ASSERT_TRUE(
+      encoder.encode({.step = 0, .sigma = {1}, .latents = latents, .noise = {}, .state = {}}, false).ok());
+
+  const auto worker = codec::Encoder::create({.mode = codec::Mode::kFidelity, .target_snr_db = 32}).value();
+  worker->assume_known_basis(codec::basis_hash(basis));
+  ASSERT_TRUE(worker->offer_basis(basis).ok());
+  codec::EncodedFrame encoded = worker->encode(velocity).value();
+  ASSERT_TRUE(encoded.basis.empty());
+  ASSERT_EQ(codec::inspect(encoded.frame, codec::testing::kGenerous)->basis_hash, codec::basis_hash(basis));
+  transport::StepResult result;
+  result.job = std::string(32, 'a');
+  transport::Message message = transport::make_message(std::move(result));
+  message.blobs = {Blob::of(std::move(encoded.frame))};
+  const auto received = encoder.decode(message, {});
+  ASSERT_TRUE(received.ok()) << received.error().message();
+}
+
 INSTANTIATE_TEST_SUITE_P(Responses, StepEncoderTest, testing::Bool());
 
 }  // namespace

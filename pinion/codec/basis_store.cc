@@ -84,6 +84,10 @@ std::vector<Bytes> BasisStore::load(const BasisPlace& place) const {
   return assets;
 }
 
+KeptAssets BasisStore::load_all(const BasisPlace& place) const {
+  return {load(place, AssetKind::kBasis), load(place, AssetKind::kMap), load(place, AssetKind::kLessons)};
+}
+
 void BasisStore::keep(const BasisPlace& place, ByteSpan basis, AssetKind kind) const {
   if (folder_.empty() || !keeps_new_ || basis.size() > kMaxBasisBytes) return;
   const fs::path folder = folder_of(place);
@@ -105,14 +109,19 @@ void BasisStore::make_room() const {
   }
 }
 
+std::vector<std::string> basis_hashes(const std::vector<Bytes>& assets) {
+  std::vector<std::string> hashes;
+  for (const Bytes& asset : assets) hashes.push_back(basis_hash(asset));
+  return hashes;
+}
+
 AssetKind kind_of_asset(ByteSpan asset, ByteSpan frame, const DecodeLimits& limits) {
   const Result<FrameInfo> info = inspect(frame, limits);
   const bool is_map = info.ok() && info->mode == Mode::kMapped && info->basis_hash == basis_hash(asset);
   return is_map ? AssetKind::kMap : AssetKind::kBasis;
 }
 
-Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
-                                                const BasisPlace& place,
+Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, KeptAssets kept,
                                                 const std::vector<std::string>& known,
                                                 const EncoderOptions& options) {
   PINION_TRY(auto encoder, Encoder::create(profile, options));
@@ -120,17 +129,16 @@ Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const Ba
   const auto is_known = [&](const Bytes& basis) {
     return std::ranges::find(known, basis_hash(basis)) != known.end();
   };
-  for (const Bytes& lessons : store.load(place, AssetKind::kLessons)) {
+  for (const Bytes& lessons : kept.lessons) {
     if (encoder->offer_lessons(lessons).ok()) break;
   }
-  for (const AssetKind kind : {AssetKind::kBasis, AssetKind::kMap}) {
-    std::vector<Bytes> assets = store.load(place, kind);
-    std::stable_partition(assets.begin(), assets.end(), is_known);
-    if (assets.empty()) continue;
-    const Bytes& asset = assets.front();
+  for (std::vector<Bytes>* assets : {&kept.bases, &kept.maps}) {
+    std::stable_partition(assets->begin(), assets->end(), is_known);
+    if (assets->empty()) continue;
+    const Bytes& asset = assets->front();
     if (is_known(asset)) encoder->assume_known_basis(basis_hash(asset));
     const Result<void> offered =
-        kind == AssetKind::kMap ? encoder->offer_map(asset) : encoder->offer_basis(asset);
+        assets == &kept.maps ? encoder->offer_map(asset) : encoder->offer_basis(asset);
     if (!offered.ok()) spdlog::warn("a kept codec basis is of no use: {}", offered.error().message());
   }
   return encoder;

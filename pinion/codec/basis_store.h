@@ -21,6 +21,12 @@ struct BasisPlace {
   std::string stream;
 };
 
+// What is kept for a place, newest first, as one look found it: with two jobs at once it may be other assets
+// a moment later.
+struct KeptAssets {
+  std::vector<Bytes> bases, maps, lessons;
+};
+
 class BasisStore {
  public:
   static constexpr std::size_t kAssetsPerPlace = 2;               // of each kind
@@ -34,6 +40,7 @@ class BasisStore {
   std::vector<Bytes> load(const BasisPlace& place, AssetKind kind) const;
   // Bases and maps: what a receiver may need.
   std::vector<Bytes> load(const BasisPlace& place) const;
+  KeptAssets load_all(const BasisPlace& place) const;
 
   void keep(const BasisPlace& place, ByteSpan basis, AssetKind kind) const;
 
@@ -45,13 +52,15 @@ class BasisStore {
   bool keeps_new_;
 };
 
+// basis_hash() of each.
+std::vector<std::string> basis_hashes(const std::vector<Bytes>& assets);
+
 // What an asset is to the frame that came with it.
 AssetKind kind_of_asset(ByteSpan asset, ByteSpan frame, const DecodeLimits& limits);
 
-// An encoder that starts with a basis and a map kept for its place, above all with those of `known`: the
-// hashes of what the other side holds, which is not sent again.
-Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, const BasisStore& store,
-                                                const BasisPlace& place,
+// An encoder that starts with a kept basis and a kept map, above all with those of `known`: the hashes of
+// what the other side holds, which is not sent again.
+Result<std::unique_ptr<Encoder>> create_encoder(const Profile& profile, KeptAssets kept,
                                                 const std::vector<std::string>& known,
                                                 const EncoderOptions& options = {});
 

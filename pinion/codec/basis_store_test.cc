@@ -72,7 +72,7 @@ TEST_F(BasisStoreTest, LosesNothingButItsMemoryWhereItCannotWrite) {
   for (const BasisStore& store : {BasisStore(folder_ / "file"), BasisStore({})}) {
     store.keep(kPlace, basis, AssetKind::kBasis);
     EXPECT_TRUE(store.load(kPlace).empty());
-    EXPECT_TRUE(create_encoder(kFidelity, store, kPlace, {}).ok());
+    EXPECT_TRUE(create_encoder(kFidelity, store.load_all(kPlace), {}).ok());
   }
 }
 
@@ -89,7 +89,7 @@ JobCost run_job(const BasisStore& sender, const BasisStore& receiver, const std:
     decoder->add_basis(basis, testing::kGenerousBasis).value();
     known.push_back(basis_hash(basis));
   }
-  const auto encoder = create_encoder(kFidelity, sender, kPlace, known).value();
+  const auto encoder = create_encoder(kFidelity, sender.load_all(kPlace), known).value();
   JobCost cost;
   for (const Tensor& tensor : tensors) {
     const EncodedFrame encoded = encoder->encode(tensor).value();

@@ -9,6 +9,7 @@
 
 #include "pinion/base/crc32c.h"
 #include "pinion/base/sha256.h"
+#include "pinion/codec/basis_store.h"
 #include "pinion/codec/codec.h"
 #include "pinion/codec/codec_testing.h"
 
@@ -257,10 +258,24 @@ TEST(Damage, ReceiversLimitTheBasesThatTheyTake) {
 
 TEST(Damage, LimitsOfAStreamFollowFromItsChannels) {
   EXPECT_EQ(BasisLimits::for_channels(100).max_channels, 100u);
-  EXPECT_EQ(BasisLimits::for_channels(100).max_coefficients, 4u * 100 * 100);
+  EXPECT_EQ(BasisLimits::for_channels(100).max_coefficients, 8u * 100 * 100);
   EXPECT_EQ(BasisLimits::for_channels(0).max_coefficients, 0u);
   for (const std::size_t channels : {std::size_t{4097}, std::size_t{70000}, std::size_t{1} << 40}) {
     EXPECT_EQ(BasisLimits::for_channels(channels).max_coefficients, kMaxBasisCoefficients) << channels;
+  }
+}
+
+// A velocity's maps are whole: it has the channels of the latents.
+TEST(Damage, WhatIsKeptLeavesRoomForANewBasisAndANewMap) {
+  constexpr std::size_t kChannels = 16;
+  constexpr std::size_t kKept = 2 * BasisStore::kAssetsPerPlace;  // bases and maps
+  const auto decoder = Decoder::create();
+  for (std::size_t i = 0; i < kKept + 2; ++i) {
+    Matrix other(kChannels, kChannels);
+    other.values[i] = 1;
+    const Bytes asset = encode_basis(other, std::vector<double>(kChannels, 1.0));
+    const auto added = decoder->add_basis(asset, BasisLimits::for_channels(kChannels));
+    EXPECT_TRUE(added.ok()) << i << ": " << added.error().message();
   }
 }
 

@@ -89,8 +89,8 @@ class StreamDecoder final : public Decoder {
   Result<Tensor> decode_about_map(const ParsedFrame& frame, std::span<const float> latents) {
     PINION_TRY(const Basis* map, basis_of(frame.header));
     if (map == nullptr) return Error{Errc::kBadFormat, "coded frame of mode mapped names no map", ""};
-    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
     PINION_TRY_VOID(check_mapped(frame.header, map->rows, latents));
+    PINION_TRY(const ParsedFrame inner, parse_inner_frame(frame));
     PINION_TRY(DecodedFrame decoded, decode_inter(inner));
     state_ = std::move(decoded.state);
     return join_mapped(frame.header, map_latents(latents, map->rows), decoded.tensor);
@@ -108,7 +108,9 @@ class StreamDecoder final : public Decoder {
 }  // namespace
 
 BasisLimits BasisLimits::for_channels(std::size_t channels) {
-  constexpr std::uint64_t kWholeBases = 4;  // those that pay are far from whole, so many more fit
+  // Two kept bases, two kept maps and a new one of each; where latents are as wide as the stream, as a
+  // velocity's are, a map is whole. Others that pay are far from it, so many more fit.
+  constexpr std::uint64_t kWholeBases = 8;
   const std::uint64_t most = kMaxBasisCoefficients / std::max<std::uint64_t>(1, channels);
   const std::uint64_t coefficients = channels < most ? channels * channels : kMaxBasisCoefficients;
   return {.max_channels = channels,

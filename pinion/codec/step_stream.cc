@@ -58,12 +58,15 @@ Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisSt
   StreamSender sender(std::move(settings), bases);
   const SenderSettings& own = sender.settings_;
   if (own.profile.mode != Mode::kCalibrated) {
-    PINION_TRY(sender.encoder_, create_encoder(own.profile, bases, own.place, own.known_bases, own.encoding));
-    if (!own.keeps_decoded || is_exact(own.profile.mode)) return sender;
-    sender.twin_ = Decoder::create(own.encoding.threads);
-    for (const Bytes& basis : bases.load(own.place)) {
-      static_cast<void>(sender.twin_->add_basis(basis, kOwnBasisLimits));
+    KeptAssets kept;
+    if (own.profile.mode == Mode::kFidelity) kept = bases.load_all(own.place);
+    if (own.keeps_decoded && !is_exact(own.profile.mode)) {
+      sender.twin_ = Decoder::create(own.encoding.threads);
+      for (const std::vector<Bytes>* assets : {&kept.bases, &kept.maps}) {
+        for (const Bytes& asset : *assets) static_cast<void>(sender.twin_->add_basis(asset, kOwnBasisLimits));
+      }
     }
+    PINION_TRY(sender.encoder_, create_encoder(own.profile, std::move(kept), own.known_bases, own.encoding));
     return sender;
   }
   if (own.calibration == nullptr) {
@@ -130,7 +133,7 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   const auto latents = knows_rows ? context.latents : std::span<const float>();
   PINION_TRY(EncodedFrame encoded, encoder_->encode(tensor.view(), latents));
   if (!encoded.basis.empty()) bases_->keep(settings_.place, encoded.basis, encoded.basis_kind);
-  if (!latents.empty() && !std::exchange(has_kept_lessons_, true)) {
+  if (settings_.keeps_lessons && !latents.empty() && !std::exchange(has_kept_lessons_, true)) {
     if (const Bytes lessons = encoder_->lessons(); !lessons.empty())
       bases_->keep(settings_.place, lessons, AssetKind::kLessons);
   }
@@ -142,8 +145,9 @@ Result<EncodedFrame> StreamSender::encode(const Tensor& tensor, const StepContex
   return encoded;
 }
 
-StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration, int threads)
-    : decoder_(Decoder::create(threads)) {
+StreamReceiver::StreamReceiver(std::shared_ptr<const Calibration> calibration, bool has_latent_rows,
+                               int threads)
+    : decoder_(Decoder::create(threads)), has_latent_rows_(has_latent_rows) {
   if (calibration == nullptr) return;
   latents_ = calibration->latents();
   calibrated_.emplace(std::move(calibration), threads);
@@ -155,7 +159,7 @@ Result<Tensor> StreamReceiver::decode(ByteSpan frame, const StepContext& context
     PINION_TRY(const FrameInfo info, inspect(frame, limits));
     if (info.mode == Mode::kCalibrated) return calibrated_->decode(frame, fitted(context, latents_), limits);
   }
-  return decoder_->decode(frame, context.latents, limits);
+  return decoder_->decode(frame, has_latent_rows_ ? context.latents : std::span<const float>(), limits);
 }
 
 }  // namespace pinion::codec

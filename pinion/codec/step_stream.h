@@ -1,6 +1,6 @@
 #pragma once
-// One stream of a job at the two ends of a link, whatever its mode: frames of mode calibrated need the step's
-// latents, all others need none. One object is used by one thread at a time, steps in order.
+// One stream of a job at the two ends of a link, whatever its mode: frames of modes calibrated and mapped
+// need the step's latents, all others need none. One object is used by one thread at a time, steps in order.
 
 #include <variant>
 
@@ -34,6 +34,7 @@ struct SenderSettings {
   std::vector<std::string> known_bases;  // that the receiver holds
   bool keeps_decoded = false;            // whether decoded() is wanted
   bool has_latent_rows = false;          // whether each row has latents of its own in the context
+  bool keeps_lessons = true;             // whether what maps are learned from is kept, not only assets
   EncoderOptions encoding = {};          // `measured` is about calibrated frames too
 };
 
@@ -77,8 +78,10 @@ class StreamSender {
 
 class StreamReceiver {
  public:
-  // `calibration` may be null: calibrated frames are then refused. `threads` as Decoder::create.
-  explicit StreamReceiver(std::shared_ptr<const Calibration> calibration, int threads = 1);
+  // `calibration` may be null: calibrated frames are then refused. So are mapped ones unless each row has
+  // latents of its own in the context, and the sender was told that they are taken. `threads` as
+  // Decoder::create.
+  StreamReceiver(std::shared_ptr<const Calibration> calibration, bool has_latent_rows, int threads = 1);
 
   Result<void> add_basis(ByteSpan basis, const BasisLimits& limits) {
     return decoder_->add_basis(basis, limits);
@@ -89,6 +92,7 @@ class StreamReceiver {
   std::unique_ptr<Decoder> decoder_;
   std::optional<CalibratedDecoder> calibrated_;
   std::size_t latents_ = 0;
+  bool has_latent_rows_;
 };
 
 }  // namespace pinion::codec

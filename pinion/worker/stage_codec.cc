@@ -29,7 +29,8 @@ std::shared_ptr<const codec::Calibration> StageCodec::calibration_of(const std::
 codec::StreamReceiver& StageCodec::receiver(const std::string& stream) {
   const auto found = receivers_.find(stream);
   if (found != receivers_.end()) return found->second;
-  codec::StreamReceiver made(calibration_of(stream, setup_.blocks.begin));
+  const bool has_latent_rows = setup_.has_maps && (stream == setup_.streams.picture || stream == "velocity");
+  codec::StreamReceiver made(calibration_of(stream, setup_.blocks.begin), has_latent_rows);
   return receivers_.emplace(stream, std::move(made)).first->second;
 }
 

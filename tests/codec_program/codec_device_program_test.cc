@@ -95,6 +95,20 @@ TEST_F(CodecDeviceProgram, DecodesFidelity) {
   }
 }
 
+// A constant tensor is sent exactly, and the frame behind it predicts from the one before it.
+TEST_F(CodecDeviceProgram, ALargerTensorBetweenLeavesTheStreamAsItWas) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  TensorList job = tensors_;
+  job[1].tensor = codec::testing::filled(DType::kBF16, {2 * kRows, kChannels}, std::byte(0));
+  expect_done(
+      {"encode", write("job.safetensors", job), file("job.pnf"), "--sequence", "--mode", "fidelity:25"});
+  const TensorList here = decoded("job.pnf", {}), there = decoded("job.pnf", {"--device", "cuda:0"});
+  ASSERT_EQ(there.size(), job.size());
+  for (const std::size_t i : {0, 2}) {
+    EXPECT_GT(codec::testing::measure_again(here[i].tensor, there[i].tensor).snr_db, 45) << here[i].name;
+  }
+}
+
 TEST_F(CodecDeviceProgram, BenchMeasuresThere) {
   if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
   const auto there = json_of({"bench", in_, "--sequence", "--device", "cuda:0"});  // lossless, int8

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from fractions import Fraction
 from types import SimpleNamespace
 from unittest import mock
 
@@ -252,6 +253,31 @@ class EducationalDecoder(unittest.TestCase):
             one = 2.0**-7 if dtype == "BF16" else 0
             for a, b in zip(numbers(dtype, kept), numbers(dtype, f.tensor), strict=True):
                 self.assertLessEqual(abs(a - b), abs(a) * one + 1e-5)
+
+    def test_fused_sums_are_rounded_once(self):
+        dice = random.Random(5)
+        for _ in range(3000):
+            a, b, c = coding.binary32(dice.choice((1, -1)) * (1 + dice.choice((dice.random(), 2**-23)))
+                                      * 2.0**dice.randrange(-40, 2) for _ in range(3))
+            exact = Fraction(a) * Fraction(b) + Fraction(c)
+            found, = coding.binary32([educational.fused(a, b, c)])
+            below, above = (coding.binary32([found + sign * abs(found) * 2**-23])[0] for sign in (-1, 1))
+            error = abs(Fraction(found) - exact)
+            self.assertTrue(all(error <= abs(Fraction(other) - exact) for other in (below, above)))
+
+    def test_a_map_sums_in_runs(self):
+        small = [2.0**-24]  # two of them count where they are added before they meet 1
+        first = [[1.0]] + [small] * 2 + [[0.0]] * 253
+        self.assertEqual(list(educational.mapped([1.0] * 258, first + [small] * 2)), [1 + 2.0**-23])
+
+    def test_what_is_wrong_with_an_inner_frame_is_a_bad_body(self):
+        decoder, [(data, latents), *_] = self.mapped_stream()
+        inner = educational.read_frame(data, **LIMITS).body.data
+        at = data.index(inner)
+        for broken in (inner[:4] + b"\x02" + inner[5:], inner[:5] + b"\x63" + inner[6:], inner[:-1] + b"\0"):
+            with self.assertRaises(coding.Refused) as refusal:
+                decoder.decode(sealed(data[:at] + broken + data[at + len(inner):]), latents)
+            self.assertEqual(refusal.exception.code, "bad_format")
 
     def calibrated_stream(self, folder):
         data = (folder / "asset.pnc").read_bytes()

@@ -214,6 +214,7 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
   ChosenFrame chosen;
   chosen.coded = std::move(*coded);
   chosen.fit = best->fit;
+  chosen.use = use;
   chosen.key_frame = best->prediction.previous == nullptr;
   chosen.compared = compared;
   chosen.planned_bits = best->plan.bits;
@@ -221,8 +222,11 @@ std::optional<ChosenFrame> BasisChooser::encode(const TensorView& tensor, const 
 }
 
 void BasisChooser::commit(ChosenFrame&& chosen) {
-  if (chosen.fit != fit_ || !fit_is_tested_) fit_is_tested_ = chosen.fit != nullptr;
-  fit_ = std::move(chosen.fit);
+  // A frame that may have none says nothing about the one that is here.
+  if (chosen.use != BasisUse::kNone) {
+    if (chosen.fit != fit_ || !fit_is_tested_) fit_is_tested_ = chosen.fit != nullptr;
+    fit_ = std::move(chosen.fit);
+  }
   if (chosen.compared) {
     bits_at_choice_ = chosen.planned_bits;
     next_try_ = kTryFactor * (frames_ + 1);

@@ -9,16 +9,17 @@
 
 namespace pinion::codec {
 
+// Which bases a frame may use, beside none.
+enum class BasisUse { kAny, kCurrent, kNone };
+
 struct ChosenFrame {
   CodedFidelity coded;
   std::shared_ptr<const BasisFit> fit;  // null: none
+  BasisUse use = BasisUse::kAny;        // that it was chosen under
   bool key_frame = true;
   bool compared = false;  // with a new basis
   double planned_bits = 0;
 };
-
-// Which bases a frame may use, beside none.
-enum class BasisUse { kAny, kCurrent, kNone };
 
 class BasisChooser {
  public:
@@ -32,7 +33,7 @@ class BasisChooser {
 
   void commit(ChosenFrame&& chosen);
 
-  // What the last frame left, or what was offered; null: none.
+  // What the last frame that might use one left, or what was offered; null: none.
   const BasisFit* current() const { return fit_.get(); }
   bool has_state() const { return state_.has_value(); }
 

@@ -5,7 +5,7 @@
 
 #include "pinion/codec/codec.h"
 #include "pinion/codec/codec_testing.h"
-#include "pinion/codec/fidelity/fidelity_encoder.h"
+#include "pinion/codec/fidelity/basis_choice.h"
 
 namespace pinion::codec {
 namespace {
@@ -107,6 +107,30 @@ TEST(LearnedBasis, IsNotLearnedFromFewRows) {
       testing::low_rank_sequence(DType::kBF16, 2, {.rows = 15, .channels = 256, .rank = 4, .seed = 33});
   const auto decoder = Decoder::create();
   EXPECT_EQ(run(*testing::encoder_of(kProfile), *decoder, steps).bases_sent, 0u);
+}
+
+// A map and a basis are both kept from an earlier job, and the receiver holds neither: the map comes first.
+TEST(LearnedBasis, AKeptOneOutlivesAFrameThatMayHaveNone) {
+  const std::vector<Tensor> steps = wide_states();
+  ChunkPool alone;
+  BasisChooser first(alone), next(alone);
+  const auto encode = [&](BasisChooser& chooser, const Tensor& tensor, BasisUse use) {
+    CentredTensor centred;
+    centre(tensor, alone, centred).value();
+    ChosenFrame chosen = chooser.encode(tensor, centred, kTarget, use).value();
+    const auto fit = chosen.fit;
+    chooser.commit(std::move(chosen));
+    return fit;
+  };
+  const auto learned = encode(first, steps[0], BasisUse::kAny);
+  ASSERT_NE(learned, nullptr);
+  ASSERT_TRUE(next.offer(learned->asset).ok());
+  EXPECT_EQ(encode(next, steps[0], BasisUse::kNone), nullptr);
+  ASSERT_NE(next.current(), nullptr);
+  next.forget_state();
+  const auto used = encode(next, steps[1], BasisUse::kAny);
+  ASSERT_NE(used, nullptr);
+  EXPECT_EQ(used->asset, learned->asset);
 }
 
 TEST(LearnedBasis, IsTheSameEachTime) {

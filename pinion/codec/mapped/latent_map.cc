@@ -21,14 +21,19 @@ Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, By
 Result<ParsedFrame> parse_inner_frame(const ParsedFrame& mapped) {
   const Shape& shape = mapped.header.shape;
   const auto elements = static_cast<std::size_t>(shape.elements());
-  PINION_TRY(const ParsedFrame inner,
-             parse_frame(mapped.body, {.max_tensor_bytes = elements * sizeof(float),
-                                       .max_channels = static_cast<std::size_t>(channels_of(shape))}));
-  if (inner.header.mode != Mode::kFidelity || inner.header.dtype != DType::kF32 ||
-      inner.header.shape != shape) {
-    return Error{Errc::kBadFormat, "coded frame of mode mapped holds a frame of another kind", ""};
+  const Result<ParsedFrame> inner =
+      parse_frame(mapped.body, {.max_tensor_bytes = elements * sizeof(float),
+                                .max_channels = static_cast<std::size_t>(channels_of(shape))});
+  // To the caller it is a body that is broken, whatever is wrong with it as a frame.
+  const auto broken = [](const std::string& what) {
+    return Error{Errc::kBadFormat, "coded frame of mode mapped holds " + what, ""};
+  };
+  if (!inner.ok()) return broken("no whole frame: " + inner.error().text);
+  if (inner->header.mode != Mode::kFidelity || inner->header.dtype != DType::kF32 ||
+      inner->header.shape != shape) {
+    return broken("a frame of another kind");
   }
-  PINION_TRY_VOID(verify_checksum(mapped.body));
+  if (const auto intact = verify_checksum(mapped.body); !intact.ok()) return broken(intact.error().text);
   return inner;
 }
 

@@ -17,8 +17,8 @@ Matrix map_latents(std::span<const float> latents, const Matrix& map);
 // A frame of mode 7 around one of mode 2, of the same shape in float32.
 Bytes write_mapped_frame(DType dtype, const Shape& shape, const BasisId& map, ByteSpan inner);
 
-// The inner frame of a parsed frame of mode 7, its checksum verified. kBadFormat unless it is of mode 2 and
-// of the same shape in float32.
+// The inner frame of a parsed frame of mode 7, its checksum verified. kBadFormat unless it is whole, of mode
+// 2 and of the same shape in float32.
 Result<ParsedFrame> parse_inner_frame(const ParsedFrame& mapped);
 
 // Whether map and latents are those of a frame's rows: kBadFormat if the map has other channels,

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/mapped/latent_map.h"
@@ -61,6 +64,15 @@ class Job {
   std::vector<float> own_, latents_, means_;
 };
 
+StepContext context_of(const Job& job) {
+  return {.sigma = 1,
+          .previous_sigma = {},
+          .latents = job.latents(),
+          .previous_latents = {},
+          .output_rows = kRows,
+          .grid = {}};
+}
+
 Mode mode_of(const EncodedFrame& encoded) { return inspect(encoded.frame, kGenerous)->mode; }
 
 Result<Tensor> receive(Decoder& decoder, const EncodedFrame& encoded, std::span<const float> latents) {
@@ -98,6 +110,30 @@ TEST_P(Mapped, FramesTakeFewBitsAndKeepTheirTarget) {
 
 INSTANTIATE_TEST_SUITE_P(Types, Mapped, ::testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                          [](const auto& type) { return std::string(name(type.param)); });
+
+// The order of docs/format.md §14, for a receiver that was written from it.
+TEST(Map, SumsLatentsInTheOrderOfTheFormat) {
+  constexpr std::size_t kRun = 256;
+  for (const std::size_t latents : {std::size_t{3}, kRun, 2 * kRun + 5}) {
+    testing::Dice dice(9);
+    Matrix map(latents, 37);
+    for (float& value : map.values) value = static_cast<float>(dice.normal());
+    std::vector<float> rows(11 * latents);
+    for (float& value : rows) value = static_cast<float>(dice.normal());
+    const Matrix mapped = map_latents(rows, map);
+    for (std::size_t i = 0; i < mapped.values.size(); ++i) {
+      const std::size_t r = i / map.columns, c = i % map.columns;
+      float sum = 0;
+      for (std::size_t first = 0; first < latents; first += kRun) {
+        float run = 0;
+        for (std::size_t l = first; l < std::min(first + kRun, latents); ++l)
+          run = std::fma(rows[r * latents + l], map.row(l)[c], run);
+        sum += run;
+      }
+      ASSERT_EQ(mapped.values[i], sum) << latents << " latents, element " << i;
+    }
+  }
+}
 
 TEST(MappedStream, NoMapWhereLatentsSayNothing) {
   const auto encoder = testing::encoder_of(kProfile);
@@ -168,11 +204,6 @@ TEST(MappedStream, DamagedFramesAreRefused) {
   for (std::size_t size = 0; size < encoded->frame.size(); size += size < 200 ? 1 : 97) {
     EXPECT_FALSE(decoder->decode(ByteSpan(encoded->frame).first(size), job.latents(), kGenerous).ok());
   }
-  for (std::size_t bit = 0; bit < 8 * encoded->frame.size(); bit += bit < 1600 ? 1 : 509) {
-    Bytes broken = encoded->frame;
-    broken[bit / 8] ^= std::byte(1u << bit % 8);
-    EXPECT_FALSE(decoder->decode(broken, job.latents(), kGenerous).ok()) << bit;
-  }
   // Whole frames of other kinds within.
   const ParsedFrame parsed = parse_frame(encoded->frame, kGenerous).value();
   const Tensor other = testing::filled(DType::kF32, parsed.header.shape, std::byte(0));
@@ -185,6 +216,45 @@ TEST(MappedStream, DamagedFramesAreRefused) {
       write_mapped_frame(DType::kBF16, {kRows, kChannels}, *parsed.header.basis, parsed.body);
   EXPECT_EQ(decoder->decode(within, job.latents(), kGenerous).error().code, Errc::kBadFormat);
   EXPECT_TRUE(decoder->decode(encoded->frame, job.latents(), kGenerous).ok());
+}
+
+// What is wrong with an inner frame is wrong with the body of its frame, and comes after map and latents.
+TEST(MappedStream, ABrokenInnerFrameIsABadBody) {
+  const auto encoder = testing::encoder_of(kProfile);
+  Job job(8, DType::kBF16);
+  const auto encoded = encoder->encode(job.next(), job.latents());
+  ASSERT_TRUE(encoded.ok());
+  const auto decoder = Decoder::create();
+  ASSERT_TRUE(decoder->add_basis(encoded->basis, kGenerousBasis).ok());
+  const ParsedFrame parsed = parse_frame(encoded->frame, kGenerous).value();
+  const auto verdict = [&](ByteSpan inner, std::span<const float> latents) {
+    const Bytes frame = write_mapped_frame(DType::kBF16, parsed.header.shape, *parsed.header.basis, inner);
+    return decoder->decode(frame, latents, kGenerous).error().code;
+  };
+  for (std::size_t size = 0; size < parsed.body.size(); size += size < 100 ? 1 : 97) {
+    EXPECT_EQ(verdict(parsed.body.first(size), job.latents()), Errc::kBadFormat) << size;
+  }
+  for (std::size_t at = 0; at < parsed.body.size(); at += at < 100 ? 1 : 97) {
+    Bytes broken(parsed.body.begin(), parsed.body.end());
+    broken[at] ^= std::byte(0x40);
+    EXPECT_EQ(verdict(broken, job.latents()), Errc::kBadFormat) << at;
+  }
+  const std::span<const float> fewer = std::span(job.latents()).first(kLatents);
+  EXPECT_EQ(verdict({}, fewer), Errc::kInvalidArgument);
+}
+
+TEST(MappedStream, OnlyReceiversThatAgreedToMapsTakeThem) {
+  const auto encoder = testing::encoder_of(kProfile);
+  Job job(9, DType::kF32);
+  const auto encoded = encoder->encode(job.next(), job.latents());
+  ASSERT_TRUE(encoded.ok());
+  const StepContext context = context_of(job);
+  for (const bool agreed : {false, true}) {
+    StreamReceiver receiver(nullptr, agreed);
+    ASSERT_TRUE(receiver.add_basis(encoded->basis, kGenerousBasis).ok());
+    const auto decoded = receiver.decode(encoded->frame, context, kGenerous);
+    EXPECT_EQ(decoded.ok() ? "ok" : name(decoded.error().code), agreed ? "ok" : "unsupported");
+  }
 }
 
 class MapsFromJobToJob : public ::testing::Test {
@@ -201,13 +271,7 @@ class MapsFromJobToJob : public ::testing::Test {
                                                 .has_latent_rows = true},
                                                store_)
                               .value();
-    const StepContext context{.sigma = 1,
-                              .previous_sigma = {},
-                              .latents = job.latents(),
-                              .previous_latents = {},
-                              .output_rows = kRows,
-                              .grid = {}};
-    return sender.encode(job.next(), context).value();
+    return sender.encode(job.next(), context_of(job)).value();
   }
 
   const BasisPlace kPlace{"model", 3, "image"};
