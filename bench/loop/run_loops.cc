@@ -85,9 +85,7 @@ Result<codec::CalibrationSet> read_calibrations(const fs::path& path, models::Mo
 
 // The name of the state tensor that carries the picture.
 Result<std::string> image_stream(const models::ModelInfo& info) {
-  for (const models::StateTensorSchema& schema : info.state) {
-    if (schema.has_latent_rows) return schema.name;
-  }
+  if (std::string name = info.picture_tensor(); !name.empty()) return name;
   return Error{Errc::kUnsupported, "no state tensor of this model follows the latents", ""};
 }
 

@@ -7,6 +7,7 @@
 // A Stage's weights are immutable and shared by its jobs. One Stage and its jobs are used by one thread at
 // a time; different stages are independent.
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -53,6 +54,12 @@ struct ModelInfo {
   std::int64_t context_channels = 0;     // channels of the text embeddings
   bool takes_guidance = false;           // has an embedded guidance input
   std::vector<StateTensorSchema> state;  // what crosses a cut N > 0
+
+  // The name of the state tensor that carries the picture; empty if there is none.
+  std::string picture_tensor() const {
+    const auto found = std::ranges::find_if(state, &StateTensorSchema::has_latent_rows);
+    return found == state.end() ? std::string() : found->name;
+  }
 };
 
 // What every stage of a job must know once. Family independent: a picture is a grid of latent tokens.

@@ -1,18 +1,6 @@
 #include "pinion/pipeline/placed_model.h"
 
-#include <algorithm>
-
 namespace pinion::pipeline {
-namespace {
-
-// Empty if the model has none.
-std::string picture_tensor(const models::ModelInfo& model) {
-  const auto found = std::ranges::find_if(model.state, &models::StateTensorSchema::has_latent_rows);
-  return found == model.state.end() ? "" : found->name;
-}
-
-}  // namespace
-
 Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions& split,
                                        const models::StageOptions& stage) {
   PlacedModel placed;
@@ -27,7 +15,7 @@ Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions&
   placed.remote_ = client::RemotePlan{.model_hash = std::move(hash),
                                       .model_label = model.info().path.string(),
                                       .dtype = std::string(name(stage.dtype)),
-                                      .picture_tensor = picture_tensor(model.info()),
+                                      .picture_tensor = model.info().picture_tensor(),
                                       .stages = {},
                                       .state_profile = split.codec,
                                       .velocity_profile = split.velocity_codec,

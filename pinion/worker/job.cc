@@ -29,13 +29,9 @@ std::int64_t rows_of(const transport::BeginJob& begin) {
 }
 
 codec::StateStreams streams_of(const transport::BeginJob& begin, const models::ModelInfo& model) {
-  codec::StateStreams streams{.picture = {},
-                              .picture_rows = begin.grid_height * begin.grid_width,
-                              .reference_rows = reference_tokens(begin)};
-  for (const models::StateTensorSchema& schema : model.state) {
-    if (schema.has_latent_rows) streams.picture = schema.name;
-  }
-  return streams;
+  return {.picture = model.picture_tensor(),
+          .picture_rows = begin.grid_height * begin.grid_width,
+          .reference_rows = reference_tokens(begin)};
 }
 
 template <class Work>
