@@ -8,6 +8,7 @@
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/mapped/latent_map.h"
+#include "pinion/codec/mapped/map_choice.h"
 #include "pinion/codec/mapped/map_sums.h"
 #include "pinion/codec/step_stream.h"
 
@@ -298,6 +299,29 @@ TEST_F(MapsFromJobToJob, OnlyTheFirstJobPays) {
   EXPECT_LE(known.size(), 4u);
   // A receiver that lost it is sent it again.
   EXPECT_FALSE(begin_job(13, {}).basis.empty());
+}
+
+// Few rows save less than the map of many takes.
+TEST_F(MapsFromJobToJob, AKeptOneThatMustBeSentAgainHasToPay) {
+  const Bytes map = begin_job(1, {}).basis;
+  ASSERT_FALSE(map.empty());
+  Job job(2, DType::kF32);
+  const Tensor state = job.next();
+  constexpr std::size_t kFew = 4;
+  const std::vector<float> values = floats_of(state);
+  const Tensor few = Tensor::from_floats(std::span(values).first(kFew * kChannels), {1, kFew, kChannels});
+  for (const bool is_held : {true, false}) {
+    MapChooser chooser;
+    ASSERT_TRUE(chooser.offer(map).ok());
+    ChunkPool alone;
+    CentredTensor centred;
+    centre(few, alone, centred).value();
+    chooser.choose({.centred = centred,
+                    .latents = std::span(job.latents()).first(kFew * kLatents),
+                    .target_error = centred.energy / 250,
+                    .current_is_held = is_held});
+    EXPECT_EQ(chooser.current() != nullptr && chooser.current()->asset == map, is_held);
+  }
 }
 
 TEST_F(MapsFromJobToJob, LessonsGrowWithEachJob) {
