@@ -84,8 +84,9 @@ std::optional<MapFit> rounded(const Matrix& map, double rows, const Matrix& late
   for (std::size_t l = 0; l < map.rows; ++l) {
     const double variance = std::max(variances[l], kLeastVariance * mean);
     steps.push_back(std::sqrt(12 * kShareOfDoubt * noise / (rows * variance)));
+    const double rounding = std::min(1.0, steps.back());  // an asset has none above
     for (const float value : map.row(l)) {
-      if (!(std::abs(static_cast<double>(value)) < kMostCoefficient * steps.back())) return std::nullopt;
+      if (!(std::abs(static_cast<double>(value)) < kMostCoefficient * rounding)) return std::nullopt;
     }
   }
   Bytes asset = encode_basis(map, steps);

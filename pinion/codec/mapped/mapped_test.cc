@@ -158,6 +158,25 @@ TEST(MappedStream, LatentsOfOtherRowsOrNotFiniteAreNotUsed) {
   EXPECT_EQ(mode_of(encoder->encode(job.next(), latents).value()), Mode::kFidelity);
 }
 
+// Roundings of an asset are 1 at most, and its integers below 2^26.
+TEST(MappedStream, HugeStatesHaveNoMap) {
+  const auto encoder = testing::encoder_of(kProfile);
+  const auto decoder = Decoder::create();
+  Job job(10, DType::kF32);
+  for (int step = 0; step < 2; ++step) {
+    std::vector<float> values = floats_of(job.next());
+    for (float& value : values) value *= 4e7f;
+    const Tensor state = Tensor::from_floats(values, {1, kRows, kChannels});
+    const auto encoded = encoder->encode(state, job.latents());
+    ASSERT_TRUE(encoded.ok());
+    EXPECT_EQ(mode_of(*encoded), Mode::kFidelity);
+    const auto decoded = receive(*decoder, *encoded, job.latents());
+    ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+    EXPECT_NEAR(testing::measure_again(state, *decoded).snr_db, kTarget, 0.3);
+    job.step();
+  }
+}
+
 TEST(MappedStream, ARestartServesADecoderThatKnowsNothing) {
   const auto encoder = testing::encoder_of(kProfile);
   Job job(4, DType::kBF16);
