@@ -214,7 +214,10 @@ class StreamEncoder final : public Encoder {
       return std::nullopt;
     target -= rounding_error(tensor.dtype, centred_);
     if (!(target > 0)) return std::nullopt;
-    if (!chooser_.has_state()) maps_.choose({centred_, latents, target});
+    if (!chooser_.has_state()) {
+      const MapFit* const kept = maps_.current();
+      maps_.choose({centred_, latents, target, kept != nullptr && is_held(kept->map->id)});
+    }
     const MapFit* const map = maps_.current();
     if (map == nullptr || !fits(map->map->rows, latents.size(), centred_.values)) return std::nullopt;
     Matrix mapped = map_latents(latents, map->map->rows);

@@ -5,6 +5,8 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <map>
+#include <utility>
 
 namespace pinion::codec::cuda {
 
@@ -17,11 +19,21 @@ __device__ inline void wait_for_earlier_work() {
 #endif
 }
 
-inline bool starts_overlap() {
-  int device = 0, major = 0;
+// Whether the device can do that and the kernel waits: not if it was translated, for such a device, from code
+// for less than 9.0, whose __CUDA_ARCH__ it has.
+inline bool starts_overlap(const void* kernel) {
+  int device = 0;
   cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  return major >= 9;
+  thread_local std::map<std::pair<const void*, int>, bool> known;
+  const auto [entry, is_new] = known.try_emplace({kernel, device}, false);
+  if (is_new) {
+    int major = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    cudaFuncAttributes code{};
+    entry->second =
+        major >= 9 && cudaFuncGetAttributes(&code, kernel) == cudaSuccess && code.ptxVersion >= 90;
+  }
+  return entry->second;
 }
 
 template <class... Arguments>
@@ -36,7 +48,7 @@ void start_behind(void (*kernel)(Arguments...), dim3 grid, dim3 block, std::size
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream;
   config.attrs = &overlap;
-  config.numAttrs = starts_overlap() ? 1 : 0;
+  config.numAttrs = starts_overlap(reinterpret_cast<const void*>(kernel)) ? 1 : 0;
   cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

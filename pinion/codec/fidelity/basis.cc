@@ -40,8 +40,9 @@ Bytes encode_basis(const Matrix& directions, std::span<const double> steps) {
     exponents.push_back(static_cast<std::uint8_t>(exponent));
     const auto row = directions.row(k);
     for (std::size_t c = 0; c < row.size(); ++c) {
-      values[k * directions.columns + c] =
-          static_cast<std::int32_t>(std::lround(std::ldexp(row[c], exponent)));
+      const float scaled = std::ldexp(row[c], exponent);
+      PINION_ASSERT(std::abs(scaled) <= kMaxIndex);
+      values[k * directions.columns + c] = static_cast<std::int32_t>(std::lround(scaled));
     }
   }
   IndexTables tables;

@@ -26,7 +26,8 @@ struct Basis {
 BasisId basis_id(ByteSpan asset);
 
 // Quantises and codes directions [components, channels]. `steps[k]` is the
-// rounding that row k tolerates; it is lowered to a power of two.
+// rounding that row k tolerates; it is lowered to a power of two, 1 at most.
+// Values are at most kMaxIndex times that.
 Bytes encode_basis(const Matrix& directions, std::span<const double> steps);
 
 // kTooLarge if it passes the limits; memory for its coefficients is taken only after that.

@@ -84,8 +84,9 @@ std::optional<MapFit> rounded(const Matrix& map, double rows, const Matrix& late
   for (std::size_t l = 0; l < map.rows; ++l) {
     const double variance = std::max(variances[l], kLeastVariance * mean);
     steps.push_back(std::sqrt(12 * kShareOfDoubt * noise / (rows * variance)));
+    const double rounding = std::min(1.0, steps.back());  // an asset has none above
     for (const float value : map.row(l)) {
-      if (!(std::abs(static_cast<double>(value)) < kMostCoefficient * steps.back())) return std::nullopt;
+      if (!(std::abs(static_cast<double>(value)) < kMostCoefficient * rounding)) return std::nullopt;
     }
   }
   Bytes asset = encode_basis(map, steps);
@@ -104,8 +105,17 @@ void MapChooser::choose(const MapProblem& problem) {
   if (latents == 0 || latents > kMostMapLatents || latents > channels || rows < 2) return;
   const KnownRows all = rows_of(problem);
   const double noise = problem.target_error / static_cast<double>(channels);
-  const double kept_saves = kept ? saved_bits(kept->map->rows, all, noise) : 0;
-  if (kept_saves > 0) current_ = std::move(kept);
+  // In bits: what a map saves while it serves, without what it costs to send.
+  const auto worth_of = [&](double saves) { return kFramesPerMap * static_cast<double>(rows) * saves; };
+  double kept_worth = 0;
+  if (kept) {
+    const double sent_bits = problem.current_is_held ? 0 : 8.0 * static_cast<double>(kept->asset.size());
+    const double worth = worth_of(saved_bits(kept->map->rows, all, noise)) - sent_bits;
+    if (worth > 0) {
+      kept_worth = worth;
+      current_ = std::move(kept);
+    }
+  }
   if (sums_.latents() != latents || sums_.channels() != channels) sums_ = MapSums(latents, channels);
   // A fit says more about the rows that it is made of than about others, so half of these judge it.
   MapSums without_half = sums_;
@@ -115,7 +125,7 @@ void MapChooser::choose(const MapProblem& problem) {
   const Matrix judged = without_half.fit(), fresh = sums_.fit();
   if (judged.empty() || fresh.empty()) return;
   const double saves = saved_bits(judged, rows_of(all, 1, 2), noise);
-  const double worth = kFramesPerMap * static_cast<double>(rows) * (saves - std::max(0.0, kept_saves));
+  const double worth = worth_of(saves) - kept_worth;
   if (!(worth > 0)) return;
   std::optional<MapFit> found = rounded(fresh, sums_.rows(), all.latents, noise);
   if (found && 8.0 * static_cast<double>(found->asset.size()) < worth) current_ = std::move(found);

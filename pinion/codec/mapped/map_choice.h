@@ -21,6 +21,7 @@ struct MapProblem {
   const CentredTensor& centred;
   std::span<const float> latents;  // [rows, L], finite
   double target_error = 0;         // mean squared error of a row that is allowed
+  bool current_is_held = false;    // whether the receiver holds the current map, which is sent otherwise
 };
 
 class MapChooser {

@@ -11,6 +11,9 @@ namespace {
 
 constexpr float kRidge = 1e-3f;               // times the mean variance of a latent
 constexpr std::uint32_t kMagic = 0x31534d50;  // "PMS1"
+constexpr double kKept = 1 - 1.0 / 256;       // of the sums with each frame: shared ones outlive many clients
+constexpr double kKeptIfOdd = 0.5;            // where a frame is of another kind
+constexpr double kOddVariance = 100;          // over that of the sums, or below it
 constexpr std::size_t kHeadBytes = 4 + 4 + 4 + 8;
 constexpr std::uint32_t kMostChannels = 65536;
 
@@ -31,17 +34,40 @@ void read_values(ByteReader& in, Matrix& matrix) {
 void MapSums::add(const Matrix& latents, const Matrix& states) {
   PINION_ASSERT(latents.rows == states.rows && latents.columns == gram_.rows &&
                 states.columns == cross_.columns);
-  add_to(multiply_transposed(latents, latents), gram_);
-  add_to(multiply_transposed(latents, states), cross_);
-  rows_ += static_cast<double>(latents.rows);
+  MapSums frame;
+  frame.gram_ = multiply_transposed(latents, latents);
+  frame.cross_ = multiply_transposed(latents, states);
+  frame.rows_ = static_cast<double>(latents.rows);
+  if (!all_finite(frame.gram_.values) || !all_finite(frame.cross_.values)) return;
+  const double seen = variance(), now = frame.variance();
+  if (rows_ > 0 && (now > kOddVariance * seen || seen > kOddVariance * now)) {
+    fade(kKeptIfOdd);
+    if (rows_ < frame.rows_) *this = std::move(frame);
+    return;
+  }
+  fade(kKept);
+  add_to(frame.gram_, gram_);
+  add_to(frame.cross_, cross_);
+  rows_ += frame.rows_;
+}
+
+double MapSums::variance() const {
+  double sum = 0;
+  for (std::size_t l = 0; l < gram_.rows; ++l) sum += static_cast<double>(gram_.row(l)[l]);
+  return rows_ > 0 ? sum / (static_cast<double>(gram_.rows) * rows_) : 0;
+}
+
+void MapSums::fade(double share) {
+  for (Matrix* sums : {&gram_, &cross_}) {
+    for (float& value : sums->values) value *= static_cast<float>(share);
+  }
+  rows_ *= share;
 }
 
 Matrix MapSums::fit() const {
-  double variance = 0;
-  for (std::size_t l = 0; l < gram_.rows; ++l) variance += static_cast<double>(gram_.row(l)[l]);
-  variance /= static_cast<double>(gram_.rows);
-  if (!(variance > 0) || !std::isfinite(variance)) return {};
-  const auto scale = static_cast<float>(1 / variance);
+  const double size = variance() * rows_;  // of the diagonal
+  if (!(size > 0) || !std::isfinite(size)) return {};
+  const auto scale = static_cast<float>(1 / size);
   Matrix gram = gram_, cross = cross_;
   for (float& value : gram.values) value *= scale;
   for (std::size_t l = 0; l < gram.rows; ++l) gram.row(l)[l] += kRidge;

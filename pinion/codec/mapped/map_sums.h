@@ -1,7 +1,7 @@
 #pragma once
 // What an encoder has seen of latents and the states that they began: sums over the first frames of streams,
-// of this job and of earlier ones, that a map is fitted to. Kept in a file of the sender's own; nobody else
-// reads it.
+// of this job and of earlier ones, that a map is fitted to. They fade, so that they are about the last few
+// hundred frames. Kept in a file of the sender's own; nobody else reads it.
 
 #include <span>
 
@@ -20,9 +20,12 @@ class MapSums {
 
   std::size_t latents() const { return cross_.rows; }
   std::size_t channels() const { return cross_.columns; }
-  double rows() const { return rows_; }
+  double rows() const { return rows_; }  // by what is left of them
 
-  // Rows of a frame: latents [rows, L] about their means, and the states [rows, d].
+  // Rows of a frame: latents [rows, L] about their means, and the states [rows, d]. A frame whose latents
+  // vary a hundred times as much as those of the sums, or a hundredth, is not added: the sums count half from
+  // then on, and where that is fewer rows than the frame has, they were the odd ones, and it takes their
+  // place. One that overflows changes nothing.
   void add(const Matrix& latents, const Matrix& states);
 
   // The map that fits best, [L, d]; empty if the latents hardly vary.
@@ -33,6 +36,9 @@ class MapSums {
   static Result<MapSums> read(ByteSpan file);
 
  private:
+  double variance() const;  // of a latent, on average
+  void fade(double share);
+
   double rows_ = 0;
   Matrix gram_;   // [L, L]
   Matrix cross_;  // [L, d]

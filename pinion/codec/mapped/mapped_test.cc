@@ -8,6 +8,7 @@
 #include "pinion/codec/basis_store.h"
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/mapped/latent_map.h"
+#include "pinion/codec/mapped/map_choice.h"
 #include "pinion/codec/mapped/map_sums.h"
 #include "pinion/codec/step_stream.h"
 
@@ -157,6 +158,25 @@ TEST(MappedStream, LatentsOfOtherRowsOrNotFiniteAreNotUsed) {
   EXPECT_EQ(mode_of(encoder->encode(job.next(), latents).value()), Mode::kFidelity);
 }
 
+// Roundings of an asset are 1 at most, and its integers below 2^26.
+TEST(MappedStream, HugeStatesHaveNoMap) {
+  const auto encoder = testing::encoder_of(kProfile);
+  const auto decoder = Decoder::create();
+  Job job(10, DType::kF32);
+  for (int step = 0; step < 2; ++step) {
+    std::vector<float> values = floats_of(job.next());
+    for (float& value : values) value *= 4e7f;
+    const Tensor state = Tensor::from_floats(values, {1, kRows, kChannels});
+    const auto encoded = encoder->encode(state, job.latents());
+    ASSERT_TRUE(encoded.ok());
+    EXPECT_EQ(mode_of(*encoded), Mode::kFidelity);
+    const auto decoded = receive(*decoder, *encoded, job.latents());
+    ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+    EXPECT_NEAR(testing::measure_again(state, *decoded).snr_db, kTarget, 0.3);
+    job.step();
+  }
+}
+
 TEST(MappedStream, ARestartServesADecoderThatKnowsNothing) {
   const auto encoder = testing::encoder_of(kProfile);
   Job job(4, DType::kBF16);
@@ -300,12 +320,78 @@ TEST_F(MapsFromJobToJob, OnlyTheFirstJobPays) {
   EXPECT_FALSE(begin_job(13, {}).basis.empty());
 }
 
+// Few rows save less than the map of many takes.
+TEST_F(MapsFromJobToJob, AKeptOneThatMustBeSentAgainHasToPay) {
+  const Bytes map = begin_job(1, {}).basis;
+  ASSERT_FALSE(map.empty());
+  Job job(2, DType::kF32);
+  const Tensor state = job.next();
+  constexpr std::size_t kFew = 4;
+  const std::vector<float> values = floats_of(state);
+  const Tensor few = Tensor::from_floats(std::span(values).first(kFew * kChannels), {1, kFew, kChannels});
+  for (const bool is_held : {true, false}) {
+    MapChooser chooser;
+    ASSERT_TRUE(chooser.offer(map).ok());
+    ChunkPool alone;
+    CentredTensor centred;
+    centre(few, alone, centred).value();
+    chooser.choose({.centred = centred,
+                    .latents = std::span(job.latents()).first(kFew * kLatents),
+                    .target_error = centred.energy / 250,
+                    .current_is_held = is_held});
+    EXPECT_EQ(chooser.current() != nullptr && chooser.current()->asset == map, is_held);
+  }
+}
+
 TEST_F(MapsFromJobToJob, LessonsGrowWithEachJob) {
   for (std::uint32_t job = 1; job <= 3; ++job) {
     begin_job(job, {});
     const std::vector<Bytes> lessons = store_.load(kPlace, AssetKind::kLessons);
     ASSERT_FALSE(lessons.empty());
-    EXPECT_EQ(MapSums::read(lessons.front())->rows(), job * static_cast<double>(kRows));
+    EXPECT_NEAR(MapSums::read(lessons.front())->rows(), job * kRows, 0.01 * job * kRows);
+  }
+}
+
+// A frame of states that follow latents by one map, these of some size.
+void add_frame(MapSums& sums, testing::Dice& dice, double size) {
+  Matrix latents(40, 2), states(40, 1);
+  for (std::size_t r = 0; r < latents.rows; ++r) {
+    for (float& value : latents.row(r)) value = static_cast<float>(size * dice.normal());
+    states.row(r)[0] = latents.row(r)[0] - 2 * latents.row(r)[1];
+    if (size != 1) states.row(r)[0] = static_cast<float>(dice.normal());  // they follow nothing
+  }
+  sums.add(latents, states);
+}
+
+void expect_map_of_frames(const MapSums& sums) {
+  const Matrix map = sums.fit();
+  ASSERT_FALSE(map.empty());
+  EXPECT_NEAR(map.row(0)[0], 1, 0.01);
+  EXPECT_NEAR(map.row(1)[0], -2, 0.01);
+}
+
+TEST(MapSums, AreAboutTheLastFrames) {
+  testing::Dice dice(3);
+  MapSums sums(2, 1);
+  for (int i = 0; i < 3000; ++i) add_frame(sums, dice, 1);
+  EXPECT_NEAR(sums.rows(), 256 * 40, 1);
+  expect_map_of_frames(sums);
+}
+
+TEST(MapSums, OddFramesLeaveThemAsTheyAre) {
+  testing::Dice dice(4);
+  MapSums sums(2, 1);
+  for (int i = 0; i < 20; ++i) add_frame(sums, dice, 1);
+  for (const double size : {1e12, 1e-6, 1e25}) {
+    add_frame(sums, dice, size);
+    expect_map_of_frames(sums);
+  }
+  // Where the odd one came first.
+  for (const double size : {1e12, 1e-6, 1e25}) {
+    MapSums odd(2, 1);
+    add_frame(odd, dice, size);
+    for (int i = 0; i < 3; ++i) add_frame(odd, dice, 1);
+    expect_map_of_frames(odd);
   }
 }
 
