@@ -11,16 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import socket
 import time
 
 PIECE = 4096
-BUFFER = 16 << 10  # small, so that the machine's buffers hide little of the speed
-
-
-def make_small(sock: socket.socket) -> None:
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+LATE_S = 0.005  # by which a piece may come too early, to make up for sleep that was too long
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_s: float) -> None:
@@ -28,8 +22,9 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes
     try:
         while piece := await reader.read(PIECE):
             if bytes_per_s > 0:
-                due = max(due, time.monotonic()) + len(piece) / bytes_per_s
-                await asyncio.sleep(due - time.monotonic())
+                due = max(due, time.monotonic() - LATE_S) + len(piece) / bytes_per_s
+                if (early := due - time.monotonic()) > 0:
+                    await asyncio.sleep(early)
             writer.write(piece)
             await writer.drain()
     except ConnectionError:
@@ -40,15 +35,11 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes
 
 async def serve(worker: tuple[str, int], port: int, there: float, back: float) -> None:
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_worker = socket.create_connection(worker)
-        make_small(to_worker)
-        worker_reader, worker_writer = await asyncio.open_connection(sock=to_worker, limit=BUFFER)
+        worker_reader, worker_writer = await asyncio.open_connection(*worker, limit=PIECE)
         await asyncio.gather(pump(reader, worker_writer, there), pump(worker_reader, writer, back))
 
-    listening = socket.create_server(("127.0.0.1", port))
-    make_small(listening)
-    server = await asyncio.start_server(relay, sock=listening, limit=BUFFER)
-    print(f"127.0.0.1:{listening.getsockname()[1]}", flush=True)
+    server = await asyncio.start_server(relay, "127.0.0.1", port, limit=PIECE)
+    print(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     async with server:
         await server.serve_forever()
 

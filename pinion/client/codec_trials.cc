@@ -15,7 +15,8 @@ using codec::Profile;
 constexpr Profile kRaw{.mode = Mode::kRaw};
 constexpr Profile kLossless{.mode = Mode::kLossless};
 constexpr Profile kInt8{.mode = Mode::kInt8};
-constexpr double kInt8Db = 36;  // calibrated states above it make a better picture than int8
+constexpr std::size_t kLosslessAt = 1;  // among the candidates, for each way
+constexpr double kInt8Db = 36;          // calibrated states above it make a better picture than int8
 // A state needs so much less fidelity than the output that is asked for (docs/codec.md, the table).
 constexpr double kStateBelowOutputDb = 6;
 constexpr double kLeastFidelityDb = 1;
@@ -101,6 +102,27 @@ class Trials {
 
   CodecTrial run(const Profile& profile) const {
     return best_of_runs(profile, [&] { return run_once(profile); });
+  }
+
+  // What the velocity takes that returns with states that were coded so.
+  double way_back_ms(const CodecTrial& trial, const codec::DirectionChoice& usual) const {
+    if (trial.profile.mode != Mode::kCalibrated) {
+      return codec::expected_ms(usual.trials[usual.chosen], *usual.link);
+    }
+    const int last_cut = plan_.stages.back().begin;
+    const auto* velocity = plan_.calibrations.find(last_cut, "velocity");
+    if (velocity == nullptr) return codec::expected_ms(usual.trials[kLosslessAt], *usual.link);
+    std::vector<codec::StepStream> streams{{velocity->calibration, context().output_rows}};
+    for (const NamedTensor& entry : request_.state) {
+      if (const auto* state = plan_.calibrations.find(last_cut, entry.name))
+        streams.push_back({state->calibration, codec::rows_of(entry.tensor.shape())});
+    }
+    const double share_db =
+        codec::share_of({.output_snr_db = trial.profile.target_snr_db}, streams, 0, context()).output_snr_db;
+    const double bytes = codec::expected_bits(streams.front(), context(), share_db) / 8;
+    // Coding is taken to be as fast as that of the states.
+    const auto part = static_cast<double>(request_.latents.elements()) / static_cast<double>(elements());
+    return part * trial.coding_ms() + 1000 * bytes / usual.link->bytes_per_s;
   }
 
  private:
@@ -206,7 +228,8 @@ std::string why_not_calibrated(const TrialOf& job, const StepRequest& request) {
 }  // namespace
 
 codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
-                                   const codec::LinkSpeed& link, const codec::BasisStore& bases) {
+                                   const codec::LinkSpeed& link, const codec::BasisStore& bases,
+                                   const std::optional<codec::DirectionChoice>& way_back) {
   const RemotePlan& plan = job.plan;
   const Trials trials(job, request, bases);
   codec::CodecChoice choice;
@@ -220,13 +243,15 @@ codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& reques
       if (codec::expected_ms(best, link) < at_best_ms) why_not = "coding alone takes longer";
     }
     if (why_not.empty()) {
-      choice.trials.push_back(trials.run(profile));
+      CodecTrial& trial = choice.trials.emplace_back(trials.run(profile));
+      if (way_back && trial.why_not.empty()) trial.way_back_ms = trials.way_back_ms(trial, *way_back);
     } else {
       choice.trials.push_back(
           {.profile = profile, .bytes = 0, .encode_ms = 0, .decode_ms = 0, .why_not = std::move(why_not)});
     }
   }
   choice.chosen = codec::choose_codec(choice.trials, link);
+  if (choice.profile().mode != Mode::kCalibrated) choice.way_back = way_back;
   if (plan.stages.size() > 1) choice.note = "the links between workers are taken to be like the first";
   return choice;
 }

@@ -21,9 +21,12 @@ struct TrialOf {
 // is taken to be as fast as this machine, and each further hop of a chain to be like `link`, the first. What
 // cannot code these states, or would be too slow by far, is in the choice with the reason. A basis that was
 // learned on the way stays in `bases`, for the job, and what is there already is taken to be at the far end
-// too.
+// too. `way_back` is what choose_way_back() chose, if the workers can do so: it becomes part of the choice
+// unless that is calibrated, which codes the velocity in its own way, and what the velocity takes counts with
+// each candidate.
 codec::CodecChoice choose_by_trial(const TrialOf& job, const StepRequest& request,
-                                   const codec::LinkSpeed& link, const codec::BasisStore& bases);
+                                   const codec::LinkSpeed& link, const codec::BasisStore& bases,
+                                   const std::optional<codec::DirectionChoice>& way_back = {});
 
 // The same for the velocity, where states are not calibrated, by the link from the last worker. The request's
 // latents stand for it.

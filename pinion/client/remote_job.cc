@@ -141,13 +141,13 @@ class NetworkJob : public RemoteJob {
     if (!is_codec_known()) {
       const Stopwatch watch;
       PINION_TRY(const codec::LinkSpeed link, measure_link(Chain::Direction::kToFirst));
-      codec::CodecChoice choice =
-          choose_by_trial({plan_, constants_.values, streams(), workers_can()}, request, link, bases_);
-      if (choice.profile().mode != codec::Mode::kCalibrated &&
-          chain_->all_can(transport::kVelocityProfilesCapability)) {
+      std::optional<codec::DirectionChoice> way_back;
+      if (chain_->all_can(transport::kVelocityProfilesCapability)) {
         PINION_TRY(const codec::LinkSpeed back, measure_link(Chain::Direction::kFromLast));
-        choice.way_back = choose_way_back(plan_, request, back);
+        way_back = choose_way_back(plan_, request, back);
       }
+      codec::CodecChoice choice = choose_by_trial({plan_, constants_.values, streams(), workers_can()},
+                                                  request, link, bases_, way_back);
       choice.choosing_ms = watch.elapsed_ms();
       plan_.auto_codec->choice = std::move(choice);
     }

@@ -8,7 +8,7 @@
 namespace pinion::codec {
 
 double expected_ms(const CodecTrial& trial, const LinkSpeed& link) {
-  return trial.coding_ms() + 1000.0 * static_cast<double>(trial.bytes) / link.bytes_per_s;
+  return trial.coding_ms() + 1000.0 * static_cast<double>(trial.bytes) / link.bytes_per_s + trial.way_back_ms;
 }
 
 double pays_below(const CodecTrial& trial, const CodecTrial& raw) {

@@ -23,12 +23,13 @@ struct CodecTrial {
   std::size_t bytes = 0;  // of the frames, without bases: those travel in the first job of a cut only
   double encode_ms = 0;
   double decode_ms = 0;
-  std::string why_not;  // why it cannot be used or was not tried; then the figures are 0
+  std::string why_not;     // why it cannot be used or was not tried; then the figures are 0
+  double way_back_ms = 0;  // of states: what the velocity that returns with them is expected to take
 
   double coding_ms() const { return encode_ms + decode_ms; }
 };
 
-// Encoding, sending at the link's speed and decoding, one after the other.
+// Encoding, sending at the link's speed and decoding, one after the other, and the way back.
 double expected_ms(const CodecTrial& trial, const LinkSpeed& link);
 
 // Below which speed of the link, in bytes per second, `trial` is sooner there than `raw`: infinite if it is

@@ -28,6 +28,14 @@ TEST(BreakEven, TheTimeIsCodingAndSending) {
                    2007);
 }
 
+TEST(BreakEven, TheWayBackCounts) {
+  std::vector<CodecTrial> trials{trial("raw", 1'000'000, 1, 1), trial("int8", 250'000, 1, 1),
+                                 trial("calibrated:30", 10'000, 15, 10)};
+  EXPECT_EQ(chosen(trials, 12.5), "int8");
+  for (CodecTrial& each : trials) each.way_back_ms = each.profile.mode == Mode::kCalibrated ? 3 : 30;
+  EXPECT_EQ(chosen(trials, 12.5), "calibrated:30");
+}
+
 TEST(BreakEven, TheLinkDecides) {
   EXPECT_EQ(chosen(wide_state(), 5000), "raw");
   EXPECT_EQ(chosen(wide_state(), 118), "int8");          // 1 Gbit/s

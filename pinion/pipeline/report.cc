@@ -91,6 +91,7 @@ Json to_json(const codec::DirectionChoice& choice) {
       entry["bytes"] = trial.bytes;
       entry["encode_ms"] = trial.encode_ms;
       entry["decode_ms"] = trial.decode_ms;
+      entry["way_back_ms"] = trial.way_back_ms;
       entry["expected_ms"] = expected_ms(trial, *choice.link);
       entry["pays_below_bytes_per_s"] = finite(pays_below(trial, choice.trials.front()));
     }

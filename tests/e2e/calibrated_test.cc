@@ -208,6 +208,7 @@ TEST_F(Calibrated, CodecAutoTriesIt) {
   EXPECT_EQ(trials.at(4).at("codec"), "calibrated:30");
   ASSERT_FALSE(trials.at(4).contains("why_not")) << trials.at(4);
   EXPECT_LT(trials.at(4).at("bytes").get<double>(), 0.2 * trials.at(2).at("bytes").get<double>());
+  EXPECT_GT(trials.at(4).at("way_back_ms"), 0);
 }
 
 TEST_F(Calibrated, WorksAcrossAChain) {
