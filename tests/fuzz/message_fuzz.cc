@@ -42,6 +42,7 @@ void check_message(ByteSpan bytes) {
   check_header<pinion::transport::Hello>(message);
   check_header<pinion::transport::HelloReply>(message);
   check_header<pinion::transport::Pair>(message);
+  check_header<pinion::transport::Ping>(message);
   check_header<pinion::transport::OpenStage>(message);
   check_header<pinion::transport::Ready>(message);
   check_header<pinion::transport::BeginJob>(message);
