@@ -63,8 +63,9 @@ CodecTrial best_of_runs(const Profile& profile, const RunOnce& run_once) {
 Result<CodecTrial> try_velocity(const Profile& profile, const Tensor& latents, const std::string& dtype) {
   const DType of_stage = dtype_from_name(dtype).value_or(DType::kF32);
   const Tensor sent = converted(latents, codec::is_exact(profile.mode) ? of_stage : DType::kF16);
-  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder, codec::Encoder::create(profile));
-  const std::unique_ptr<codec::Decoder> decoder = codec::Decoder::create();
+  PINION_TRY(const std::unique_ptr<codec::Encoder> encoder,
+             codec::Encoder::create(profile, {.threads = codec::job_threads()}));
+  const std::unique_ptr<codec::Decoder> decoder = codec::Decoder::create(codec::job_threads());
   Stopwatch watch;
   PINION_TRY(const codec::EncodedFrame encoded, encoder->encode(sent));
   CodecTrial trial{.profile = profile,
@@ -144,14 +145,15 @@ class Trials {
                                         .place = {plan_.model_hash, cut(), stream},
                                         .known_bases = known,
                                         .has_latent_rows = has_latent_rows(stream),
-                                        .keeps_lessons = false},
+                                        .keeps_lessons = false,
+                                        .encoding = {.threads = codec::job_threads()}},
                                        bases_);
   }
 
   Result<void> add_stream(const NamedTensor& entry, CodecTrial& sum) const {
     const codec::CalibrationSet::Entry* calibration = find_calibration(entry.name);
     codec::StreamReceiver receiver(calibration == nullptr ? nullptr : calibration->calibration,
-                                   has_latent_rows(entry.name));
+                                   has_latent_rows(entry.name), codec::job_threads());
     const std::vector<Bytes> kept = bases_.load({plan_.model_hash, cut(), entry.name});
     for (const Bytes& asset : kept) static_cast<void>(receiver.add_basis(asset, basis_limits(entry.tensor)));
     std::vector<std::string> known = codec::basis_hashes(kept);

@@ -67,7 +67,8 @@ Result<codec::EncodedFrame> StepEncoder::encode_frame(const std::string& stream,
                                      .place = {setup_.model_hash, setup_.cut, stream},
                                      .known_bases = setup_.known_bases,
                                      .keeps_decoded = stream == "latents",
-                                     .has_latent_rows = setup_.has_maps && stream == setup_.streams.picture},
+                                     .has_latent_rows = setup_.has_maps && stream == setup_.streams.picture,
+                                     .encoding = {.threads = codec::job_threads()}},
                                     bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
@@ -159,7 +160,8 @@ codec::BasisLimits StepEncoder::velocity_basis_limits() const {
 codec::StreamReceiver& StepEncoder::velocity_receiver() {
   if (velocity_receiver_) return *velocity_receiver_;
   const codec::CalibrationSet::Entry* entry = setup_.calibrations.find(setup_.last_cut, "velocity");
-  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration, setup_.has_maps);
+  velocity_receiver_.emplace(entry == nullptr ? nullptr : entry->calibration, setup_.has_maps,
+                             codec::job_threads());
   for (const Bytes& basis : setup_.velocity_bases) {
     static_cast<void>(velocity_receiver_->add_basis(basis, velocity_basis_limits()));
   }

@@ -1,6 +1,7 @@
 #include "pinion/codec/step_stream.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "pinion/codec/fidelity/basis.h"
@@ -10,6 +11,7 @@
 namespace pinion::codec {
 namespace {
 
+constexpr unsigned kMostThreads = 4;
 constexpr double kVelocityMarginDb = 12;  // docs/protocol.md, section 5
 constexpr double kMaxVelocityDb = 60;     // float16 holds no more
 constexpr double kMostReferenceDb = 24;   // docs/protocol.md, section 5
@@ -49,6 +51,12 @@ Profile latents_profile(const Profile& states) {
 Profile reference_profile(const Profile& states) {
   const double target = states.budget_bytes > 0 ? kMostReferenceDb : states.target_snr_db;
   return {.mode = Mode::kFidelity, .target_snr_db = std::min(target, kMostReferenceDb)};
+}
+
+int job_threads() {
+  static const int threads =
+      static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kMostThreads));
+  return threads;
 }
 
 Result<StreamSender> StreamSender::create(SenderSettings settings, const BasisStore& bases) {

@@ -23,6 +23,10 @@ Profile latents_profile(const Profile& states);
 // is calibrated.
 Profile reference_profile(const Profile& states);
 
+// Threads that share the work on a tensor of a job: as many as the machine runs at once, and at most four,
+// beyond which memory is what they wait for. They sleep while the model computes.
+int job_threads();
+
 // How a stream is sent.
 struct SenderSettings {
   Profile profile;

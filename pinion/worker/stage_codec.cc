@@ -30,7 +30,8 @@ codec::StreamReceiver& StageCodec::receiver(const std::string& stream) {
   const auto found = receivers_.find(stream);
   if (found != receivers_.end()) return found->second;
   const bool has_latent_rows = setup_.has_maps && (stream == setup_.streams.picture || stream == "velocity");
-  codec::StreamReceiver made(calibration_of(stream, setup_.blocks.begin), has_latent_rows);
+  codec::StreamReceiver made(calibration_of(stream, setup_.blocks.begin), has_latent_rows,
+                             codec::job_threads());
   return receivers_.emplace(stream, std::move(made)).first->second;
 }
 
@@ -193,12 +194,13 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
   return input;
 }
 
-Result<codec::EncodedFrame> StageCodec::encode_frame(const codec::SenderSettings& settings,
-                                                     const Tensor& tensor, transport::TraceHop& hop) {
-  const std::string& stream = settings.place.stream;
+Result<codec::EncodedFrame> StageCodec::encode_frame(codec::SenderSettings settings, const Tensor& tensor,
+                                                     transport::TraceHop& hop) {
+  const std::string stream = settings.place.stream;
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
-    PINION_TRY(codec::StreamSender made, codec::StreamSender::create(settings, bases_));
+    settings.encoding.threads = codec::job_threads();
+    PINION_TRY(codec::StreamSender made, codec::StreamSender::create(std::move(settings), bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
   PINION_TRY(codec::EncodedFrame encoded, sender->second.encode(tensor, context()));
