@@ -15,6 +15,9 @@ namespace {
 
 using testing::HasSubstr;
 
+// So slow that sending takes longer than coding even where a sanitizer watches it.
+constexpr double kSlowBack = 30e3;
+
 class ChosenCodec : public testing::Test {
  protected:
   void SetUp() override {
@@ -82,12 +85,12 @@ TEST_F(ChosenCodec, ASlowLinkIsMeasuredAndGetsFewerBytes) {
 
 // The velocity is 32 x 32 rows of 8 float32: 33 kB.
 TEST_F(ChosenCodec, TheWayBackIsMeasuredAndChosenByItself) {
-  const SlowLink slow(worker_->address(), {.back = 300e3});
+  const SlowLink slow(worker_->address(), {.back = kSlowBack});
   job_.stages = {{slow.address(), 6}};
   const codec::CodecChoice choice = run();
   ASSERT_TRUE(choice.way_back && choice.way_back->link);
-  EXPECT_GT(choice.way_back->link->bytes_per_s, 60e3);
-  EXPECT_LT(choice.way_back->link->bytes_per_s, 360e3);
+  EXPECT_GT(choice.way_back->link->bytes_per_s, kSlowBack / 5);  // a busy machine is slower
+  EXPECT_LT(choice.way_back->link->bytes_per_s, 1.2 * kSlowBack);
   EXPECT_GT(choice.link->bytes_per_s, 1e6);
   ASSERT_EQ(choice.way_back->trials.size(), 3u);
   EXPECT_EQ(choice.way_back->trials[0].profile.mode, codec::Mode::kRaw);
@@ -99,17 +102,17 @@ TEST_F(ChosenCodec, TheWayBackIsMeasuredAndChosenByItself) {
 }
 
 TEST_F(ChosenCodec, TheWayBackOfAChainIsThatOfItsLastWorker) {
-  const SlowLink slow(worker_->address(), {.back = 300e3});
+  const SlowLink slow(worker_->address(), {.back = kSlowBack});
   job_.stages = {{worker_->address(), 4}, {slow.address(), 6}};
   const codec::CodecChoice choice = run();
   ASSERT_TRUE(choice.way_back && choice.way_back->link);
-  EXPECT_LT(choice.way_back->link->bytes_per_s, 360e3);
+  EXPECT_LT(choice.way_back->link->bytes_per_s, 1.2 * kSlowBack);
   EXPECT_EQ(choice.way_back->profile().mode, codec::Mode::kFidelity);
   EXPECT_LT(down_bytes_, 33'000 / 3);
 }
 
 TEST_F(ChosenCodec, ATargetBoundsWhatMayBeLost) {
-  const SlowLink slow(worker_->address(), {.there = 500e3, .back = 300e3});
+  const SlowLink slow(worker_->address(), {.there = 50e3, .back = kSlowBack});
   job_.stages = {{slow.address(), 6}};
   const codec::CodecChoice choice = run({.target_db = 44, .choice = {}});
   ASSERT_EQ(choice.trials.size(), 3u);  // int8 is worse than that
