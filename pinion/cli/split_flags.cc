@@ -3,6 +3,44 @@
 #include <charconv>
 
 namespace pinion::cli {
+namespace {
+
+constexpr std::string_view kAuto = "auto", kAutoExact = "auto:exact", kAutoTarget = "auto:";
+constexpr double kMostTargetDb = 100;
+
+Result<double> parse_target(std::string_view text) {
+  double target = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), target);
+  if (code != std::errc() || end != text.data() + text.size() || !(target > 0 && target <= kMostTargetDb)) {
+    return Error{Errc::kInvalidArgument, "--codec auto:" + std::string(text) + " asks for no target",
+                 "use auto, auto:exact, or auto: and an SNR in dB, such as auto:36"};
+  }
+  return target;
+}
+
+Result<void> parse_codecs(const std::string& codec, const std::string& velocity_codec,
+                          pipeline::SplitOptions& split) {
+  using Auto = pipeline::SplitOptions::Auto;
+  if (codec == kAutoExact) {
+    split.auto_codec = Auto::kExact;
+  } else if (codec == kAuto) {
+    split.auto_codec = Auto::kAny;
+  } else if (codec.starts_with(kAutoTarget)) {
+    split.auto_codec = Auto::kAny;
+    PINION_TRY(split.auto_target_db, parse_target(std::string_view(codec).substr(kAutoTarget.size())));
+  } else {
+    PINION_TRY(split.codec, codec::parse_profile(codec));
+  }
+  if (velocity_codec.empty()) return {};
+  PINION_TRY(split.velocity_codec, codec::parse_profile(velocity_codec));
+  const bool is_own_affair = split.auto_codec != Auto::kOff || split.codec.mode == codec::Mode::kCalibrated;
+  if (!is_own_affair && split.velocity_codec->mode != codec::Mode::kCalibrated) return {};
+  return Error{Errc::kInvalidArgument,
+               "--velocity-codec goes with a --codec that is neither auto nor calibrated, and is not itself",
+               "leave it out: auto and calibrated choose for the velocity too"};
+}
+
+}  // namespace
 
 void SplitFlags::add_to(CLI::App& command) {
   command.add_option("--worker", workers, "HOST[:PORT] of a paired worker; repeat for a chain")
@@ -31,48 +69,10 @@ void SplitFlags::add_to(CLI::App& command) {
       ->capture_default_str();
 }
 
-namespace {
-
-constexpr std::string_view kAuto = "auto", kAutoExact = "auto:exact", kAutoTarget = "auto:";
-constexpr double kMostTargetDb = 100;
-
-Result<double> parse_target(std::string_view text) {
-  double target = 0;
-  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), target);
-  if (code != std::errc() || end != text.data() + text.size() || !(target > 0 && target <= kMostTargetDb)) {
-    return Error{Errc::kInvalidArgument, "--codec auto:" + std::string(text) + " asks for no target",
-                 "use auto, auto:exact, or auto: and an SNR in dB, such as auto:36"};
-  }
-  return target;
-}
-
-}  // namespace
-
-Result<void> SplitFlags::parse_codecs(pipeline::SplitOptions& split) const {
-  using Auto = pipeline::SplitOptions::Auto;
-  if (codec == kAutoExact) {
-    split.auto_codec = Auto::kExact;
-  } else if (codec == kAuto) {
-    split.auto_codec = Auto::kAny;
-  } else if (codec.starts_with(kAutoTarget)) {
-    split.auto_codec = Auto::kAny;
-    PINION_TRY(split.auto_target_db, parse_target(std::string_view(codec).substr(kAutoTarget.size())));
-  } else {
-    PINION_TRY(split.codec, codec::parse_profile(codec));
-  }
-  if (velocity_codec.empty()) return {};
-  PINION_TRY(split.velocity_codec, codec::parse_profile(velocity_codec));
-  const bool is_own_affair = split.auto_codec != Auto::kOff || split.codec.mode == codec::Mode::kCalibrated;
-  if (!is_own_affair && split.velocity_codec->mode != codec::Mode::kCalibrated) return {};
-  return Error{Errc::kInvalidArgument,
-               "--velocity-codec goes with a --codec that is neither auto nor calibrated, and is not itself",
-               "leave it out: auto and calibrated choose for the velocity too"};
-}
-
 Result<pipeline::SplitOptions> SplitFlags::parse() const {
   pipeline::SplitOptions split;
   split.cut = cut;
-  PINION_TRY_VOID(parse_codecs(split));
+  PINION_TRY_VOID(parse_codecs(codec, velocity_codec, split));
   const bool is_calibrated = split.codec.mode == codec::Mode::kCalibrated;
   const bool may_be_calibrated = is_calibrated || split.auto_codec == pipeline::SplitOptions::Auto::kAny;
   if (calibration.empty() ? is_calibrated : !may_be_calibrated) {

@@ -11,8 +11,7 @@
 
 namespace pinion::cli {
 
-class SplitFlags {
- public:
+struct SplitFlags {
   std::vector<std::string> workers;
   std::string cut = "auto";
   std::string codec = "raw";
@@ -25,9 +24,6 @@ class SplitFlags {
 
   // The parsed flags, or which one is wrong.
   Result<pipeline::SplitOptions> parse() const;
-
- private:
-  Result<void> parse_codecs(pipeline::SplitOptions& split) const;
 };
 
 }  // namespace pinion::cli

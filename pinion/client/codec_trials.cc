@@ -25,16 +25,16 @@ constexpr double kLeastFidelityDb = 1;
 // even pay at this many, it is not tried: a wide state takes it seconds.
 constexpr double kFidelityAtBestElementsPerMs = 60'000;
 
-Profile fidelity_for(double output_snr_db) {
-  return {.mode = Mode::kFidelity,
-          .target_snr_db = std::max(output_snr_db - kStateBelowOutputDb, kLeastFidelityDb)};
-}
-
 // Times below this are repeated, since the first run of a code is slower.
 constexpr double kShortMs = 5;
 constexpr int kMostRuns = 3;
 
 constexpr int kMostLearned = 2;  // assets of a stream that its first frames bring
+
+Profile fidelity_for(double output_snr_db) {
+  return {.mode = Mode::kFidelity,
+          .target_snr_db = std::max(output_snr_db - kStateBelowOutputDb, kLeastFidelityDb)};
+}
 
 // The most exact first.
 std::vector<Profile> candidates(const RemotePlan& plan) {
@@ -45,6 +45,10 @@ std::vector<Profile> candidates(const RemotePlan& plan) {
   profiles.push_back(fidelity_for(target));
   if (!plan.calibrations.empty()) profiles.push_back({.mode = Mode::kCalibrated, .target_snr_db = target});
   return profiles;
+}
+
+codec::BasisLimits basis_limits(const Tensor& tensor) {
+  return codec::BasisLimits::for_channels(static_cast<std::size_t>(codec::channels_of(tensor.shape())));
 }
 
 template <class RunOnce>
@@ -73,11 +77,7 @@ Result<CodecTrial> try_velocity(const Profile& profile, const Tensor& latents, c
                    .encode_ms = watch.lap_ms(),
                    .decode_ms = 0,
                    .why_not = {}};
-  if (!encoded.basis.empty()) {
-    PINION_TRY_VOID(decoder->add_basis(
-        encoded.basis,
-        codec::BasisLimits::for_channels(static_cast<std::size_t>(codec::channels_of(sent.shape())))));
-  }
+  if (!encoded.basis.empty()) PINION_TRY_VOID(decoder->add_basis(encoded.basis, basis_limits(sent)));
   watch.lap_ms();
   PINION_TRY_VOID(decoder->decode(encoded.frame, {.max_tensor_bytes = sent.bytes()}));
   trial.decode_ms = watch.lap_ms();
@@ -189,10 +189,6 @@ class Trials {
     return plan_.calibrations.find(cut(), stream);
   }
 
-  static codec::BasisLimits basis_limits(const Tensor& tensor) {
-    return codec::BasisLimits::for_channels(static_cast<std::size_t>(codec::channels_of(tensor.shape())));
-  }
-
   codec::StepContext context() const {
     return {.sigma = request_.sigma.front(),
             .previous_sigma = std::nullopt,
@@ -266,9 +262,10 @@ codec::DirectionChoice choose_way_back(const RemotePlan& plan, const StepRequest
   if (!plan.auto_codec->exact_only) {
     profiles.push_back(codec::velocity_profile(fidelity_for(plan.auto_codec->target_db)));
   }
-  for (const Profile& profile : profiles)
+  for (const Profile& profile : profiles) {
     choice.trials.push_back(
         best_of_runs(profile, [&] { return try_velocity(profile, request.latents, plan.dtype); }));
+  }
   choice.chosen = codec::choose_codec(choice.trials, link);
   return choice;
 }

@@ -1,6 +1,7 @@
 #include "pinion/pipeline/placed_model.h"
 
 namespace pinion::pipeline {
+
 Result<PlacedModel> PlacedModel::place(models::Model& model, const SplitOptions& split,
                                        const models::StageOptions& stage) {
   PlacedModel placed;

@@ -194,13 +194,12 @@ Result<models::StepInput> StageCodec::decode(const transport::Step& step, const 
   return input;
 }
 
-Result<codec::EncodedFrame> StageCodec::encode_frame(codec::SenderSettings settings, const Tensor& tensor,
-                                                     transport::TraceHop& hop) {
-  const std::string stream = settings.place.stream;
+Result<codec::EncodedFrame> StageCodec::encode_frame(const codec::SenderSettings& settings,
+                                                     const Tensor& tensor, transport::TraceHop& hop) {
+  const std::string& stream = settings.place.stream;
   auto sender = senders_.find(stream);
   if (sender == senders_.end()) {
-    settings.encoding.threads = codec::job_threads();
-    PINION_TRY(codec::StreamSender made, codec::StreamSender::create(std::move(settings), bases_));
+    PINION_TRY(codec::StreamSender made, codec::StreamSender::create(settings, bases_));
     sender = senders_.emplace(stream, std::move(made)).first;
   }
   PINION_TRY(codec::EncodedFrame encoded, sender->second.encode(tensor, context()));
@@ -243,7 +242,8 @@ codec::SenderSettings StageCodec::velocity_settings() const {
       .place = {setup_.model_hash, setup_.blocks.begin, "velocity"},
       .known_bases = setup_.velocity_bases,
       .keeps_decoded = true,
-      .has_latent_rows = setup_.has_maps};
+      .has_latent_rows = setup_.has_maps,
+      .encoding = {.threads = codec::job_threads()}};
   const bool is_calibrated = settings.profile.mode == codec::Mode::kCalibrated;
   if (is_calibrated && settings.calibration == nullptr) settings.profile = codec::velocity_profile({});
   return settings;
@@ -306,7 +306,8 @@ Result<Message> StageCodec::encode(const transport::Step& step, const Message& r
         .step_streams = step_streams(setup_.blocks.end),
         .place = leaving(entry.name),
         .known_bases = known_bases_,
-        .has_latent_rows = setup_.has_maps && entry.name == setup_.streams.picture};
+        .has_latent_rows = setup_.has_maps && entry.name == setup_.streams.picture,
+        .encoding = {.threads = codec::job_threads()}};
     PINION_TRY(codec::EncodedFrame encoded, encode_frame(settings, entry.tensor, hop));
     transport::StatePart& part = onward.state.emplace_back();
     part.name = entry.name;

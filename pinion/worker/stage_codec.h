@@ -71,7 +71,7 @@ class StageCodec {
   codec::StreamReceiver& receiver(const std::string& stream);
   std::shared_ptr<const codec::Calibration> calibration_of(const std::string& stream, int cut) const;
   codec::StepContext context() const;
-  Result<codec::EncodedFrame> encode_frame(codec::SenderSettings settings, const Tensor& tensor,
+  Result<codec::EncodedFrame> encode_frame(const codec::SenderSettings& settings, const Tensor& tensor,
                                            transport::TraceHop& hop);
   codec::BasisPlace arriving(const std::string& stream) const {
     return {setup_.model_hash, setup_.blocks.begin, stream};
