@@ -325,7 +325,7 @@ void launch_prediction(const PredictJob& job, const ProductDevice& device, cudaS
   prepared.sources.sizes = job.with_history ? job.calibration.history_sizes : job.calibration.alone_sizes;
   prepare_prediction<<<divided_up(job.rows, kFeatureRows) + components, kFeatureThreads, 0, stream>>>(
       prepared);
-  if (device.is_wide) return launch_wide_prediction(job, device, stream);
+  if (device.is_wide && launch_wide_prediction(job, device, stream)) return;
   const auto start = [&]<class Form>(Form) {
     predict<Form>
         <<<blocks_of<Form>(device, components, job.rows), Form::kThreads, Form::kSharedBytes, stream>>>(job);
@@ -336,7 +336,7 @@ void launch_prediction(const PredictJob& job, const ProductDevice& device, cudaS
 
 void launch_projection(const CalibratedEncodeJob& job, const ProductDevice& device, cudaStream_t stream) {
   const CalibrationArrays& calibration = job.predict.calibration;
-  if (job.is_direct && device.is_wide) return launch_wide_projection(job, device, stream);
+  if (job.is_direct && device.is_wide && launch_wide_projection(job, device, stream)) return;
   if (!job.is_direct)
     centre<<<dim3(job.predict.rows, divided_up(calibration.padded_channels, 256)), 256, 0, stream>>>(job);
   const auto start = [&]<class Form>(Form) {
@@ -359,8 +359,9 @@ void launch_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaS
                     Form::kSharedBytes, stream>>>(job);
   };
   const bool large = fits<RowForm<2, 2, kOften>>(device), rough = job.rows_side.part_count == 1;
-  if (rough && device.is_wide && job.calibration.channels % 4 == 0)
-    return launch_wide_rebuilding(job, device, stream);
+  if (rough && device.is_wide && job.calibration.channels % 4 == 0 &&
+      launch_wide_rebuilding(job, device, stream))
+    return;
   if (large) return rough ? start(RoughForm{}) : start(RowForm<2, 2, kOften>{});
   rough ? start(SmallForm<1, 1, kOften>{}) : start(SmallForm<2, 2, kOften>{});
 }

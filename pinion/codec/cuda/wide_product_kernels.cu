@@ -86,7 +86,7 @@ EncodeTiled driver_call() {
                                                                        : nullptr;
 }
 
-// Boxes of 64 numbers of `box` rows each.
+// Boxes of 64 numbers of `box` rows each. False: the driver makes no such map, and `map` is not one.
 bool make_map(CUtensorMap& map, const void* numbers, bool is_half, std::uint32_t rows, std::uint32_t depth,
               std::uint32_t pitch, std::uint32_t box) {
   static const EncodeTiled encode = driver_call();
@@ -137,38 +137,47 @@ bool make_tensor_map(const CalibrationArrays& calibration, const std::byte* tens
                   calibration.channels, ProjectForm::kYBox);
 }
 
-void launch_wide_prediction(const PredictJob& job, const ProductDevice& device, cudaStream_t stream) {
+bool launch_wide_prediction(const PredictJob& job, const ProductDevice& device, cudaStream_t stream) {
   const FeatureRows& rows = job.rows_side;
   const std::uint32_t components = job.calibration.components;
   Maps maps;
   for (int part = 0; part < 2; ++part) {
-    make_map(maps.x[part], job.matrix[part], true, components, rows.pitch, rows.pitch, PredictForm::kXBox);
-    make_map(maps.y[part], rows.parts[part], true, job.rows, rows.pitch, rows.pitch, PredictForm::kYBox);
+    const bool made =
+        make_map(maps.x[part], job.matrix[part], true, components, rows.pitch, rows.pitch,
+                 PredictForm::kXBox) &&
+        make_map(maps.y[part], rows.parts[part], true, job.rows, rows.pitch, rows.pitch, PredictForm::kYBox);
+    if (!made) return false;
   }
   start_behind(predict_wide, blocks_of<PredictForm>(device, components, job.rows), PredictForm::kThreads,
                PredictForm::kSharedBytes, stream, maps, job);
+  return true;
 }
 
-void launch_wide_projection(const CalibratedEncodeJob& job, const ProductDevice& device,
+bool launch_wide_projection(const CalibratedEncodeJob& job, const ProductDevice& device,
                             cudaStream_t stream) {
   const CalibrationArrays& calibration = job.predict.calibration;
   Maps maps;
-  for (int part = 0; part < 2; ++part)
-    make_map(maps.x[part], calibration.projection[part], false, calibration.components, calibration.channels,
-             calibration.padded_channels, ProjectForm::kXBox);
+  for (int part = 0; part < 2; ++part) {
+    if (!make_map(maps.x[part], calibration.projection[part], false, calibration.components,
+                  calibration.channels, calibration.padded_channels, ProjectForm::kXBox))
+      return false;
+  }
   start_behind(project_wide, blocks_of<ProjectForm>(device, calibration.components, job.predict.rows),
                ProjectForm::kThreads, ProjectForm::kSharedBytes, stream, maps, job);
+  return true;
 }
 
-void launch_wide_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream) {
+bool launch_wide_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream) {
   const CalibrationArrays& calibration = job.calibration;
   Maps maps;
-  make_map(maps.x[0], job.rows_side.parts[0], true, job.rows, job.rows_side.pitch, job.rows_side.pitch,
-           RebuildForm::kXBox);
-  make_map(maps.y[0], calibration.reconstruction[0], true, calibration.channels, calibration.padded_known,
-           calibration.padded_known, RebuildForm::kYBox);
+  const bool made = make_map(maps.x[0], job.rows_side.parts[0], true, job.rows, job.rows_side.pitch,
+                             job.rows_side.pitch, RebuildForm::kXBox) &&
+                    make_map(maps.y[0], calibration.reconstruction[0], true, calibration.channels,
+                             calibration.padded_known, calibration.padded_known, RebuildForm::kYBox);
+  if (!made) return false;
   start_behind(rebuild_wide, blocks_of<RebuildForm>(device, job.rows, calibration.channels),
                RebuildForm::kThreads, RebuildForm::kSharedBytes, stream, maps, job);
+  return true;
 }
 
 }  // namespace pinion::codec::cuda

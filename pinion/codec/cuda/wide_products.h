@@ -15,10 +15,11 @@ bool allow_wide_products(const ProductDevice& device);
 bool make_tensor_map(const CalibrationArrays& calibration, const std::byte* tensor, std::uint32_t rows,
                      std::uint8_t (&map)[128]);
 
-void launch_wide_prediction(const PredictJob& job, const ProductDevice& device, cudaStream_t stream);
+// Whether they were started: not where the driver makes no map of a side.
+bool launch_wide_prediction(const PredictJob& job, const ProductDevice& device, cudaStream_t stream);
 // Of jobs that are direct.
-void launch_wide_projection(const CalibratedEncodeJob& job, const ProductDevice& device, cudaStream_t stream);
+bool launch_wide_projection(const CalibratedEncodeJob& job, const ProductDevice& device, cudaStream_t stream);
 // Of tensors that take one part of each side, channels a multiple of four.
-void launch_wide_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream);
+bool launch_wide_rebuilding(const RebuildJob& job, const ProductDevice& device, cudaStream_t stream);
 
 }  // namespace pinion::codec::cuda
