@@ -26,7 +26,8 @@ class RecordedGraphs {
                       cudaStream_t stream);
 
  private:
-  static constexpr std::size_t kMostForms = 4;
+  // A stream of fidelity has five: key frame, the frame behind it, then three turns of its states.
+  static constexpr std::size_t kMostForms = 5;
   struct Recorded {
     Form form;
     cudaGraphExec_t executable = nullptr;  // null until it comes again
