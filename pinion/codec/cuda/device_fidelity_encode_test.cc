@@ -18,6 +18,7 @@ using testing::LowRank;
 using testing::OnDevice;
 
 constexpr double kNear = 0.3;  // dB
+constexpr BasisLimits kBasisLimits = {.max_channels = 1 << 14, .max_coefficients = 1 << 22};
 
 std::unique_ptr<DeviceFidelityEncoder> encoder_there(double target_snr_db, const Bytes& basis = {}) {
   auto encoder = DeviceFidelityEncoder::create(target_snr_db, kDeviceLimits, {.most_band_loss = 1}).value();
@@ -42,9 +43,9 @@ class AllDecoders {
  public:
   void add_basis(const Bytes& asset) {
     if (asset.empty()) return;
-    EXPECT_EQ(twins_.add_basis(asset, testing::kGenerousBasis), "");
-    EXPECT_TRUE(reference_.add_basis(asset, testing::kGenerousBasis).ok());
-    EXPECT_TRUE(there_->add_basis(asset, testing::kGenerousBasis).ok());
+    EXPECT_EQ(twins_.add_basis(asset, kBasisLimits), "");
+    EXPECT_TRUE(reference_.add_basis(asset, kBasisLimits).ok());
+    EXPECT_TRUE(there_->add_basis(asset, kBasisLimits).ok());
   }
 
   // What the CPU makes of it, after all have taken it and agreed.
@@ -72,12 +73,12 @@ class AllDecoders {
 
 struct Rate {
   std::size_t bytes = 0;
-  double worst_miss = 0;  // dB
+  double worst_miss = 0, least_snr = std::numeric_limits<double>::infinity();  // dB
 };
 
-// All of a stream, checked.
+// All of a stream, checked. Encoders tell an SNR within `told` dB.
 Rate run_stream(DeviceFidelityEncoder& encoder, const Bytes& basis, const std::vector<Tensor>& steps,
-                double target) {
+                double target, double told = 0.15) {
   AllDecoders decoders;
   decoders.add_basis(basis);
   Rate rate;
@@ -93,8 +94,9 @@ Rate run_stream(DeviceFidelityEncoder& encoder, const Bytes& basis, const std::v
     EXPECT_FALSE(state.empty());
     EXPECT_EQ(state, decoders.state());
     const double snr = testing::measure_again(steps[i], decoded).snr_db;
-    EXPECT_NEAR(snr, coded->info.snr_db, 0.15);
+    EXPECT_NEAR(snr, coded->info.snr_db, told);
     rate.worst_miss = std::max(rate.worst_miss, std::abs(snr - target));
+    rate.least_snr = std::min(rate.least_snr, snr);
     rate.bytes += coded->frame.size();
   }
   return rate;
@@ -117,6 +119,30 @@ TEST(DeviceFidelityEncoder, EveryDecoderTakesItsFrames) {
         const auto encoder = encoder_there(20, basis);
         EXPECT_LT(run_stream(*encoder, basis, steps, 20).worst_miss, kNear);
       }
+    }
+  }
+}
+
+// Fewer rows than a tile has, one channel, and more channels than a block can keep. So few values are coded
+// that errors go in jumps, and frames may stay well above the target.
+TEST(DeviceFidelityEncoder, ShapesOfAllProportionsAreCoded) {
+  PINION_SKIP_WITHOUT_DEVICE();
+  const LowRank forms[] = {
+      {.rows = 40, .channels = 1500, .rank = 30, .noise = 0.01, .seed = 221},
+      {.rows = 64, .channels = 1, .rank = 1, .noise = 0.01, .seed = 222},
+      {.rows = 32, .channels = 16384, .rank = 16, .noise = 0.01, .seed = 223},
+  };
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    for (const LowRank& form : forms) {
+      SCOPED_TRACE(std::string(name(dtype)) + " " + std::to_string(form.rows) + " x " +
+                   std::to_string(form.channels));
+      const Bytes basis = testing::basis_of(form);
+      const auto encoder = encoder_there(20, basis);
+      const std::vector<Tensor> steps = testing::low_rank_sequence(dtype, 5, form);
+      // What the error of a mean and those of its component's values have in common is not counted, and only
+      // over many components it comes to nothing.
+      const double told = form.rank == 1 ? 0.6 : 0.15;
+      EXPECT_GT(run_stream(*encoder, basis, steps, 20, told).least_snr, 20 - kNear - told);
     }
   }
 }
