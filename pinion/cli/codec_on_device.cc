@@ -27,8 +27,10 @@ Result<void> upload(ByteSpan bytes, DeviceMemory& memory) {
 class ContextOnDevice {
  public:
   Result<codec::DeviceStepContext> of(const codec::StepContext& context, bool has_latents) {
-    codec::DeviceStepContext there{
-        .sigma = context.sigma, .previous_sigma = context.previous_sigma, .output_rows = context.output_rows};
+    codec::DeviceStepContext there{.sigma = context.sigma,
+                                   .previous_sigma = context.previous_sigma,
+                                   .output_rows = context.output_rows,
+                                   .grid = context.grid};
     if (!has_latents) return there;
     PINION_TRY_VOID(upload(std::as_bytes(context.latents), now_));
     PINION_TRY_VOID(upload(std::as_bytes(context.previous_latents), before_));

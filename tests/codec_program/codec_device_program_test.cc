@@ -1,5 +1,6 @@
 // `pinion codec --device`: what is refused anywhere, and frames of a device against those of the CPU.
 
+#include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/calibrated/calibration_testing.h"
 #include "pinion/codec/codec_testing.h"
 #include "pinion/codec/container.h"
@@ -10,6 +11,7 @@ namespace {
 
 using codec::testing::same_tensor;
 using ::testing::AnyOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kRows = 96, kChannels = 64;
@@ -36,6 +38,19 @@ class CodecDeviceProgram : public CodecProgram {
     more.insert(more.begin(), {"decode", file(from), file("out.safetensors")});
     expect_done(more);
     return read("out.safetensors");
+  }
+
+  // As the frames of a file say.
+  std::vector<codec::RowLayout> layouts(const std::string& from,
+                                        const codec::Calibration& calibration) const {
+    const auto content = MappedFile::open(file(from)).value();
+    const auto container = codec::parse_container(content->bytes()).value();
+    std::vector<codec::RowLayout> found;
+    for (const codec::ContainerFrame& frame : container.frames) {
+      const auto parsed = codec::parse_frame(frame.frame, codec::testing::kGenerous).value();
+      found.push_back(codec::parse_calibrated(parsed, calibration)->params.layout);
+    }
+    return found;
   }
 
   TensorList tensors_;
@@ -135,7 +150,7 @@ TEST_F(CodecDeviceProgram, CodesByCalibrations) {
     sigmas.push_back(step.sigma);
   }
   job.push_back({"sigmas", Tensor::from_floats(sigmas, {static_cast<std::int64_t>(sigmas.size())})});
-  const std::string in = write("job.safetensors", job);
+  const std::string in = write("job.safetensors", job, {{"grid_lines", "10"}, {"grid_columns", "20"}});
   const Bytes asset = codec::write_calibration(stream.calibration());
   codec::Container container;
   container.calibrations.push_back(asset);
@@ -144,8 +159,12 @@ TEST_F(CodecDeviceProgram, CodesByCalibrations) {
   const std::vector<std::string> known{"--calibration", file("cut3.pnf"), "--context", in};
   std::vector<std::string> encode{"encode", in, file("job.pnf"), "--sequence", "--mode", "calibrated:30"};
   encode.insert(encode.end(), known.begin(), known.end());
+  expect_done(encode);
+  const auto calibration = codec::testing::through_bytes(stream.calibration());
+  EXPECT_THAT(layouts("job.pnf", *calibration), Contains(codec::RowLayout::kCoefficients));
   encode.insert(encode.end(), {"--device", "cuda:0"});
   expect_done(encode);
+  EXPECT_THAT(layouts("job.pnf", *calibration), Contains(codec::RowLayout::kCoefficients));
   std::vector<std::string> on_device = known;
   on_device.insert(on_device.end(), {"--device", "cuda:0"});
   const TensorList here = decoded("job.pnf", known), there = decoded("job.pnf", on_device);
