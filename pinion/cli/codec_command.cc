@@ -51,7 +51,7 @@ Result<std::string> bench(const Options& options) {
   PINION_TRY(request.input.device, device_of(options));
   std::vector<std::string> modes = options.modes;
   if (modes.empty()) {
-    modes = {"lossless", request.input.device.is_cpu() ? "fidelity:20" : "int8"};
+    modes = {"lossless", "fidelity:20"};
     if (!options.input.calibration.empty()) modes.emplace_back("calibrated:30");
   }
   for (const std::string& mode : modes) {
@@ -84,8 +84,8 @@ constexpr const char* kExamples =
 void add_coder(CLI::App& command, Options& options) {
   command
       .add_option("--device", options.device,
-                  "Where the codec runs: cpu, or cuda:N, which encodes lossless, bounded, int8, int4 and "
-                  "calibrated:DB and decodes these and fidelity")
+                  "Where the codec runs: cpu, or cuda:N, which encodes all modes but raw and "
+                  "calibrated:BYTES and decodes all")
       ->capture_default_str();
   command
       .add_option("--threads", options.input.threads,
@@ -161,8 +161,8 @@ void add_codec_command(CLI::App& app, Action& action) {
   bench_command->add_option("FILE", input.in, "The .safetensors file")->required();
   bench_command->add_option("--mode", options->modes,
                             std::string(kModes) +
-                                "; repeat for several [lossless, fidelity:20 (int8 on a device) and, "
-                                "with --calibration, calibrated:30]");
+                                "; repeat for several [lossless, fidelity:20 and, with "
+                                "--calibration, calibrated:30]");
   add_input(*bench_command, *options);
   bench_command->add_flag("--json", options->json, "Print JSON");
   bench_command->footer(

@@ -46,6 +46,7 @@ class CpuReceivingEnd final : public ReceivingEnd {
 bool is_encoded_on_devices(const codec::Profile& profile) {
   switch (profile.mode) {
     case codec::Mode::kLossless:
+    case codec::Mode::kFidelity:
     case codec::Mode::kBounded:
     case codec::Mode::kInt8:
     case codec::Mode::kInt4:
@@ -53,7 +54,6 @@ bool is_encoded_on_devices(const codec::Profile& profile) {
     case codec::Mode::kCalibrated:
       return profile.budget_bytes == 0;
     case codec::Mode::kRaw:
-    case codec::Mode::kFidelity:
     case codec::Mode::kMapped:
       return false;
   }
@@ -73,7 +73,7 @@ Result<void> check_codec_device(Device device, const std::vector<codec::Profile>
   for (const codec::Profile& profile : encoded) {
     if (is_encoded_on_devices(profile)) continue;
     return Error{Errc::kInvalidArgument, codec::to_string(profile) + " is not encoded on " + name(device),
-                 "lossless, bounded, int8, int4 and calibrated:DB are; leave --device out for others"};
+                 "all modes but raw and budgets of bytes are; leave --device out for these"};
   }
   return check_cuda_device(device.index);
 }

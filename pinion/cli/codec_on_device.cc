@@ -1,8 +1,11 @@
 #include "pinion/cli/codec_on_device.h"
 
+#include <set>
+
 #include "pinion/base/stopwatch.h"
 #include "pinion/codec/cuda/cuda_memory.h"
 #include "pinion/codec/cuda/device_calibrated_codec.h"
+#include "pinion/codec/cuda/device_fidelity_codec.h"
 #include "pinion/codec/frame_format.h"
 
 namespace pinion::cli {
@@ -11,6 +14,9 @@ namespace {
 // Kernels are loaded by the first call and put into a graph by the second: what is measured comes after
 // these.
 constexpr int kWarmUps = 2;
+// Encoders of fidelity have a graph for each number of earlier frames and each place of the states of these,
+// and have come to all of them, and to where they were, after so many frames.
+constexpr int kFidelityFrames = 6;
 
 using codec::cuda::check;
 using codec::cuda::DeviceMemory;
@@ -54,10 +60,91 @@ bool raise_to(codec::DecodeLimits& limits, std::size_t bytes, const Shape& shape
   return true;
 }
 
+SendingEnd::Sent sent_frame(ByteSpan frame, bool is_key, double ms) {
+  SendingEnd::Sent made{.encoded = {}, .ms = ms};
+  made.encoded.frame.assign(frame.begin(), frame.end());
+  made.encoded.stats.key_frame = is_key;
+  return made;
+}
+
+// Fidelity, whose basis is the CPU's to find: for the first tensor, and for one that is out of its reach, as
+// steps that have gone far from the first may be.
+class FidelitySender {
+ public:
+  FidelitySender(int device, double target_snr_db) : device_(device), target_snr_db_(target_snr_db) {}
+
+  Result<SendingEnd::Sent> encode(const TensorView& tensor) {
+    const bool learns = !fits_ || codec::channels_of(tensor.shape) != channels_;
+    if (raise_to(limits_, tensor.bytes(), tensor.shape) || encoder_ == nullptr) {
+      // Who names a device gets its frames, larger than the CPU's as they may be.
+      PINION_TRY(encoder_, codec::DeviceFidelityEncoder::create(target_snr_db_, limits_,
+                                                                {.device = device_, .most_band_loss = 1}));
+      is_begun_ = false;
+      if (!learns) PINION_TRY_VOID(begin(tensor));
+    }
+    if (learns) PINION_TRY_VOID(learn(tensor));
+    PINION_TRY(Timed made, encode_timed(tensor));
+    if (made.frame.is_exact && !learns) {
+      PINION_TRY_VOID(learn(tensor));
+      PINION_TRY(made, encode_timed(tensor));
+    }
+    fits_ = !made.frame.is_exact;
+    PINION_TRY(const ByteSpan bytes, encoder_->copy_to_host(nullptr));
+    SendingEnd::Sent sent = sent_frame(bytes, made.frame.frame.key_frame, made.ms);
+    if (fits_ && !basis_.empty() && sent_bases_.insert(codec::basis_hash(basis_)).second)
+      sent.encoded.basis = basis_;
+    sent.encoded.stats.basis_bytes = sent.encoded.basis.size();
+    sent.encoded.stats.snr_db = made.frame.snr_db;
+    return sent;
+  }
+
+ private:
+  struct Timed {
+    codec::DeviceFidelityFrame frame;
+    double ms = 0;
+  };
+
+  Result<Timed> encode_timed(const TensorView& tensor) {
+    const Stopwatch watch;
+    PINION_TRY(const codec::DeviceFidelityFrame frame, encoder_->encode(tensor, nullptr));
+    return Timed{frame, watch.elapsed_ms()};
+  }
+
+  Result<void> learn(const TensorView& tensor) {
+    PINION_TRY(Bytes learned, encoder_->learn_basis(tensor, nullptr));
+    channels_ = codec::channels_of(tensor.shape);
+    if (is_begun_ && learned == basis_) return {};
+    basis_ = std::move(learned);
+    return begin(tensor);
+  }
+
+  // The stream anew, in the basis that is known.
+  Result<void> begin(const TensorView& tensor) {
+    PINION_TRY_VOID(encoder_->use_basis(basis_));
+    for (int i = 0; i < kWarmUps; ++i) {
+      for (int frame = 0; frame < kFidelityFrames; ++frame)
+        PINION_TRY_VOID(encoder_->encode(tensor, nullptr));
+      encoder_->restart();
+    }
+    is_begun_ = true;
+    return {};
+  }
+
+  int device_;
+  double target_snr_db_;
+  codec::DecodeLimits limits_ = {.max_tensor_bytes = 0, .max_channels = 0};  // of the encoder
+  std::unique_ptr<codec::DeviceFidelityEncoder> encoder_;
+  Bytes basis_;                       // empty: none pays
+  std::int64_t channels_ = 0;         // that it is for
+  bool is_begun_ = false;             // whether the encoder has it
+  bool fits_ = false;                 // whether the last tensor was not sent exactly
+  std::set<std::string> sent_bases_;  // hashes
+};
+
 class DeviceSendingEnd final : public SendingEnd {
  public:
   DeviceSendingEnd(int device, codec::SenderSettings settings)
-      : device_(device), settings_(std::move(settings)) {}
+      : device_(device), settings_(std::move(settings)), fidelity_(device, settings_.profile.target_snr_db) {}
 
   Result<Sent> encode(const Tensor& tensor, const codec::StepContext& context) override {
     const DeviceScope scope(device_);
@@ -69,6 +156,8 @@ class DeviceSendingEnd final : public SendingEnd {
     codec::FrameStats& stats = sent.encoded.stats;
     if (settings_.profile.mode == codec::Mode::kCalibrated) {
       PINION_TRY(sent, encode_calibrated(there, context));
+    } else if (settings_.profile.mode == codec::Mode::kFidelity) {
+      PINION_TRY(sent, fidelity_.encode(there));
     } else {
       PINION_TRY(sent, encode_plain(there));
     }
@@ -96,7 +185,7 @@ class DeviceSendingEnd final : public SendingEnd {
     PINION_TRY(const codec::DeviceFrame frame, encode());
     const double ms = watch.elapsed_ms();
     PINION_TRY(const ByteSpan bytes, plain_->copy_to_host(nullptr));
-    return sent(bytes, frame.key_frame, ms);
+    return sent_frame(bytes, frame.key_frame, ms);
   }
 
   Result<Sent> encode_calibrated(const TensorView& tensor, const codec::StepContext& context) {
@@ -119,7 +208,7 @@ class DeviceSendingEnd final : public SendingEnd {
     PINION_TRY(const codec::DeviceCalibratedFrame coded, encode());
     const double ms = watch.elapsed_ms();
     PINION_TRY(const ByteSpan bytes, calibrated_->copy_to_host(nullptr));
-    Sent made = sent(bytes, coded.frame.key_frame, ms);
+    Sent made = sent_frame(bytes, coded.frame.key_frame, ms);
     made.encoded.stats.output_snr_db = coded.predicted_output_snr_db;
     return made;
   }
@@ -134,17 +223,11 @@ class DeviceSendingEnd final : public SendingEnd {
     return codec::share_of(whole, settings_.step_streams, stream, context);
   }
 
-  static Sent sent(ByteSpan frame, bool is_key, double ms) {
-    Sent made{.encoded = {}, .ms = ms};
-    made.encoded.frame.assign(frame.begin(), frame.end());
-    made.encoded.stats.key_frame = is_key;
-    return made;
-  }
-
   int device_;
   codec::SenderSettings settings_;
   DeviceMemory tensor_;
   ContextOnDevice context_;
+  FidelitySender fidelity_;
   std::unique_ptr<codec::DeviceEncoder> plain_;
   std::unique_ptr<codec::DeviceCalibratedEncoder> calibrated_;
   codec::DecodeLimits limits_ = {.max_tensor_bytes = 0, .max_channels = 0};  // of plain_

@@ -40,6 +40,14 @@ class CodecDeviceProgram : public CodecProgram {
     return read("out.safetensors");
   }
 
+  // Successive states near one subspace.
+  static TensorList low_rank_job(const codec::testing::LowRank& form) {
+    TensorList job;
+    for (const Tensor& tensor : codec::testing::low_rank_sequence(DType::kBF16, 4, form))
+      job.push_back({"cut2.image.t" + std::to_string(job.size()), tensor});
+    return job;
+  }
+
   // As the frames of a file say.
   std::vector<codec::RowLayout> layouts(const std::string& from,
                                         const codec::Calibration& calibration) const {
@@ -59,9 +67,9 @@ class CodecDeviceProgram : public CodecProgram {
 
 TEST_F(CodecDeviceProgram, SaysWhatItCannotDo) {
   expect_failure({"bench", in_, "--device", "tpu"}, "--device 'tpu' is neither cpu nor cuda:N");
-  for (const std::string mode : {"raw", "fidelity:20", "calibrated:64kB"}) {
+  for (const std::string mode : {"raw", "calibrated:64kB"}) {
     expect_failure({"encode", in_, file("out.pnf"), "--mode", mode, "--device", "cuda:0"},
-                   " is not encoded on cuda:0 (lossless, bounded, int8, int4 and calibrated:DB are");
+                   " is not encoded on cuda:0 (all modes but raw and budgets of bytes are");
   }
   for (const std::string command : {"encode", "decode", "bench"}) {
     std::vector<std::string> arguments{command, in_};
@@ -124,10 +132,63 @@ TEST_F(CodecDeviceProgram, ALargerTensorBetweenLeavesTheStreamAsItWas) {
   }
 }
 
+TEST_F(CodecDeviceProgram, EncodesFidelityInABasis) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  const TensorList job = low_rank_job({.rows = 2048, .channels = 256, .rank = 24, .seed = 12});
+  const std::string in = write("job.safetensors", job);
+  expect_done({"encode", in, file("job.pnf"), "--sequence", "--mode", "fidelity:20", "--device", "cuda:0"});
+  const TensorList here = decoded("job.pnf", {}), there = decoded("job.pnf", {"--device", "cuda:0"});
+  ASSERT_EQ(here.size(), job.size());
+  ASSERT_EQ(there.size(), job.size());
+  for (std::size_t i = 0; i < job.size(); ++i) {
+    EXPECT_NEAR(codec::testing::measure_again(job[i].tensor, here[i].tensor).snr_db, 20, 0.4);
+    EXPECT_GT(codec::testing::measure_again(here[i].tensor, there[i].tensor).snr_db, 45) << here[i].name;
+  }
+  const std::vector<std::string> bench{"bench", in, "--sequence", "--mode", "fidelity:20"};
+  std::vector<std::string> bench_there = bench;
+  bench_there.insert(bench_there.end(), {"--device", "cuda:0"});
+  const auto rows = json_of(bench_there), rows_here = json_of(bench);
+  ASSERT_EQ(rows.size(), job.size());
+  double bytes = 0, bytes_here = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].at("key_frame"), i == 0);
+    EXPECT_EQ(rows[i].at("basis_bytes"), rows_here[i].at("basis_bytes"));
+    EXPECT_EQ(rows[i].at("basis_bytes") > 0, i == 0);
+    EXPECT_NEAR(rows[i].at("snr_db"), 20, 0.4);
+    bytes += rows[i].at("frame_bytes").get<double>();
+    bytes_here += rows_here[i].at("frame_bytes").get<double>();
+  }
+  EXPECT_NEAR(bytes / bytes_here, 1, 0.1);
+}
+
+// What is out of a basis's reach gets another, and only what no basis helps is sent exactly.
+TEST_F(CodecDeviceProgram, ABasisThatServesNoLongerIsReplaced) {
+  if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
+  TensorList job = low_rank_job({.rows = 512, .channels = 128, .seed = 13});
+  const TensorList others = low_rank_job({.rows = 512, .channels = 128, .seed = 14});
+  for (const std::size_t i : {1, 3}) job[i].tensor = others[i].tensor;
+  job[2].tensor = codec::testing::filled(DType::kBF16, {512, 128}, std::byte(0));
+  const std::string in = write("job.safetensors", job);
+  expect_done({"encode", in, file("job.pnf"), "--sequence", "--mode", "fidelity:20", "--device", "cuda:0"});
+  const TensorList here = decoded("job.pnf", {});
+  ASSERT_EQ(here.size(), job.size());
+  EXPECT_TRUE(same_tensor(here[2].tensor, job[2].tensor));
+  const auto rows = json_of({"bench", in, "--sequence", "--mode", "fidelity:20", "--device", "cuda:0"});
+  for (const std::size_t i : {0, 1, 3}) {
+    EXPECT_NEAR(codec::testing::measure_again(job[i].tensor, here[i].tensor).snr_db, 20, 0.4);
+    EXPECT_TRUE(rows[i].at("key_frame"));
+    EXPECT_GT(rows[i].at("basis_bytes"), 0);
+    EXPECT_LT(rows[i].at("frame_bytes"), 512 * 128 / 4);
+  }
+  EXPECT_EQ(rows[2].at("basis_bytes"), 0);
+}
+
 TEST_F(CodecDeviceProgram, BenchMeasuresThere) {
   if (!has_device()) GTEST_SKIP() << "no CUDA device here: nothing of --device was tested";
-  const auto there = json_of({"bench", in_, "--sequence", "--device", "cuda:0"});  // lossless, int8
-  const auto here = json_of({"bench", in_, "--sequence", "--mode", "lossless", "--mode", "int8"});
+  const std::vector<std::string> bench{"bench", in_, "--sequence", "--mode", "lossless", "--mode", "int8"};
+  std::vector<std::string> bench_there = bench;
+  bench_there.insert(bench_there.end(), {"--device", "cuda:0"});
+  const auto there = json_of(bench_there), here = json_of(bench);
   ASSERT_EQ(there.size(), here.size());
   for (std::size_t i = 0; i < there.size(); ++i) {
     EXPECT_EQ(there[i].at("device"), "cuda:0");
