@@ -15,8 +15,8 @@ struct CalibrateRequest {
   std::filesystem::path model;   // diffusers folder
   std::vector<int> cuts;         // rising
   std::vector<int> worker_cuts;  // those of them across which a worker sends, who does not get the velocity
-  std::vector<std::string> prompts;  // of one job each, from the first again if there are more jobs
-  int jobs = 32;
+  std::vector<std::string> prompts;         // of one job each, from the first again if there are more jobs
+  int jobs = 0;                             // 0: jobs_for()
   int trials = 4;                           // further jobs that correct and check what was learned; 0: none
   std::vector<double> targets{24, 30, 36};  // in dB, that the trials report
   int steps = 4;
@@ -31,6 +31,9 @@ struct CalibrateRequest {
   SolveSettings image;  // of the rows that carry the latents
   SolveSettings other;  // of all other rows
 };
+
+// Jobs whose pictures have enough rows for a state of so many channels: 32 to 192.
+int jobs_for(std::int64_t channels, std::int64_t picture_rows);
 
 // What a target costs and gives, mean over the trials.
 struct ExpectedCost {

@@ -2,6 +2,9 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
+
+#include "pinion/calibration/mean_response.h"
 #include "pinion/calibration/symmetric_root.h"
 #include "pinion/models/torch_bridge.h"
 
@@ -13,6 +16,9 @@ using models::to_torch;
 
 // What a silent row counts beside one of mean loudness: so that it is still predicted.
 constexpr double kLeastWeight = 0.2;
+// Rows for each latent channel, after which the response that senders will take out is known well enough to
+// learn from what it leaves how loud rows are.
+constexpr std::int64_t kResponseRows = 8;
 
 // [1, rows, channels] as float32 rows.
 at::Tensor rows_of(const Tensor& tensor) { return to_torch(tensor).flatten(0, 1).to(at::kFloat); }
@@ -32,14 +38,15 @@ Result<Gatherer> Gatherer::create(models::Model& model, GatherSettings settings)
 }
 
 Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info)
-    : chain_(std::move(chain)), settings_(std::move(settings)) {
+    : chain_(std::move(chain)), settings_(std::move(settings)), latent_channels_(info.latent_channels) {
   const std::size_t steps = settings_.sigmas.size() - 1;
   for (const int cut : settings_.cuts) {
     CutSums& sums = sums_.emplace_back(CutSums{cut, {}});
     auto& fits = fits_.emplace_back();
+    responses_.emplace_back(info.state.size(), std::vector<at::Tensor>(steps));
     for (const models::StateTensorSchema& schema : info.state) {
       sums.streams.push_back({schema, std::vector<Moments>(steps), std::vector<Gram>(steps), {}, {}});
-      fits.emplace_back(schema.has_latent_rows ? 0 : steps);
+      fits.emplace_back(steps);
     }
   }
 }
@@ -79,6 +86,7 @@ void Gatherer::set_metric(const at::Tensor& metric) { metric_root_ = symmetric_r
 Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, const Tensor& noise,
                                        std::uint64_t seed, const AfterStep& after_step) {
   PINION_ASSERT(moment_jobs_ == 0);
+  PINION_TRY_VOID(solve_responses());
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   const Visit visit = [&](std::size_t step, const ChainStep& now, const at::Tensor&,
                           const Before&) -> Result<void> {
@@ -92,10 +100,15 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
       for (std::size_t i = 0; i < gradient.size(); ++i) {
         StreamSums& stream = sums_[cut].streams[i];
         at::Tensor rows = rows_of(gradient[i].tensor);
+        const at::Tensor states = rows_of(now.states[cut][i].tensor);
         if (stream.schema.has_latent_rows) {
-          rows = at::cat({rows, rows_of(probes[probe].tensor).to(rows.device())}, 1);
+          const at::Tensor outputs = rows_of(probes[probe].tensor).to(rows.device());
+          if (const at::Tensor& response = responses_[cut][i][step]; response.defined()) {
+            fits_[cut][i][step].add(states, rows - outputs.matmul(response));
+          }
+          rows = at::cat({rows, outputs}, 1);
         } else {
-          fits_[cut][i][step].add(rows_of(now.states[cut][i].tensor), rows);
+          fits_[cut][i][step].add(states, rows);
         }
         stream.sensitivity[step].add(rows);
       }
@@ -105,6 +118,30 @@ Result<void> Gatherer::add_sensitivity(const models::JobConstants& constants, co
   };
   PINION_TRY_VOID(run_job(constants, noise, visit, after_step));
   return {};
+}
+
+Result<void> Gatherer::solve_responses() {
+  return models::caught([this]() -> Result<void> {
+    const at::Device device = to_torch(settings_.stage.device);
+    for (std::size_t cut = 0; cut < sums_.size(); ++cut) {
+      for (std::size_t i = 0; i < sums_[cut].streams.size(); ++i) {
+        const StreamSums& stream = sums_[cut].streams[i];
+        for (std::size_t step = 0; step < stream.sensitivity.size(); ++step) {
+          at::Tensor& response = responses_[cut][i][step];
+          const Gram& seen = stream.sensitivity[step];
+          if (response.defined() || seen.count() < kResponseRows * latent_channels_) continue;
+          if (!stream.schema.has_latent_rows) continue;
+          response = mean_response(seen.mean(device), stream.schema.channels).to(at::kFloat);
+          if (is_worker_cut(sums_[cut].cut)) response.zero_();
+        }
+      }
+    }
+    return {};
+  });
+}
+
+bool Gatherer::is_worker_cut(int cut) const {
+  return std::ranges::find(settings_.worker_cuts, cut) != settings_.worker_cuts.end();
 }
 
 void Gatherer::solve_loudness() {
@@ -140,12 +177,11 @@ Result<void> Gatherer::add_moments(const models::JobConstants& constants, const 
           parts.push_back(latents);
           if (step > 0) parts.push_back((latents - before.latents) / before.delta_sigma);
           parts.push_back(rows_of(now.velocity));
-        } else {
-          const at::Tensor loudness = stream.loudness[step].of(state);
-          const double mean = loudness.mean().item<double>();
-          stream.mean_loudness[step] += (mean - stream.mean_loudness[step]) / moment_jobs_;
-          weights = loudness / mean + kLeastWeight;
         }
+        const at::Tensor loudness = stream.loudness[step].of(state);
+        const double mean = loudness.mean().item<double>();
+        stream.mean_loudness[step] += (mean - stream.mean_loudness[step]) / moment_jobs_;
+        if (!stream.schema.has_latent_rows) weights = loudness / mean + kLeastWeight;
         for (at::Tensor& part : parts) part = part.to(state.device());
         stream.steps[step].add(at::cat(parts, 1), weights);
       }

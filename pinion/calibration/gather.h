@@ -27,7 +27,8 @@ struct StreamSums {
   // is the mean of J from a row to itself.
   std::vector<Gram> sensitivity;
 
-  // Per step, of rows without latents; empty for the others.
+  // Per step; of rows with latents, in what the response leaves of g. Only rows without count by it in the
+  // moments.
   std::vector<Loudness> loudness;
   std::vector<double> mean_loudness;  // of the rows that `steps` were given
 };
@@ -39,9 +40,10 @@ struct CutSums {
 
 struct GatherSettings {
   std::vector<int> cuts;
-  std::vector<double> sigmas;  // steps + 1 noise levels
-  int probes = 1;              // a step and job
-  int max_stage_blocks = 8;    // whose activations are held at a time
+  std::vector<double> sigmas;    // steps + 1 noise levels
+  std::vector<int> worker_cuts;  // of them, those whose senders get no velocity to take a response out of
+  int probes = 1;                // a step and job
+  int max_stage_blocks = 8;      // whose activations are held at a time
   models::StageOptions stage;
 };
 
@@ -74,6 +76,8 @@ class Gatherer {
  private:
   Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info);
 
+  Result<void> solve_responses();  // those that enough rows have been seen of
+  bool is_worker_cut(int cut) const;
   void solve_loudness();
 
   struct Before;  // the step before
@@ -84,8 +88,11 @@ class Gatherer {
 
   StageChain chain_;
   GatherSettings settings_;
+  std::int64_t latent_channels_;
   std::vector<CutSums> sums_;
-  std::vector<std::vector<std::vector<LoudnessFit>>> fits_;  // by cut, stream and step; none with latents
+  // [latent channels, d] by cut, stream and step: what senders will take out of g. Undefined until known.
+  std::vector<std::vector<std::vector<at::Tensor>>> responses_;
+  std::vector<std::vector<std::vector<LoudnessFit>>> fits_;  // by cut, stream and step
   at::Tensor metric_root_;                                   // undefined: 1
   double moment_jobs_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "pinion/calibration/mean_response.h"
 #include "pinion/models/sampling.h"
 #include "pinion/models/torch_bridge.h"
 
@@ -110,6 +111,60 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   // Text rows are heard too, far less.
   EXPECT_GT(s(1).trace().item<double>(), 0);
   EXPECT_LT(s(1).trace().item<double>(), 0.2 * costs.trace().item<double>());
+}
+
+TEST_F(GatherTest, LoudRowsAreThoseWhoseErrorsTheResponseDoesNotMend) {
+  GatherSettings settings{.cuts = {3}, .sigmas = {0.7, 0}, .probes = 64, .stage = {}};
+  Gatherer gatherer = must(Gatherer::create(*model_, settings));
+  const auto go_on = [](int) { return Result<void>(); };
+  // The first job tells the response, the second what it leaves of each row.
+  for (const std::uint64_t seed : {1, 2})
+    ASSERT_TRUE(gatherer.add_sensitivity(constants_, noise_, seed, go_on).ok());
+  ASSERT_TRUE(gatherer.add_moments(constants_, noise_, go_on).ok());
+  const StreamSums& image = gatherer.sums()[0].streams[0];
+
+  StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));
+  ASSERT_TRUE(chain.begin_job(constants_).ok());
+  const ChainStep step = must(chain.step({0.7f}, noise_));
+  const auto tail = must(model_->load_stage({3, model_->block_count()}, {}));
+  const auto job = must(tail->begin_job(constants_));
+  const at::Tensor clean = to_torch(step.states[0][0].tensor);
+  const auto velocity = [&](const at::Tensor& rows) {
+    const TensorList state{{"image", from_torch(rows)}, step.states[0][1]};
+    return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
+  };
+  const at::Tensor loudness = image.loudness[0].of(clean[0]);
+  EXPECT_NEAR(loudness.mean().item<double>(), image.mean_loudness[0], 1e-3 * image.mean_loudness[0]);
+  const at::Tensor response =
+      mean_response(image.sensitivity[0].mean(), clean.size(2)).to(at::kFloat).t();  // [d, outputs]
+  const auto left_by_errors_of = [&](std::int64_t row) {
+    double left = 0;
+    for (int trial = 0; trial < 12; ++trial) {
+      at::manual_seed(200 + trial);
+      at::Tensor error = at::zeros_like(clean);
+      error[0][row] = 2e-2 * at::randn({clean.size(2)});
+      const at::Tensor change = (velocity(clean + error) - velocity(clean - error)) / 2;
+      left += (change - error.matmul(response)).pow(2).sum().item<double>();
+    }
+    return left;
+  };
+  const double loudest = left_by_errors_of(loudness.argmax().item<std::int64_t>());
+  const double quietest = left_by_errors_of(loudness.argmin().item<std::int64_t>());
+  const double told = (loudness.max() / loudness.min()).item<double>();
+  EXPECT_GT(told, 1.5);
+  EXPECT_GT(loudest / quietest, std::sqrt(told));
+  EXPECT_LT(loudest / quietest, told * told);
+}
+
+TEST_F(GatherTest, RowsAreAllAlikeBeforeTheResponseIsKnown) {
+  GatherSettings settings{.cuts = {3}, .sigmas = {0.7, 0}, .probes = 64, .stage = {}};
+  Gatherer gatherer = must(Gatherer::create(*model_, settings));
+  const auto go_on = [](int) { return Result<void>(); };
+  ASSERT_TRUE(gatherer.add_sensitivity(constants_, noise_, 1, go_on).ok());
+  ASSERT_TRUE(gatherer.add_moments(constants_, noise_, go_on).ok());
+  const std::vector<StreamSums>& streams = gatherer.sums()[0].streams;
+  EXPECT_FALSE(streams[0].loudness[0].weights.defined());
+  EXPECT_TRUE(streams[1].loudness[0].weights.defined());  // text has no response to wait for
 }
 
 TEST_F(GatherTest, JoinedRowsHoldWhatTheyPromise) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pinion/calibration/mean_response.h"
 #include "pinion/calibration/symmetric_root.h"
 #include "pinion/models/torch_bridge.h"
 
@@ -253,6 +254,16 @@ class StreamSolver {
   std::vector<Joined> steps_;
 };
 
+// What a step for each row saves, in bits a component: half of how much the mean loudness is above the
+// typical one, in octaves. Below this much, coefficients over a grid save more, which know no rows.
+constexpr double kLoudnessPays = 0.1;
+
+bool loudness_pays(const StreamModel& model) {
+  double saved = 0;
+  for (const StepModel& step : model.steps) saved -= step.loudness_bias / 2;
+  return saved > kLoudnessPays * static_cast<double>(model.steps.size());
+}
+
 // Such that the rows' mean loudness is 1: the sensitivity is that of a mean row.
 void set_loudness(const StreamSums& sums, StreamModel& model) {
   for (std::size_t t = 0; t < sums.loudness.size(); ++t) {
@@ -265,6 +276,8 @@ void set_loudness(const StreamSums& sums, StreamModel& model) {
     step.loudness_bias =
         loudness.bias + shift.dot(step.loudness).item<double>() - std::log2(sums.mean_loudness[t]);
   }
+  if (!sums.schema.has_latent_rows || loudness_pays(model)) return;
+  for (StepModel& step : model.steps) step.loudness = Tensor(), step.loudness_bias = 0;
 }
 
 // What errors of a row cost at a step, and what of it the sender can take out again.
@@ -278,10 +291,9 @@ Cost cost_of(const StreamSums& sums, std::size_t step, bool is_corrected, at::De
   const Tensor joined = sums.sensitivity[step].mean(device);
   const Tensor cost = joined.narrow(0, 0, d).narrow(1, 0, d);
   if (!is_corrected || joined.size(0) == d) return {cost, {}};
-  const std::int64_t outputs = joined.size(0) - d;
-  const Tensor cross = joined.narrow(0, d, outputs).narrow(1, 0, d);  // of probes and gradients
-  const Tensor mean_derivative = at::linalg_solve(joined.narrow(0, d, outputs).narrow(1, d, outputs), cross);
-  return {cost - cross.t().matmul(mean_derivative), mean_derivative.t()};
+  const Tensor response = mean_response(joined, d);
+  const Tensor cross = joined.narrow(0, d, joined.size(0) - d).narrow(1, 0, d);  // of probes and gradients
+  return {cost - cross.t().matmul(response), response.t()};
 }
 
 // Of a row, by step.

@@ -127,6 +127,25 @@ TEST(SolveStream, CorrectedErrorsCountByWhatTheResponseLeaves) {
   EXPECT_TRUE(at::allclose(plain.steps[0].gain, all.matmul(costs).mul(all).sum(1), 0.1, 0));
 }
 
+// Rows whose loudness hardly differs keep none, so that encoders may transform them; without latents there is
+// nothing to transform.
+TEST(SolveStream, KeepsLoudnessWhereItPays) {
+  Made made;
+  const auto with = [&](double weight, double mean_loudness) {
+    made.sums.loudness.assign(
+        2, {at::zeros({Made::d}, at::kDouble), at::full({Made::d}, weight, at::kDouble), 0});
+    made.sums.mean_loudness.assign(2, mean_loudness);
+    return solve_state(made.sums, made.sums, Made::plain(), Made::settings()).value().steps[0];
+  };
+  // The states' mean is 3 in the first step, above that of the rows that the loudness was learned from.
+  const double typical = 0.01 * 3 * Made::d;
+  const StepModel different = with(0.01, std::exp2(typical + 0.5));
+  ASSERT_TRUE(different.loudness.defined());
+  EXPECT_NEAR(different.loudness_bias, -0.5, 0.05);
+  EXPECT_FALSE(with(0, std::exp2(0.15)).loudness.defined());
+  EXPECT_TRUE(with(0, std::exp2(0.25)).loudness.defined());
+}
+
 // Made rows have 24 channels of which the velocity hears 4 directions: below the 256 that a solution begins
 // with, so all channels are taken; a given number is kept although it leaves a floor.
 TEST(SolveStream, TakesAsManyComponentsAsItNeeds) {

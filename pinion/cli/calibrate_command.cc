@@ -188,7 +188,10 @@ void add_calibrate_command(CLI::App& app, Action& action) {
       ->delimiter(',');
   command->add_option("--out", options->out, "File to write")->required();
   command->add_option("--prompts", options->prompts, "Text file, one prompt a line [varied ones built in]");
-  command->add_option("--jobs", request.jobs, "Pictures to learn from")->capture_default_str();
+  command
+      ->add_option("--jobs", request.jobs,
+                   "Pictures to learn from [32 to 192: the more, the wider the model and the smaller they]")
+      ->check(CLI::PositiveNumber);
   command->add_option("--trials", request.trials, "Further pictures that correct and check what was learned")
       ->capture_default_str();
   command->add_option("--targets", request.targets, "Output SNRs in dB to tell the cost of")

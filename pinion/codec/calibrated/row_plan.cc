@@ -4,20 +4,17 @@
 #include <cmath>
 #include <numeric>
 
+#include "pinion/codec/calibrated/loudness_bands.h"
+
 namespace pinion::codec {
 namespace {
 
-constexpr int kStepGrowth = 96;  // an octave and a half from a band to the next
-// An error costs its square: twice as many octaves of loudness.
-constexpr double kLoudnessPerBand = 2.0 * kStepGrowth / kStepsPerOctave;
-static_assert(kStepGrowth <= kMaxStepGrowth);
-
-// Less loud rows have a coarser step: errors of all rows then cost the output equally.
-RowBands bands_of(std::span<const double> loudness) {
-  const double loudest = *std::max_element(loudness.begin(), loudness.end());
+// Less loud rows have a coarser step: errors of all rows then count equally.
+RowBands bands_of(std::span<const double> loudness, const LoudnessBands& how) {
+  const double loudest = how.counted(*std::max_element(loudness.begin(), loudness.end()));
   std::vector<std::uint8_t> band_of_row;
   for (const double row : loudness) {
-    const long band = std::lround((loudest - row) / kLoudnessPerBand);
+    const long band = std::lround((loudest - how.counted(row)) / how.counted_per_band());
     band_of_row.push_back(static_cast<std::uint8_t>(std::clamp(band, 0l, long{kMaxBands} - 1)));
   }
   const std::uint8_t last = *std::max_element(band_of_row.begin(), band_of_row.end());
@@ -31,7 +28,8 @@ RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness) {
   if (record.loudness.empty()) return {RowLayout::kTokens, RowBands(rows), 0, {}, static_cast<double>(rows)};
   std::vector<double> bounded(loudness.begin(), loudness.end());
   for (double& row : bounded) row = std::clamp(row, -kMaxLoudness, kMaxLoudness);
-  RowPlan plan{RowLayout::kBands, bands_of(bounded), kStepGrowth, {}, 0};
+  const LoudnessBands how = loudness_bands(!record.latent_mean.empty());
+  RowPlan plan{RowLayout::kBands, bands_of(bounded, how), how.step_growth, {}, 0};
   if (plan.bands.count() == 1) plan.layout = RowLayout::kTokens;
   for (std::size_t place = 0; place < rows; ++place) {
     plan.weights.push_back(static_cast<float>(std::exp2(bounded[plan.bands.row_at(place)])));

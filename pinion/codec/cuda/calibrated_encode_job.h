@@ -5,8 +5,6 @@
 
 namespace pinion::codec::cuda {
 
-// Of the step from a band to the next where rows differ in loudness, in 64ths of an octave.
-inline constexpr int kLoudnessGrowth = 96;
 inline constexpr std::uint32_t kScaleOffsets = 25;        // of all scales that are tried
 inline constexpr std::uint32_t kOwnScaleComponents = 64;  // whose own scales a block chooses
 
@@ -50,7 +48,8 @@ struct CalibratedEncodeJob {
   std::uint8_t dtype = 0;
   __nv_bfloat16* centred[2] = {};  // [rows, padded channels], if it is not
   float* residual = nullptr;       // before it is quantised
-  int band_growth = 0;             // kLoudnessGrowth or 0
+  int band_growth = 0;             // of the step from each band to the next, in 64ths of an octave
+  double least_counted = 0;        // LoudnessBands::least
   RowOrder* order = nullptr;       // null: all rows are in one band
   BlocksDone* done = nullptr;
   // Where rows are tokens of pictures: the residual's coefficients [K, pitch] and their order, both coded;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/calibrated/loudness_bands.h"
 #include "pinion/codec/cuda/calibrated_state.h"
 #include "pinion/codec/cuda/calibration_on_device.h"
 #include "pinion/codec/cuda/pictures_on_device.h"
@@ -237,7 +238,9 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
       job.coefficient_order = pictures_.order();
       job.coefficients = pictures_.coefficients();
     } else if (calibration().has_loudness) {
-      job.band_growth = cuda::kLoudnessGrowth;
+      const LoudnessBands bands = loudness_bands(calibration().latents() > 0);
+      job.band_growth = bands.step_growth;
+      job.least_counted = bands.least;
     } else {
       job.order = nullptr;
     }

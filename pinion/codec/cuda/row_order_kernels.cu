@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::uint32_t kThreads = 1024, kWarps = kThreads / 32;
 constexpr double kMostLoudness = 20;  // octaves, either way
-// An error costs its square: twice as many octaves of loudness as of the step.
-constexpr double kLoudnessPerBand = 2.0 * kLoudnessGrowth / 64;
 
 // A warp for each row.
 __global__ void hear(CalibratedEncodeJob job) {
@@ -42,8 +40,14 @@ struct Shared {
   std::uint32_t classes[kWarps];
 };
 
-__device__ std::uint32_t band_of(float loudest, float loudness) {
-  const double band = round((static_cast<double>(loudest) - loudness) / kLoudnessPerBand);
+// As LoudnessBands has it.
+__device__ double counted(const CalibratedEncodeJob& job, float loudness) {
+  return log2((exp2(static_cast<double>(loudness)) + job.least_counted) / (1 + job.least_counted));
+}
+
+__device__ std::uint32_t band_of(const CalibratedEncodeJob& job, double loudest, float loudness) {
+  const double per_band = 2.0 * job.band_growth / 64;
+  const double band = round((loudest - counted(job, loudness)) / per_band);
   return static_cast<std::uint32_t>(fmin(fmax(band, 0), kIndexBands - 1));
 }
 
@@ -114,10 +118,10 @@ __global__ void __launch_bounds__(kThreads) order_rows(CalibratedEncodeJob job) 
   __shared__ Shared shared;
   const std::uint32_t rows = job.predict.rows;
   std::uint8_t* const band_of_row = job.predict.step->next_bands;
-  const float loudest = loudest_of(job, shared);
+  const double loudest = counted(job, loudest_of(job, shared));
   std::uint32_t bands = 1;
   for (std::uint32_t row = threadIdx.x; row < rows; row += kThreads) {
-    const std::uint32_t band = band_of(loudest, job.row_loudness[row]);
+    const std::uint32_t band = band_of(job, loudest, job.row_loudness[row]);
     band_of_row[row] = static_cast<std::uint8_t>(band);
     bands = max(bands, band + 1);
   }
