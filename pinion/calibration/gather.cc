@@ -129,8 +129,8 @@ Result<void> Gatherer::solve_responses() {
         for (std::size_t step = 0; step < stream.sensitivity.size(); ++step) {
           at::Tensor& response = responses_[cut][i][step];
           const Gram& seen = stream.sensitivity[step];
-          if (response.defined() || seen.count() < kResponseRows * latent_channels_) continue;
-          if (!stream.schema.has_latent_rows) continue;
+          if (!stream.schema.has_latent_rows || response.defined()) continue;
+          if (seen.count() < kResponseRows * latent_channels_) continue;
           response = mean_response(seen.mean(device), stream.schema.channels).to(at::kFloat);
           if (is_worker_cut(sums_[cut].cut)) response.zero_();
         }
