@@ -25,5 +25,7 @@ struct LoudnessBands {
 constexpr LoudnessBands loudness_bands(bool has_latents) {
   return has_latents ? LoudnessBands{48, 0.2} : LoudnessBands{96, 0};
 }
+static_assert(loudness_bands(true).step_growth <= kMaxStepGrowth &&
+              loudness_bands(false).step_growth <= kMaxStepGrowth);
 
 }  // namespace pinion::codec

@@ -68,8 +68,9 @@ class Curve {
                                ? CalibratedPredictor::kHistory
                                : CalibratedPredictor::kLatentsAlone;
     record_at(*stream.calibration, schedule_position(*stream.calibration, context.sigma), predictor, record_);
-    if (!record_.loudness.empty())
+    if (!record_.loudness.empty()) {
       groups_ = groups_of(record_.loudness_bias, loudness_bands(stream.calibration->latents() > 0));
+    }
     const bool carries = predictor == CalibratedPredictor::kHistory && stream.calibration->has_history;
     for (std::size_t k = 0; k < record_.levels.size(); ++k) {
       deviations_.push_back(
