@@ -100,7 +100,7 @@ Result<CutCalibration> solve_cut(const CutSums& sums, const CalibrateRequest& re
   };
   for (const StreamSums& stream : sums.streams) {
     SolveSettings settings = stream.schema.has_latent_rows ? request.image : request.other;
-    settings.is_corrected = std::ranges::find(request.worker_cuts, sums.cut) == request.worker_cuts.end();
+    settings.is_corrected = sums.is_corrected;
     if (!request.targets.empty()) {
       settings.reach_db = *std::max_element(request.targets.begin(), request.targets.end()) + kBeyondTargets;
     }

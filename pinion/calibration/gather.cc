@@ -41,7 +41,8 @@ Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::Mode
     : chain_(std::move(chain)), settings_(std::move(settings)), latent_channels_(info.latent_channels) {
   const std::size_t steps = settings_.sigmas.size() - 1;
   for (const int cut : settings_.cuts) {
-    CutSums& sums = sums_.emplace_back(CutSums{cut, {}});
+    const bool is_corrected = std::ranges::find(settings_.worker_cuts, cut) == settings_.worker_cuts.end();
+    CutSums& sums = sums_.emplace_back(CutSums{cut, is_corrected, {}});
     auto& fits = fits_.emplace_back();
     responses_.emplace_back(info.state.size(), std::vector<at::Tensor>(steps));
     for (const models::StateTensorSchema& schema : info.state) {
@@ -131,17 +132,14 @@ Result<void> Gatherer::solve_responses() {
           const Gram& seen = stream.sensitivity[step];
           if (!stream.schema.has_latent_rows || response.defined()) continue;
           if (seen.count() < kResponseRows * latent_channels_) continue;
-          response = mean_response(seen.mean(device), stream.schema.channels).to(at::kFloat);
-          if (is_worker_cut(sums_[cut].cut)) response.zero_();
+          response = sums_[cut].is_corrected
+                         ? mean_response(seen.mean(device), stream.schema.channels).to(at::kFloat)
+                         : at::zeros({latent_channels_, stream.schema.channels}, device);
         }
       }
     }
     return {};
   });
-}
-
-bool Gatherer::is_worker_cut(int cut) const {
-  return std::ranges::find(settings_.worker_cuts, cut) != settings_.worker_cuts.end();
 }
 
 void Gatherer::solve_loudness() {

@@ -35,13 +35,14 @@ struct StreamSums {
 
 struct CutSums {
   int cut = 0;
+  bool is_corrected = true;  // whether who sends across it gets the velocity, to take the response out of it
   std::vector<StreamSums> streams;  // in the order of ModelInfo::state
 };
 
 struct GatherSettings {
   std::vector<int> cuts;
   std::vector<double> sigmas;    // steps + 1 noise levels
-  std::vector<int> worker_cuts;  // of them, those whose senders get no velocity to take a response out of
+  std::vector<int> worker_cuts;  // of them, those whose sums are not corrected
   int probes = 1;                // a step and job
   int max_stage_blocks = 8;      // whose activations are held at a time
   models::StageOptions stage;
@@ -77,7 +78,6 @@ class Gatherer {
   Gatherer(StageChain chain, GatherSettings settings, const models::ModelInfo& info);
 
   Result<void> solve_responses();  // those that enough rows have been seen of
-  bool is_worker_cut(int cut) const;
   void solve_loudness();
 
   struct Before;  // the step before

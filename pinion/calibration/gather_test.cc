@@ -33,6 +33,32 @@ models::JobConstants constants_of(const models::ModelInfo& info) {
   return constants;
 }
 
+// The step at sigma 0.7 behind cut 3, for what other rows of the picture make of the velocity.
+class Tail {
+ public:
+  Tail(models::Model& model, const models::JobConstants& constants, const Tensor& noise)
+      : chain_(must(StageChain::load(model, {3}, {}, 8))),
+        stage_(must(model.load_stage({3, model.block_count()}, {}))),
+        job_(must(stage_->begin_job(constants))) {
+    if (!chain_.begin_job(constants).ok()) throw std::runtime_error("no job begins");
+    step_ = must(chain_.step({kSigma}, noise));
+  }
+
+  at::Tensor image() const { return to_torch(step_.states[0][0].tensor); }
+
+  at::Tensor velocity(const at::Tensor& image) const {
+    const TensorList state{{"image", from_torch(image)}, step_.states[0][1]};
+    return to_torch(must(job_->step({.sigma = {kSigma}, .state = state})).front().tensor).clone();
+  }
+
+ private:
+  static constexpr float kSigma = 0.7f;
+  StageChain chain_;
+  ChainStep step_;
+  std::unique_ptr<models::Stage> stage_;
+  std::unique_ptr<models::StageJob> job_;
+};
+
 class GatherTest : public ::testing::Test {
  protected:
   std::unique_ptr<models::Model> model_ = must(models::open_model(kModel));
@@ -75,24 +101,16 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   const auto go_on = [](int) { return Result<void>(); };
   ASSERT_TRUE(gatherer.add_sensitivity(constants_, noise_, 1, go_on).ok());
 
-  StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));
-  ASSERT_TRUE(chain.begin_job(constants_).ok());
-  const ChainStep step = must(chain.step({0.7f}, noise_));
-  const auto tail = must(model_->load_stage({3, model_->block_count()}, {}));
-  const auto job = must(tail->begin_job(constants_));
+  const Tail tail(*model_, constants_, noise_);
   const auto s = [&](std::size_t stream) { return gatherer.sums()[0].streams[stream].sensitivity[0].mean(); };
-  const at::Tensor clean = to_torch(step.states[0][0].tensor);
-  const auto velocity = [&](const at::Tensor& image) {
-    const TensorList state{{"image", from_torch(image)}, step.states[0][1]};
-    return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
-  };
+  const at::Tensor clean = tail.image();
   constexpr double kScale = 2e-2;
   constexpr int kTrials = 24;
   double measured = 0;
   for (int trial = 0; trial < kTrials; ++trial) {
     at::manual_seed(100 + trial);
     const at::Tensor error = kScale * at::randn_like(clean);
-    const at::Tensor change = (velocity(clean + error) - velocity(clean - error)) / (2 * kScale);
+    const at::Tensor change = (tail.velocity(clean + error) - tail.velocity(clean - error)) / (2 * kScale);
     measured += change.pow(2).sum().item<double>() / kTrials;
   }
   // White errors of unit variance in every row add the trace of S for each.
@@ -105,7 +123,7 @@ TEST_F(GatherTest, SensitivityIsTheEnergyThatErrorsAddToTheVelocity) {
   const at::Tensor response = joined.narrow(0, 0, d).narrow(1, d, outputs).to(at::kFloat);
   at::manual_seed(99);
   const at::Tensor error = kScale * at::randn_like(clean);
-  const at::Tensor change = velocity(clean + error) - velocity(clean);
+  const at::Tensor change = tail.velocity(clean + error) - tail.velocity(clean);
   const double left = (change - error.matmul(response)).pow(2).sum().item<double>();
   EXPECT_LT(left, 0.35 * change.pow(2).sum().item<double>());
   // Text rows are heard too, far less.
@@ -123,16 +141,8 @@ TEST_F(GatherTest, LoudRowsAreThoseWhoseErrorsTheResponseDoesNotMend) {
   ASSERT_TRUE(gatherer.add_moments(constants_, noise_, go_on).ok());
   const StreamSums& image = gatherer.sums()[0].streams[0];
 
-  StageChain chain = must(StageChain::load(*model_, {3}, {}, 8));
-  ASSERT_TRUE(chain.begin_job(constants_).ok());
-  const ChainStep step = must(chain.step({0.7f}, noise_));
-  const auto tail = must(model_->load_stage({3, model_->block_count()}, {}));
-  const auto job = must(tail->begin_job(constants_));
-  const at::Tensor clean = to_torch(step.states[0][0].tensor);
-  const auto velocity = [&](const at::Tensor& rows) {
-    const TensorList state{{"image", from_torch(rows)}, step.states[0][1]};
-    return to_torch(must(job->step({.sigma = {0.7f}, .state = state})).front().tensor).clone();
-  };
+  const Tail tail(*model_, constants_, noise_);
+  const at::Tensor clean = tail.image();
   const at::Tensor loudness = image.loudness[0].of(clean[0]);
   EXPECT_NEAR(loudness.mean().item<double>(), image.mean_loudness[0], 1e-3 * image.mean_loudness[0]);
   const at::Tensor response =
@@ -143,7 +153,7 @@ TEST_F(GatherTest, LoudRowsAreThoseWhoseErrorsTheResponseDoesNotMend) {
       at::manual_seed(200 + trial);
       at::Tensor error = at::zeros_like(clean);
       error[0][row] = 2e-2 * at::randn({clean.size(2)});
-      const at::Tensor change = (velocity(clean + error) - velocity(clean - error)) / 2;
+      const at::Tensor change = (tail.velocity(clean + error) - tail.velocity(clean - error)) / 2;
       left += (change - error.matmul(response)).pow(2).sum().item<double>();
     }
     return left;

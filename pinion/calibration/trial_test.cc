@@ -56,6 +56,12 @@ TEST(Correct, ScalesEachRecordByWhatWasMeasured) {
   EXPECT_THAT(calibrations[2].records[0].gain, testing::ElementsAre(1, 2));
 }
 
+TEST(Calibrate, RunsMoreJobsTheWiderTheModelAndTheSmallerThePictures) {
+  EXPECT_EQ(jobs_for(1024, 576), 86);
+  EXPECT_EQ(jobs_for(256, 4096), 32);
+  EXPECT_EQ(jobs_for(4096, 256), 192);
+}
+
 // A calibration with trials tells within two decibels, after 18 small pictures, what jobs that it never met
 // will hear.
 TEST(Trial, CorrectedCalibrationsPredictTheOutput) {
