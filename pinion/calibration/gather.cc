@@ -16,6 +16,9 @@ using models::to_torch;
 
 // What a silent row counts beside one of mean loudness: so that it is still predicted.
 constexpr double kLeastWeight = 0.2;
+// What an error of even the quietest picture row makes of the latents that the other end expects costs bits
+// in the next step: as much as this part of what an average row's error makes of the velocity.
+constexpr double kQuietestCost = 0.2;
 // Rows for each latent channel, after which the response that senders will take out is known well enough to
 // learn from what it leaves how loud rows are.
 constexpr std::int64_t kResponseRows = 8;
@@ -47,7 +50,7 @@ Gatherer::Gatherer(StageChain chain, GatherSettings settings, const models::Mode
     responses_.emplace_back(info.state.size(), std::vector<at::Tensor>(steps));
     for (const models::StateTensorSchema& schema : info.state) {
       sums.streams.push_back({schema, std::vector<Moments>(steps), std::vector<Gram>(steps), {}, {}});
-      fits.emplace_back(steps);
+      fits.emplace_back(steps, LoudnessFit(schema.has_latent_rows ? kQuietestCost : 0));
     }
   }
 }

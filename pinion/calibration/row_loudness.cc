@@ -24,7 +24,8 @@ at::Tensor Loudness::of(const at::Tensor& rows) const {
 }
 
 void LoudnessFit::add(const at::Tensor& rows, const at::Tensor& gradients) {
-  const at::Tensor energy = gradients.to(at::kFloat).pow(2).sum(1, true);
+  at::Tensor energy = gradients.to(at::kFloat).pow(2).sum(1, true);
+  energy = energy + elsewhere_ * energy.mean();
   const double loudest = energy.max().item<double>();
   if (!(loudest > 0) || !std::isfinite(loudest)) return;
   const at::Tensor share = (energy / loudest).clamp_min(kSilent);

@@ -1,7 +1,7 @@
 #pragma once
-// How loud each row of a state without latents is: how much the rest of the model hears of an error in it,
-// guessed from the row itself. Of a text few rows are heard (those of the prompt, not of its padding), and a
-// row's own values tell which.
+// How loud each row of a state is: how much the rest of the model hears of an error in it, guessed from the
+// row itself. Of a text few rows are heard (those of the prompt, not of its padding), of a picture most where
+// shapes have their edges; a row's own values tell which.
 //
 // One object is used by one thread at a time.
 
@@ -20,6 +20,9 @@ struct Loudness {
 // Learns it from rows and the gradients that reached them.
 class LoudnessFit {
  public:
+  // What an error costs elsewhere, whatever its row, as a share of what a job's rows cost on average here.
+  explicit LoudnessFit(double elsewhere = 0) : elsewhere_(elsewhere) {}
+
   // Both [n, d], of one job and step.
   void add(const at::Tensor& rows, const at::Tensor& gradients);
 
@@ -28,6 +31,7 @@ class LoudnessFit {
   Loudness solve(at::Device device = at::kCPU) const;
 
  private:
+  double elsewhere_;
   Moments joined_;  // rows and log2 of their gradients' energy
 };
 

@@ -5,6 +5,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace pinion::calibration {
 namespace {
 
@@ -37,6 +39,18 @@ TEST(Loudness, IsLearnedUpToAFactor) {
   const Tensor off = at::log2(fit.solve().of(rows)) - heard.octaves(rows);
   // What is below 2^-16 of the loudest row is not followed further down: a tenth of the rows, here.
   EXPECT_LT(off.std().item<double>(), 0.1 * heard.octaves(rows).std().item<double>());
+}
+
+TEST(Loudness, NoRowIsQuieterThanWhatErrorsCostElsewhere) {
+  Heard heard;
+  LoudnessFit fit(0.25);
+  const Tensor group = at::arange(kRows).remainder(2).unsqueeze(1);  // every other row is silent
+  const Tensor rows = at::cat({group, heard.normal({kRows, kChannels - 1})}, 1).to(at::kFloat);
+  fit.add(rows, group * at::ones({1, kChannels}));
+  // Those heard count 1 + .125, silent ones .125, the mean being one half.
+  const Tensor octaves = at::log2(fit.solve().of(rows));
+  const double apart = (octaves[1] - octaves[0]).item<double>();
+  EXPECT_NEAR(apart, std::log2(9), 0.05);
 }
 
 TEST(Loudness, WithoutAnythingHeardRowsAreAlike) {

@@ -11,10 +11,10 @@ namespace {
 
 // Less loud rows have a coarser step: errors of all rows then count equally.
 RowBands bands_of(std::span<const double> loudness, const LoudnessBands& how) {
-  const double loudest = how.counted(*std::max_element(loudness.begin(), loudness.end()));
+  const double loudest = *std::max_element(loudness.begin(), loudness.end());
   std::vector<std::uint8_t> band_of_row;
   for (const double row : loudness) {
-    const long band = std::lround((loudest - how.counted(row)) / how.counted_per_band());
+    const long band = std::lround((loudest - row) / how.octaves());
     band_of_row.push_back(static_cast<std::uint8_t>(std::clamp(band, 0l, long{kMaxBands} - 1)));
   }
   const std::uint8_t last = *std::max_element(band_of_row.begin(), band_of_row.end());

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "pinion/codec/calibrated/calibrated_quantiser.h"
-#include "pinion/codec/calibrated/loudness_bands.h"
 #include "pinion/codec/indices/laplace_model.h"
 
 namespace pinion::codec {
@@ -44,7 +43,7 @@ struct RowGroup {
 // Of rows whose loudness is l = bias + something of mean 0, the mean of 2^l being 1 (docs/calibration.md,
 // "Loudness"): were l normal, its variance would follow from the bias. Five points of Gauss and Hermite stand
 // for it.
-std::vector<RowGroup> groups_of(double bias, const LoudnessBands& bands) {
+std::vector<RowGroup> groups_of(double bias) {
   constexpr std::array<std::pair<double, double>, 5> kPlaceAndShare = {
       {{2.8570, 0.01126}, {1.3556, 0.22208}, {0, 0.53333}, {-1.3556, 0.22208}, {-2.8570, 0.01126}}};
   const double deviation = std::sqrt(std::max(0.0, -2 * bias / std::numbers::ln2));
@@ -52,7 +51,7 @@ std::vector<RowGroup> groups_of(double bias, const LoudnessBands& bands) {
   double sum = 0;
   for (const auto& [place, share] : kPlaceAndShare) {
     const double loudness = std::clamp(bias + place * deviation, -kMaxLoudness, kMaxLoudness);
-    groups.push_back({share, std::exp2(loudness), std::exp2(-bands.counted(loudness) / 2)});
+    groups.push_back({share, std::exp2(loudness), std::exp2(-loudness / 2)});
     sum += share * groups.back().weight;
   }
   for (RowGroup& group : groups) group.weight /= sum;
@@ -68,9 +67,7 @@ class Curve {
                                ? CalibratedPredictor::kHistory
                                : CalibratedPredictor::kLatentsAlone;
     record_at(*stream.calibration, schedule_position(*stream.calibration, context.sigma), predictor, record_);
-    if (!record_.loudness.empty()) {
-      groups_ = groups_of(record_.loudness_bias, loudness_bands(stream.calibration->latents() > 0));
-    }
+    if (!record_.loudness.empty()) groups_ = groups_of(record_.loudness_bias);
     const bool carries = predictor == CalibratedPredictor::kHistory && stream.calibration->has_history;
     for (std::size_t k = 0; k < record_.levels.size(); ++k) {
       deviations_.push_back(

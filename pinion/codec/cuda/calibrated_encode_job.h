@@ -48,8 +48,8 @@ struct CalibratedEncodeJob {
   std::uint8_t dtype = 0;
   __nv_bfloat16* centred[2] = {};  // [rows, padded channels], if it is not
   float* residual = nullptr;       // before it is quantised
-  int band_growth = 0;             // of the step from each band to the next, in 64ths of an octave
-  double least_counted = 0;        // LoudnessBands::least
+  int band_growth = 0;             // LoudnessBands::step_growth
+  double band_octaves = 0;         // LoudnessBands::octaves()
   RowOrder* order = nullptr;       // null: all rows are in one band
   BlocksDone* done = nullptr;
   // Where rows are tokens of pictures: the residual's coefficients [K, pitch] and their order, both coded;

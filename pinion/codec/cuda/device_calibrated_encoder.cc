@@ -240,7 +240,7 @@ class GraphCalibratedEncoder : public DeviceCalibratedEncoder {
     } else if (calibration().has_loudness) {
       const LoudnessBands bands = loudness_bands(calibration().latents() > 0);
       job.band_growth = bands.step_growth;
-      job.least_counted = bands.least;
+      job.band_octaves = bands.octaves();
     } else {
       job.order = nullptr;
     }

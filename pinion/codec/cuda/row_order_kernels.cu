@@ -40,14 +40,8 @@ struct Shared {
   std::uint32_t classes[kWarps];
 };
 
-// As LoudnessBands has it.
-__device__ double counted(const CalibratedEncodeJob& job, float loudness) {
-  return log2((exp2(static_cast<double>(loudness)) + job.least_counted) / (1 + job.least_counted));
-}
-
 __device__ std::uint32_t band_of(const CalibratedEncodeJob& job, double loudest, float loudness) {
-  const double per_band = 2.0 * job.band_growth / 64;
-  const double band = round((loudest - counted(job, loudness)) / per_band);
+  const double band = round((loudest - loudness) / job.band_octaves);
   return static_cast<std::uint32_t>(fmin(fmax(band, 0), kIndexBands - 1));
 }
 
@@ -118,7 +112,7 @@ __global__ void __launch_bounds__(kThreads) order_rows(CalibratedEncodeJob job) 
   __shared__ Shared shared;
   const std::uint32_t rows = job.predict.rows;
   std::uint8_t* const band_of_row = job.predict.step->next_bands;
-  const double loudest = counted(job, loudest_of(job, shared));
+  const double loudest = loudest_of(job, shared);
   std::uint32_t bands = 1;
   for (std::uint32_t row = threadIdx.x; row < rows; row += kThreads) {
     const std::uint32_t band = band_of(job, loudest, job.row_loudness[row]);
