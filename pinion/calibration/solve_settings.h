@@ -7,7 +7,7 @@ struct SolveSettings {
   int components = 0;            // K, at most the channels; 0: as many as `reach_db` takes
   double reach_db = 46;          // output SNR that must be left once all components are exact
   double regularisation = 0.02;  // of the sensitivity: times its mean eigenvalue is added to all
-  double ridge = 1e-3;           // of the predictors, times the mean variance of their inputs; raised
+  double ridge = 3e-5;           // of the predictors, times the mean variance of their inputs; raised
                                  // until they drift no more than kMaxDrift
   // Of rows that carry the latents: whether their sender takes the mean response to its errors out of the
   // velocity again. Only who gets the velocity can.
