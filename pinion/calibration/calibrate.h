@@ -32,7 +32,7 @@ struct CalibrateRequest {
   SolveSettings other;  // of all other rows
 };
 
-// Jobs whose pictures have enough rows for a state of so many channels: 32 to 192.
+// Jobs whose pictures have enough rows for a state of so many channels: 32 to 256.
 int jobs_for(std::int64_t channels, std::int64_t picture_rows);
 
 // What a target costs and gives, mean over the trials.

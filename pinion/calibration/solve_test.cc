@@ -127,6 +127,28 @@ TEST(SolveStream, CorrectedErrorsCountByWhatTheResponseLeaves) {
   EXPECT_TRUE(at::allclose(plain.steps[0].gain, all.matmul(costs).mul(all).sum(1), 0.1, 0));
 }
 
+// What is carried on exactly is predicted exactly, however faintly it is heard: in y's units it is far below the
+// latents, whose scale the ridge follows.
+TEST(SolveStream, WhatIsFaintButCarriedOnIsPredicted) {
+  constexpr std::int64_t d = 8, n = 4, rows = 4000;
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(6);
+  const auto normal = [&](std::int64_t r, std::int64_t c) {
+    return at::randn({r, c}, generator, at::TensorOptions(at::kFloat));
+  };
+  const Tensor from_latents = normal(n, d), carried = normal(rows, d), x0 = normal(rows, n);
+  const Tensor x1 = x0 - 0.5 * normal(rows, n);
+  const Tensor h0 = x0.matmul(from_latents) + carried, h1 = x1.matmul(from_latents) + carried;
+  StreamSums sums;
+  sums.schema = {"image", d, true};
+  sums.steps.resize(2);
+  sums.steps[0].add(at::cat({h0, x0, x0}, 1));
+  sums.steps[1].add(at::cat({h1, h0, x1, (x1 - x0) / -0.5, x1}, 1));
+  sums.sensitivity.resize(2);
+  for (Gram& step : sums.sensitivity) step.add(0.05 * at::eye(d, at::kFloat));
+  const StepModel step = solve_state(sums, sums, at::eye(n, at::kDouble), {.components = d}).value().steps[1];
+  EXPECT_LT(step.history.deviations.max().item<double>(), 0.2 * step.alone.deviations.min().item<double>());
+}
+
 // Rows whose loudness hardly differs keep none, so that encoders may transform them; without latents there is
 // nothing to transform.
 TEST(SolveStream, KeepsLoudnessWhereItPays) {

@@ -57,9 +57,9 @@ TEST(Correct, ScalesEachRecordByWhatWasMeasured) {
 }
 
 TEST(Calibrate, RunsMoreJobsTheWiderTheModelAndTheSmallerThePictures) {
-  EXPECT_EQ(jobs_for(1024, 576), 86);
+  EXPECT_EQ(jobs_for(1024, 576), 200);
   EXPECT_EQ(jobs_for(256, 4096), 32);
-  EXPECT_EQ(jobs_for(4096, 256), 192);
+  EXPECT_EQ(jobs_for(4096, 256), 256);
 }
 
 // A calibration with trials tells within two decibels, after 18 small pictures, what jobs that it never met

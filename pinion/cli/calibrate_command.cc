@@ -190,7 +190,7 @@ void add_calibrate_command(CLI::App& app, Action& action) {
   command->add_option("--prompts", options->prompts, "Text file, one prompt a line [varied ones built in]");
   command
       ->add_option("--jobs", request.jobs,
-                   "Pictures to learn from [32 to 192: the more, the wider the model and the smaller they]")
+                   "Pictures to learn from [32 to 256: the more, the wider the model and the smaller they]")
       ->check(CLI::PositiveNumber);
   command->add_option("--trials", request.trials, "Further pictures that correct and check what was learned")
       ->capture_default_str();
