@@ -19,8 +19,8 @@ constexpr double kBeyondTargets = 10;
 // Pictures that tell how errors show: their pixels are many.
 constexpr int kMetricJobs = 8;
 
-// Rows for each channel that the pictures of all jobs are to have: with 48, frames of a model of 1024 channels
-// took 6 to 9 % more for the same picture, with twice as many 1 to 3 % less.
+// Rows for each channel that the pictures of all jobs are to have: with 48, frames of a model of 1024
+// channels took 6 to 9 % more for the same picture, with twice as many 1 to 3 % less.
 constexpr std::int64_t kRowsPerChannel = 112;
 constexpr std::int64_t kFewestJobs = 32, kMostJobs = 256;
 

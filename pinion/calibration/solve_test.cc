@@ -127,8 +127,8 @@ TEST(SolveStream, CorrectedErrorsCountByWhatTheResponseLeaves) {
   EXPECT_TRUE(at::allclose(plain.steps[0].gain, all.matmul(costs).mul(all).sum(1), 0.1, 0));
 }
 
-// What is carried on exactly is predicted exactly, however faintly it is heard: in y's units it is far below the
-// latents, whose scale the ridge follows.
+// What is carried on exactly is predicted exactly, however faintly it is heard: in y's units it is far below
+// the latents, whose scale the ridge follows.
 TEST(SolveStream, WhatIsFaintButCarriedOnIsPredicted) {
   constexpr std::int64_t d = 8, n = 4, rows = 4000;
   const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(6);
