@@ -246,11 +246,11 @@ TEST_F(Calibrated, TakesReferencePictures) {
 TEST_F(Calibrated, TakesReferencePicturesAcrossAChain) {
   const auto a = worker("reference_a"), b = worker("reference_b");
   const ProcessResult result =
-      run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "3,4", "--codec", "calibrated:30",
+      run(job({"--worker", a->address(), "--worker", b->address(), "--cut", "3,4", "--codec", "calibrated:40",
                "--calibration", calibration(), "--image", reference(), "--image", reference("96x64")}));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(outcome().reference_bytes.size(), 8u);
-  EXPECT_GE(outcome().psnr_db, 30);
+  EXPECT_GE(outcome().psnr_db, 34);
 }
 
 TEST_F(Calibrated, SaysWhatIsMissing) {
