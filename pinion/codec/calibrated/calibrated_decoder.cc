@@ -1,3 +1,4 @@
+#include "pinion/codec/calibrated/low_frequencies.h"
 #include "pinion/codec/calibrated/row_products.h"
 
 namespace pinion::codec {
@@ -18,7 +19,7 @@ class CalibratedDecoder::Stream {
   // Of the last frame, for their memory:
   CalibratedState next_;
   RecordAt record_;
-  std::vector<std::int32_t> indices_;
+  std::vector<std::int32_t> indices_, low_indices_;
 };
 
 Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepContext& context,
@@ -46,8 +47,12 @@ Result<Tensor> CalibratedDecoder::Stream::decode(ByteSpan bytes, const StepConte
       body.chunks, {.params = body.components, .band_ends = bands.ends(), .values = indices_}, tables_,
       pool_));
 
+  if (body.low) {
+    PINION_TRY_VOID(decode_low_frequencies(*body.low, rows, tables_, pool_, low_indices_));
+  }
   record_at(*calibration_, body.params.position, body.params.predictor, record_);
   products_.predict(record_, body.params, context, state, rows, next_.components);
+  if (body.low) add_low_frequencies(body.low->params, low_indices_, pool_, next_.components);
   advance_components(body.params, bands, indices_, pool_, next_.components);
   Tensor tensor =
       products_.rebuild(record_, context, next_.components, frame.header.dtype, frame.header.shape);

@@ -2,7 +2,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "pinion/codec/calibrated/calibrated_quantiser.h"
+#include "pinion/codec/calibrated/low_frequencies.h"
+#include "pinion/codec/calibrated/low_frequency_plan.h"
 #include "pinion/codec/calibrated/row_products.h"
 #include "pinion/codec/math/all_finite.h"
 
@@ -56,6 +57,9 @@ struct Goal {
   bool is_bits = false;
   double value = 0;
 
+  int step_of(const StepPlanner& planner) const {
+    return is_bits ? planner.step_for_bits(value) : planner.step_for_error(value);
+  }
   double of(const QuantisedComponents& quantised) const {
     return is_bits ? quantised.bits + quantised.scale_bits : quantised.error;
   }
@@ -124,6 +128,7 @@ class CalibratedEncoder::Stream {
   Matrix residual_, transformed_;
   std::vector<double> loudness_;
   QuantisedComponents quantised_, other_;
+  std::optional<QuantisedComponents> low_;  // low frequencies, if they are coded in front
 };
 
 // Fills record_, next_.components with the prediction of y, and residual_. False if a value is out of range.
@@ -144,12 +149,27 @@ double CalibratedEncoder::Stream::expected_cost(const Matrix& residual, const Ro
                       : planner.bits(planner.step_for_error(goal.value));
 }
 
-// How the rows are coded, and residual_ made so: in coded order. Where the rows are tokens of pictures, all
-// heard alike, coefficients may take fewer bits.
+// How the rows are coded, and residual_ made so: in coded order, without what low_ says. Where the rows are
+// tokens of pictures, all heard alike, coefficients may take fewer bits; where they are not, low frequencies
+// of the residual may, in front of the rows.
 RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
   const std::size_t rows = residual_.columns;
   RowPlan plan = plan_rows(record_, loudness_);
-  if (calibration_->latents() > 0 && record_.loudness.empty() && is_whole_pictures(rows, context.grid)) {
+  low_.reset();
+  const bool is_picture = calibration_->latents() > 0 && is_whole_pictures(rows, context.grid);
+  if (is_picture && !record_.loudness.empty()) {
+    transformed_ = residual_;
+    plan.bands.sort_runs(std::span(transformed_.values));
+    const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
+    const int step = goal.step_of(StepPlanner(transformed_, record_.gain, plan));
+    low_ = take_out_low_frequencies(residual_, transformed_, context.grid, plan, step, record_, tables_,
+                                    pool_);
+    if (!low_) {
+      std::swap(residual_, transformed_);
+      return plan;
+    }
+  }
+  if (is_picture && record_.loudness.empty()) {
     transformed_ = residual_;
     pool_.run_in_groups(transformed_.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
       transform_grid(context.grid, transformed_.row(k));
@@ -176,7 +196,7 @@ bool CalibratedEncoder::Stream::meet(const RowPlan& plan, const Goal& goal, cons
     with.step_log2 = static_cast<std::int16_t>(std::clamp(step_log2, kMinStepLog2, kMaxStepLog2));
     return quantise_components(residual_, record_, plan, with, tables_, pool_, result);
   };
-  const int planned = goal.is_bits ? planner.step_for_bits(goal.value) : planner.step_for_error(goal.value);
+  const int planned = goal.step_of(planner);
   if (!quantise_at(planned, quantised_)) return quantise_at(planner.coarsest(), quantised_);
   const double reached = goal.of(quantised_);
   if (std::abs(reached - goal.value) <= kCloseEnough * goal.value) return true;
@@ -235,7 +255,9 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   const CalibratedState* state = params.uses_history() && calibration.has_history ? &*state_ : nullptr;
 
   const RowPlan plan = plan_layout(context);
-  const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
+  Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
+  params.has_low = low_.has_value();
+  if (low_ && goal.is_bits) goal.value = std::max(0.0, goal.value - low_->bits - low_->scale_bits);
   if (!meet(plan, goal, params)) return misfit("the tensor is out of the range of the calibration");
 
   params = quantised_.params;
@@ -252,6 +274,11 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   } else if (params.layout == RowLayout::kCoefficients) {
     write_grid(body, params);
   }
+  if (low_) {
+    write_low_frequencies(body, record_.levels, rows, low_->params, low_->classes, low_->indices, low_->bits,
+                          tables_, pool_);
+    add_low_frequencies(low_->params, low_->indices, pool_, next_.components);
+  }
   if (params.has_scales) write_scales(body, record_.levels, params, quantised_.classes);
   const IndexMatrix matrix{
       .params = quantised_.classes, .band_ends = plan.bands.ends(), .values = quantised_.indices};
@@ -265,8 +292,8 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   std::swap(*state_, next_);
   is_last_coded_ = true;
   result.stats.frame_bytes = result.frame.size();
-  result.stats.coded_bits = quantised_.bits;
-  result.stats.ideal_index_bits = quantised_.ideal_bits;
+  result.stats.coded_bits = quantised_.bits + (low_ ? low_->bits : 0);
+  result.stats.ideal_index_bits = quantised_.ideal_bits + (low_ ? low_->ideal_bits : 0);
   result.stats.step = static_cast<double>(params.step(0));
   result.stats.key_frame = !params.uses_history();
   return result;

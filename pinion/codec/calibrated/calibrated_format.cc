@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pinion/codec/calibrated/low_frequencies.h"
+
 namespace pinion::codec {
 namespace {
 
@@ -10,6 +12,7 @@ constexpr int kShapeBits = 2;
 constexpr int kHasScales = 16;  // in the byte of the shapes
 constexpr int kHasBands = 32;
 constexpr int kIsTransformed = 64;
+constexpr int kHasLowFrequencies = 128;
 constexpr int kScaleOfOne = 877;  // 64 times the scale that suits a deviation of one step, and a half
 constexpr float kMaxComponent = 0x1p60f;
 
@@ -38,19 +41,6 @@ struct Blend {
     }
   }
 };
-
-// On top of the scales that are there.
-Result<void> read_scales(ByteReader& in, ComponentParams& components) {
-  PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
-  const ByteSpan packed = in.take(size);
-  PINION_TRY_VOID(in.check("calibrated frame"));
-  BitReader bits(packed);
-  const std::vector<std::uint8_t> expected = components.scales;
-  PINION_TRY(components.scales,
-             read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
-  if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
-  return broken_calibrated_frame("its scales do not end cleanly");
-}
 
 // Of coefficients.
 Result<void> read_grid(ByteReader& in, std::size_t rows, CalibratedParams& params) {
@@ -234,11 +224,13 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
   for (std::size_t band = 0; band < bands.count(); ++band) {
     for (; place < bands.ends()[band]; ++place) step_of_row[bands.row_at(place)] = params.step(band);
   }
+  const std::size_t places = indices.size() / prediction.rows;
   std::vector<float> residuals(pool.threads() * rows);
   pool.run_in_groups(prediction.rows, kComponentsTogether, [&](std::size_t k, std::size_t worker) {
-    const std::span<const std::int32_t> coded = indices.subspan(k * rows, rows);
+    const std::span<const std::int32_t> coded = indices.subspan(k * places, places);
     const std::span<float> residual = std::span(residuals).subspan(worker * rows, rows);
-    for (std::size_t i = 0; i < rows; ++i) residual[bands.row_at(i)] = static_cast<float>(coded[i]);
+    if (places < rows) std::fill(residual.begin(), residual.end(), 0.0f);
+    for (std::size_t i = 0; i < places; ++i) residual[bands.row_at(i)] = static_cast<float>(coded[i]);
     for (std::size_t r = 0; r < rows; ++r) residual[r] *= step_of_row[r];
     if (params.layout == RowLayout::kCoefficients) restore_grid(params.grid, residual);
     float* const row = prediction.row(k).data();
@@ -252,15 +244,38 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
   });
 }
 
+std::uint8_t shapes_byte(const CalibratedParams& params) {
+  const int parts = (params.has_scales ? kHasScales : 0) |
+                    (params.layout == RowLayout::kBands ? kHasBands : 0) |
+                    (params.layout == RowLayout::kCoefficients ? kIsTransformed : 0) |
+                    (params.has_low ? kHasLowFrequencies : 0);
+  return static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | parts);
+}
+
+Result<void> read_shapes(std::uint8_t byte, CalibratedParams& params) {
+  params.shapes.rare = byte & (kShapes - 1);
+  params.shapes.wide = byte >> kShapeBits & (kShapes - 1);
+  params.has_scales = (byte & kHasScales) != 0;
+  params.has_low = (byte & kHasLowFrequencies) != 0;
+  if ((byte & kHasBands) != 0) params.layout = RowLayout::kBands;
+  if ((byte & kIsTransformed) == 0) return {};
+  if (params.layout == RowLayout::kBands || params.has_low)
+    return broken_calibrated_frame("both a transform and bands or low frequencies");
+  params.layout = RowLayout::kCoefficients;
+  return {};
+}
+
+Result<void> check_step(const CalibratedParams& params) {
+  if (params.step_log2 >= kMinStepLog2 && params.step_log2 <= kMaxStepLog2) return {};
+  return broken_calibrated_frame("impossible step");
+}
+
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change) {
   out.write(static_cast<std::uint8_t>(params.predictor));
   out.write(params.position);
   out.write(params.step_log2);
   out.write(params.output_snr);
-  const int parts = (params.has_scales ? kHasScales : 0) |
-                    (params.layout == RowLayout::kBands ? kHasBands : 0) |
-                    (params.layout == RowLayout::kCoefficients ? kIsTransformed : 0);
-  out.write(static_cast<std::uint8_t>(params.shapes.rare | params.shapes.wide << kShapeBits | parts));
+  out.write(shapes_byte(params));
   out.write(params.scale_offset);
   if (change) out.write(params.delta_sigma);
 }
@@ -280,6 +295,18 @@ void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const C
   out.write_bytes(packed);
 }
 
+Result<void> read_scales(ByteReader& in, ComponentParams& components) {
+  PINION_TRY(const std::uint64_t size, read_varint(in, "calibrated frame"));
+  const ByteSpan packed = in.take(size);
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  BitReader bits(packed);
+  const std::vector<std::uint8_t> expected = components.scales;
+  PINION_TRY(components.scales,
+             read_differences(bits, expected.size(), max_scale(components.shapes.wide), expected));
+  if (bits.ends_cleanly() && bits.bytes_read() == packed.size()) return {};
+  return broken_calibrated_frame("its scales do not end cleanly");
+}
+
 Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
   CalibratedParams params;
   const auto predictor = in.read<std::uint8_t>();
@@ -292,18 +319,9 @@ Result<CalibratedParams> read_calibrated_params(ByteReader& in) {
   if (predictor > static_cast<std::uint8_t>(CalibratedPredictor::kHistory)) {
     return broken_calibrated_frame("unknown predictor");
   }
-  if (params.step_log2 < kMinStepLog2 || params.step_log2 > kMaxStepLog2)
-    return broken_calibrated_frame("impossible step");
-  if (shapes >= 2 * kIsTransformed) return broken_calibrated_frame("reserved bits are set");
-  if ((shapes & kHasBands) != 0 && (shapes & kIsTransformed) != 0) {
-    return broken_calibrated_frame("both bands and a transform");
-  }
   params.predictor = static_cast<CalibratedPredictor>(predictor);
-  params.shapes.rare = shapes & (kShapes - 1);
-  params.shapes.wide = shapes >> kShapeBits & (kShapes - 1);
-  params.has_scales = (shapes & kHasScales) != 0;
-  if ((shapes & kHasBands) != 0) params.layout = RowLayout::kBands;
-  if ((shapes & kIsTransformed) != 0) params.layout = RowLayout::kCoefficients;
+  PINION_TRY_VOID(check_step(params));
+  PINION_TRY_VOID(read_shapes(shapes, params));
   return params;
 }
 
@@ -330,7 +348,11 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   } else if (params.layout == RowLayout::kCoefficients) {
     PINION_TRY_VOID(read_grid(in, rows, params));
   }
-  body.components = component_classes(levels_at(calibration, params.position, params.predictor), params);
+  const std::vector<std::uint8_t> levels = levels_at(calibration, params.position, params.predictor);
+  if (params.has_low) {
+    PINION_TRY(body.low, read_low_frequencies(in, rows, levels));
+  }
+  body.components = component_classes(levels, params);
   if (params.has_scales) PINION_TRY_VOID(read_scales(in, body.components));
   PINION_TRY(body.chunks, parse_index_chunks(in, body.components, rows));
   return body;

@@ -30,6 +30,7 @@ struct CalibratedParams {
   Shapes shapes;
   std::int8_t scale_offset = 0;
   bool has_scales = false;  // the frame writes the components' scales
+  bool has_low = false;     // low frequencies are coded in front of the rows
   RowLayout layout = RowLayout::kTokens;
   CalibratedBands bands;  // of coefficients, those of their frequencies
   TokenGrid grid;         // of coefficients
@@ -38,8 +39,17 @@ struct CalibratedParams {
   float step(std::size_t band) const;
 };
 
+// What varies slowly over pictures, coded in front of the rows: coefficients in the first params.bands.count
+// classes of frequencies, in low_frequencies.h.
+struct LowFrequencies {
+  CalibratedParams params;  // of kCoefficients
+  ComponentParams components;
+  IndexChunks chunks;
+};
+
 struct CalibratedBody {
   CalibratedParams params;
+  std::optional<LowFrequencies> low;  // if params.has_low
   ComponentParams components;  // the table class of each
   CalibratedBandMap band_map;  // if there are bands
   IndexChunks chunks;
@@ -109,7 +119,8 @@ Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, Last
 std::vector<std::uint8_t> bands_left_by(const CalibratedParams& params, const RowBands& bands);
 
 // y, in place of its prediction: adds step * index, the indices in the coded order of `bands`, transformed
-// back if the frame says so, and keeps it in range. Threads of the pool share the components.
+// back if the frame says so, and keeps it in range. Indices of fewer places than rows: those behind are 0.
+// Threads of the pool share the components.
 void advance_components(const CalibratedParams& params, const RowBands& bands,
                         std::span<const std::int32_t> indices, ChunkPool& pool, Matrix& prediction);
 
@@ -122,6 +133,15 @@ void write_grid(ByteWriter& out, const CalibratedParams& params);
 // The scales of `classes`, as differences from those that levels and params lead to.
 void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
                   const ComponentParams& classes);
+
+// On top of the scales that are there.
+Result<void> read_scales(ByteReader& in, ComponentParams& components);
+
+// The byte that says shapes and which parts there are, both ways. kBadFormat if parts exclude each other.
+std::uint8_t shapes_byte(const CalibratedParams& params);
+Result<void> read_shapes(std::uint8_t byte, CalibratedParams& params);
+
+Result<void> check_step(const CalibratedParams& params);  // kBadFormat if it is out of range
 
 // All but delta_sigma, whose presence depends on the calibration.
 Result<CalibratedParams> read_calibrated_params(ByteReader& in);

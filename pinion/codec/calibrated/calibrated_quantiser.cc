@@ -219,7 +219,7 @@ StepPlanner::StepPlanner(const Matrix& residual, std::span<const float> gain, co
                               : std::accumulate(first, first + static_cast<std::ptrdiff_t>(size), 0.0);
     for (std::size_t k = 0; k < residual.rows && size > 0; ++k) {
       const double square = energy(residual.row(k).subspan(begin, size)) / static_cast<double>(size);
-      parts_.push_back({std::sqrt(square), static_cast<double>(size), weight * gain[k],
+      parts_.push_back({k, std::sqrt(square), static_cast<double>(size), weight * gain[k],
                         static_cast<int>(band) * plan.step_growth});
     }
     begin += size;
@@ -241,6 +241,12 @@ double StepPlanner::bits(int step_log2) const {
     sum += part.rows * laplace_bits(part.deviation / step_of(step_log2 + part.step_offset));
   }
   return sum;
+}
+
+StepPlanner StepPlanner::with_energies(std::span<const double> times) const {
+  StepPlanner changed = *this;
+  for (Part& part : changed.parts_) part.deviation *= std::sqrt(std::max(0.0, times[part.component]));
+  return changed;
 }
 
 int StepPlanner::step_for_error(double error_energy) const {

@@ -24,12 +24,16 @@ class StepPlanner {
   int step_for_error(double error_energy) const;
   int step_for_bits(double index_bits) const;
 
+  // As it would be if components had so many times their energy, [components].
+  StepPlanner with_energies(std::span<const double> times) const;
+
   // A step at which nothing is expected to be said.
   int coarsest() const;
 
  private:
   // A component in a band.
   struct Part {
+    std::size_t component;
     double deviation;  // root mean square
     double rows;
     double cost;  // output error energy per mean squared error
