@@ -26,40 +26,57 @@ def read_body(f, asset, state):
     c.record = record_at(asset.records, body.number(2, 0, 256 * (len(asset.records) - 1)))
     step_log2 = body.number(2, -2048, 2047, signed=True)
     c.output_snr = body.number(2, signed=True)
-    shapes = body.number(1, 0, 127)
-    need(shapes >> 5 != 3, "bands and a transform")
-    rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
+    shapes = body.number(1)
+    need(not shapes & 64 or not shapes & (32 + 128), "a transform, and bands or low frequencies")
     scale_offset = body.number(1, signed=True)
     c.delta_sigma = 1.0
     if c.predictor == 1 and asset.latents > 0:
         c.delta_sigma, = body.floats(1)
         need(2**-20 <= abs(c.delta_sigma) < math.inf, "delta_sigma")
     c.band_of, band_step, band_scales = [0] * f.rows, 0, [0]
-    if shapes >> 5 == 1:
+    if shapes & 32:
         c.band_of, band_step, band_scales = read_bands(body, f.rows, state if has_previous else None)
     c.grid = None
-    if shapes >> 6 == 1:
-        c.grid, c.band_of, band_scales = read_coefficients(body, f.rows)
+    if shapes & 64:
+        c.grid, c.band_of = read_pictures(body, f.rows)
+        band_scales = read_band_scales(body, 8)
     c.step_of_band = [2.0**((step_log2 + b * band_step) / 64) for b in range(len(band_scales))]
     levels = c.record.HISTORY_LEVELS if c.predictor == 1 else c.record.LATENTS_LEVELS
+    c.low = read_low_frequencies(Reader(body.take(body.varint())), f.rows, levels) if shapes & 128 else None
+    classes = read_classes(body, levels, step_log2, scale_offset, shapes, band_scales)
+    c.indices, _ = read_grid(body, classes, c.band_of)
+    return c
+
+
+# §12.3 Table classes. They follow from integers alone, so that rounding cannot break the decoding.
+def scale_of(level, step_log2, scale_offset, wide_shape):
+    x = 8 * (level - 128) - step_log2
+    return min(max((4 * x + 877 >> 6) + scale_offset, 0), max_scale(wide_shape))
+
+
+def read_classes(body, levels, step_log2, scale_offset, shapes, band_scales):
+    """For each component its class in each band."""
+    rare_shape, wide_shape = shapes & 3, shapes >> 2 & 3
     scales = [scale_of(level, step_log2, scale_offset, wide_shape) for level in levels]
-    if shapes >> 4 & 1 == 1:
+    if shapes & 16:
         written = Reader(body.take(body.varint()))
         bits = BitReader(written)
         scales = [within(scale + from_zigzag(v), 0, max_scale(wide_shape))
-                  for scale, v in zip(scales, read_small_numbers(bits, asset.components))]
+                  for scale, v in zip(scales, read_small_numbers(bits, len(levels)))]
         bits.end()
         written.end()
-    classes = [[class_of(scale + b, rare_shape, wide_shape) for b in band_scales] if scale > 0 else []
-               for scale in scales]
-    c.indices, _ = read_grid(body, classes, c.band_of)
-    return c
+    return [[class_of(scale + b, rare_shape, wide_shape) for b in band_scales] if scale > 0 else []
+            for scale in scales]
+
+
+def read_band_scales(body, bands):
+    return [0] + [body.number(1, -31, 31, signed=True) for _ in range(bands - 1)]
 
 
 # §12.6 Bands.
 def read_bands(body, rows, state):
     bands, band_step = body.number(1, 2, 8), body.number(1)
-    band_scales = [0] + [body.number(1, -31, 31, signed=True) for _ in range(bands - 1)]
+    band_scales = read_band_scales(body, bands)
     if state:
         expected = [min(band, bands - 1) for band in state.band_of]
     else:
@@ -70,16 +87,16 @@ def read_bands(body, rows, state):
 
 
 # §12.7 Transformed residuals.
-def read_coefficients(body, rows):
+def read_pictures(body, rows):
+    """Lines and columns, and the band of each row's coefficient."""
     columns, lines = body.number(2, 1), body.number(2, 1)
     need(rows % (columns * lines) == 0, "the rows are no pictures")
-    band_scales = [0] + [body.number(1, -31, 31, signed=True) for _ in range(7)]
     of_frequency = [0, 1, 2, 3, 4, 4, 5, 5, 6, 6] + [7] * 5
     band_of = [0] * rows
     for tile, h, w in tiles(rows, lines, columns):
         for (u, v), r in tile.items():
             band_of[r] = of_frequency[8 * u // h + 8 * v // w]
-    return (lines, columns), band_of, band_scales
+    return (lines, columns), band_of
 
 
 def tiles(rows, lines, columns):
@@ -104,6 +121,29 @@ def restore(values, lines, columns):
     return restored
 
 
+# §12.8 Low frequencies.
+def read_low_frequencies(body, rows, levels):
+    low = Fields()
+    low.grid, band_of = read_pictures(body, rows)
+    classes, step_log2 = body.number(1, 1, 7), body.number(2, -2048, 2047, signed=True)
+    low.step = 2.0**(step_log2 / 64)
+    shapes, scale_offset = body.number(1, 64, 127), body.number(1, signed=True)
+    need(not shapes & 32, "low frequencies in bands")
+    table_classes = read_classes(body, levels, step_log2, scale_offset, shapes, read_band_scales(body, classes))
+    low.rows = [r for r in range(rows) if band_of[r] < classes]
+    low.indices, _ = read_grid(body, table_classes, [band_of[r] for r in low.rows])
+    return low
+
+
+def low_sums(low, rows):
+    """What is added to p, [components, rows]."""
+    for index in low.indices:
+        values = [0.0] * rows
+        for r, v in zip(low.rows, index):
+            values[r] = low.step * v
+        yield restore(values, *low.grid)
+
+
 # §12.2 The record: what lies between two of them.
 def record_at(records, position):
     i, b = position >> 8, position & 255
@@ -120,12 +160,6 @@ def record_at(records, position):
     return blend
 
 
-# §12.3 Table classes. They follow from integers alone, so that rounding cannot break the decoding.
-def scale_of(level, step_log2, scale_offset, wide_shape):
-    x = 8 * (level - 128) - step_log2
-    return min(max((4 * x + 877 >> 6) + scale_offset, 0), max_scale(wide_shape))
-
-
 # §12.4 Reconstruction.
 def reconstruct(c, asset, y_before, latents, latents_before):
     """The new state y [rows, components] and the tensor's values."""
@@ -134,6 +168,7 @@ def reconstruct(c, asset, y_before, latents, latents_before):
     added = [[step * v for step, v in zip(steps, index)] for index in c.indices]
     if c.grid:
         added = [restore(component, *c.grid) for component in added]
+    low = list(low_sums(c.low, len(c.indices[0]))) if c.low else None
     for r in range(len(c.indices[0])):
         x = latents[r] if asset.latents > 0 else []
         u = [v - m for v, m in zip(x, record.LATENT_MEAN[0])]
@@ -143,11 +178,16 @@ def reconstruct(c, asset, y_before, latents, latents_before):
             x_before = latents_before[r] if asset.latents > 0 else []
             w = [(v - b) / c.delta_sigma - m for v, b, m in zip(x, x_before, record.CHANGE_MEAN[0])]
             p = times((y_before[r] if asset.has_history else []) + u + w, record.HISTORY, asset.components)
-        y = [v + of_component[r] for v, of_component in zip(p, added)]
-        y = [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in y]
+        if low:
+            p = in_range(v + of_component[r] for v, of_component in zip(p, low))
+        y = in_range(v + of_component[r] for v, of_component in zip(p, added))
         new_y.append(y)
         values += [m + v for m, v in zip(record.MEAN[0], times(y + u, asset.RECONSTRUCTION, asset.channels))]
     return new_y, values
+
+
+def in_range(values):
+    return [0.0 if math.isnan(v) else min(max(v, -2.0**60), 2.0**60) for v in values]
 
 
 def times(row, matrix, width):

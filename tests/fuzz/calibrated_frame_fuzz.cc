@@ -33,9 +33,10 @@ struct Known : pinion::codec::testing::GoldenCalibrated {
   std::shared_ptr<const Calibration> calibration;
 };
 
-const std::array<Known, 2>& all_known() {
-  static const std::array<Known, 2> once = {Known(pinion::codec::testing::kGoldenBands),
-                                            Known(pinion::codec::testing::kGoldenGrid)};
+const std::array<Known, 3>& all_known() {
+  static const std::array<Known, 3> once = {Known(pinion::codec::testing::kGoldenBands),
+                                            Known(pinion::codec::testing::kGoldenGrid),
+                                            Known(pinion::codec::testing::kGoldenLow)};
   return once;
 }
 

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "docs/educational_decoder.py"
 FRAMES = ROOT / "tests/golden/frames"
 MAPPED = ROOT / "tests/golden/mapped"
-CALIBRATED = [ROOT / "tests/golden" / name for name in ("calibrated", "calibrated_grid", "calibrated_response")]
+CALIBRATED = [ROOT / "tests/golden" / name for name in ("calibrated", "calibrated_grid", "calibrated_low", "calibrated_response")]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(PROGRAM.parent))
 
@@ -83,6 +83,8 @@ def with_sizes(integers, asset):
               for name, rows in vars(integers.record).items()}
     changed = {"record": SimpleNamespace(**record), "delta_sigma": abs(integers.delta_sigma),
                "indices": with_sign(integers.indices, 1)}
+    if integers.low:
+        changed["low"] = SimpleNamespace(**{**vars(integers.low), "indices": with_sign(integers.low.indices, 1)})
     reconstruction = with_sign(asset.RECONSTRUCTION, 1)
     return (SimpleNamespace(**{**vars(integers), **changed}),
             SimpleNamespace(**{**vars(asset), "RECONSTRUCTION": reconstruction}))
@@ -230,7 +232,7 @@ class EducationalDecoder(unittest.TestCase):
             with mock.patch.object(calibrated, "wave", lambda *of: abs(wave(*of))):
                 sizes_before, sizes = calibrated.reconstruct(
                     *with_sizes(integers, asset), sizes_before, with_sign(latents, 1), with_sign(before, -1))
-            of_transform = 2 * (8 + 3) if integers.grid else 0
+            of_transform = 2 * (8 + 3) if integers.grid or integers.low else 0
             roundings = ((i + 1) * (asset.components + 2 * asset.latents + 10 + of_transform)
                          + asset.components + asset.latents + 4)
             self.assert_between(dtype, kept, values, [roundings * 2**-24 * size for size in sizes])

@@ -53,6 +53,7 @@ TensorList latents_of(const std::vector<testing::SyntheticStream::Step>& steps) 
 
 void update(const Golden& which) {
   const auto golden = testing::golden_calibrated(which.form);
+  std::filesystem::create_directories(which.file("."));
   const auto write_seed = [&](const std::string& seed, char kind, ByteSpan content) {
     Bytes bytes = {std::byte(kind)};
     bytes.insert(bytes.end(), content.begin(), content.end());
@@ -109,6 +110,7 @@ TEST_P(GoldenCalibrated, LatentsOfTheFileAreTheStreams) {
 INSTANTIATE_TEST_SUITE_P(Streams, GoldenCalibrated,
                          ::testing::Values(Golden{"calibrated", testing::kGoldenBands},
                                            Golden{"calibrated_grid", testing::kGoldenGrid},
+                                           Golden{"calibrated_low", testing::kGoldenLow},
                                            Golden{"calibrated_response", testing::kGoldenResponse}),
                          [](const auto& which) { return which.param.name; });
 

@@ -13,11 +13,20 @@ namespace pinion::codec {
 namespace {
 
 constexpr DecodeLimits kLimits = {.max_tensor_bytes = 1 << 16, .max_channels = 512};
-// Rows in bands, and coefficients of a grid.
+// Rows in bands, coefficients of a grid, and low frequencies in front of rows in bands.
 constexpr testing::SyntheticForm kForm = {
     .rows = 20, .channels = 5, .components = 2, .latents = 1, .deaf = 1, .has_loudness = true, .seed = 40};
 constexpr testing::SyntheticForm kGridForm = {
     .rows = 27, .channels = 4, .components = 2, .latents = 1, .deaf = 1, .grid = {3, 9}, .seed = 41};
+constexpr testing::SyntheticForm kLowForm = {.rows = 4 * 9 * 11,
+                                             .channels = 8,
+                                             .components = 5,
+                                             .latents = 1,
+                                             .deaf = 1,
+                                             .has_loudness = true,
+                                             .loudness_octaves = 0.8,
+                                             .grid = {9, 11},
+                                             .seed = 42};
 
 // Two records, whose deviations are off by three octaves, up and down in turn: frames after the first write
 // their scales.
@@ -35,7 +44,8 @@ Calibration badly_calibrated(Calibration calibration) {
 // Two frames of a stream and what they need.
 struct Victim {
   explicit Victim(const testing::SyntheticForm& form = kForm) : stream(form) {
-    auto encoder = CalibratedEncoder::create(calibration, {.output_snr_db = 30}).value();
+    const double target = form.has_loudness && form.grid.tokens() > 0 ? 24 : 30;
+    auto encoder = CalibratedEncoder::create(calibration, {.output_snr_db = target}).value();
     key = encoder.encode(first.tensor, first.context())->frame;
     next = encoder.encode(second.tensor, second.context())->frame;
   }
@@ -115,6 +125,8 @@ TEST(CalibratedDamage, VictimsAreWhatTheyShouldBe) {
   EXPECT_TRUE(victim.decoder(true).decode(victim.next, victim.second.context(), kLimits).ok());
   EXPECT_EQ(params_of(victim.next).layout, RowLayout::kBands);
   EXPECT_EQ(params_of(Victim(kGridForm).next).layout, RowLayout::kCoefficients);
+  EXPECT_EQ(params_of(Victim(kLowForm).next).layout, RowLayout::kBands);
+  EXPECT_TRUE(params_of(Victim(kLowForm).next).has_low);
 }
 
 class DamagedFrames : public ::testing::TestWithParam<testing::SyntheticForm> {};
@@ -152,8 +164,12 @@ TEST_P(DamagedFrames, WithFlippedBitsAreErrorsOrBounded) {
   EXPECT_TRUE(decoder.decode(victim.next, victim.second.context(), kLimits).ok());
 }
 
-INSTANTIATE_TEST_SUITE_P(Calibrated, DamagedFrames, ::testing::Values(kForm, kGridForm),
-                         [](const auto& form) { return form.param.grid.tokens() > 0 ? "Grid" : "Bands"; });
+INSTANTIATE_TEST_SUITE_P(Calibrated, DamagedFrames, ::testing::Values(kForm, kGridForm, kLowForm),
+                         [](const auto& form) {
+                           return !form.param.has_loudness         ? "Grid"
+                                  : form.param.grid.tokens() > 0 ? "Low"
+                                                                 : "Bands";
+                         });
 
 TEST(CalibratedDamage, DamagedCalibrationsAreErrorsOrHarmless) {
   const Victim victim;

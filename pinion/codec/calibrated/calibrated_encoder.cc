@@ -257,7 +257,7 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   const RowPlan plan = plan_layout(context);
   Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
   params.has_low = low_.has_value();
-  if (low_ && goal.is_bits) goal.value = std::max(0.0, goal.value - low_->bits - low_->scale_bits);
+  if (low_ && goal.is_bits) goal.value = std::max(0.0, goal.value - low_frequency_bits(*low_));
   if (!meet(plan, goal, params)) return misfit("the tensor is out of the range of the calibration");
 
   params = quantised_.params;

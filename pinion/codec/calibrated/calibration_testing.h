@@ -112,7 +112,7 @@ class SyntheticStream {
       for (std::size_t i = 0; i < along.size(); ++i) {
         along[i] = i < form_.components ? carried_[r * form_.components + i] : dice_.normal();
       }
-      if (form_.has_loudness) along[form_.components] = synthetic_loudness(r, count_);
+      if (form_.has_loudness) along[form_.components] = synthetic_loudness(form_, r, count_);
       for (std::size_t l = 0; l < form_.latents; ++l) {
         for (std::size_t i = 0; i < form_.components; ++i) {
           along[i] += static_cast<double>(step.latents[r * form_.latents + l]) * mixing_.row(l)[i];

@@ -111,6 +111,11 @@ std::optional<Attempt> take_out(const Matrix& residual, const Matrix& coefficien
 
 }  // namespace
 
+double low_frequency_bits(const QuantisedComponents& coded) {
+  constexpr double kBytesBesides = 24;  // fields, and the states of chunks
+  return coded.bits + coded.scale_bits + 8 * kBytesBesides;
+}
+
 std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, const Matrix& sorted,
                                                             const TokenGrid& grid, const RowPlan& plan,
                                                             int step_log2, const RecordAt& record,
@@ -134,8 +139,8 @@ std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, co
     if (!attempt) return false;
     Matrix left = attempt->left;
     plan.bands.sort_runs(std::span(left.values));
-    const double cost = attempt->coded.bits + attempt->coded.scale_bits +
-                        price.of(StepPlanner(left, record.gain, plan));
+    const double cost =
+        low_frequency_bits(attempt->coded) + price.of(StepPlanner(left, record.gain, plan));
     if (!(cost < least)) return false;
     least = cost;
     best = std::move(attempt);

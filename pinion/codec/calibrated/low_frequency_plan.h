@@ -14,4 +14,7 @@ std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, co
                                                             int step_log2, const RecordAt& record,
                                                             IndexTables& tables, ChunkPool& pool);
 
+// About what they take in a frame.
+double low_frequency_bits(const QuantisedComponents& coded);
+
 }  // namespace pinion::codec

@@ -16,6 +16,7 @@ struct SyntheticForm {
   double kept = 0.9;           // correlation of a component with itself one step before
   bool has_history = true;
   bool has_loudness = false;  // the first deaf direction tells how loud a row is
+  double loudness_octaves = 3;  // between rows that follow each other
   bool has_response = false;  // each latent channel of the velocity follows one heard direction
   TokenGrid grid = {};        // what is new in components is alike in neighbours on it; none: in no two rows
   std::uint32_t seed = 1;
@@ -34,8 +35,8 @@ inline double synthetic_deviation(std::size_t component) {
 }
 
 // log2; a fifth of the rows change from step to step.
-inline double synthetic_loudness(std::size_t row, std::size_t step) {
-  return -3.0 * static_cast<double>((row + (row % 5 == 0 ? step : 0)) % 4);
+inline double synthetic_loudness(const SyntheticForm& form, std::size_t row, std::size_t step) {
+  return -form.loudness_octaves * static_cast<double>((row + (row % 5 == 0 ? step : 0)) % 4);
 }
 
 // As it is after it was written and read.

@@ -141,7 +141,9 @@ struct AdvanceJob {
   const std::uint32_t* row_at = nullptr;  // null: rows are in coded order
   const float* steps = nullptr;           // of each band
   std::uint32_t rows = 0, pitch = 0, components = 0;
-  TokenTiles tiles;  // indices are of coefficients if the grid has bands, and of tokens if it has one
+  // Indices are of coefficients if the grid has bands or `sum` is there, of tokens if it has one band.
+  TokenTiles tiles = {};
+  float* sum = nullptr;  // of low frequencies: where the prediction goes with them, [K, pitch]
 };
 
 }  // namespace pinion::codec::cuda

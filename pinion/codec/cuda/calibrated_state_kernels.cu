@@ -19,9 +19,10 @@ __device__ std::uint32_t band_at(const IndexGrid& grid, std::uint32_t place) {
   return band;
 }
 
-// What is added to the prediction: the step times the index.
+// What is added to the prediction: the step times the index; nothing behind the last place.
 __device__ float decoded_at(const AdvanceJob& job, std::uint32_t k, std::uint32_t place) {
   const IndexGrid& grid = *job.grid;
+  if (place >= grid.band_ends[grid.bands - 1]) return 0;
   const std::uint32_t band = band_at(grid, place);
   if (job.classes[k * grid.bands + band] == kNoIndexClass) return 0;
   return job.steps[band] * static_cast<float>(job.indices[std::size_t{k} * job.pitch + place]);
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(kThreads) advance_tiles(AdvanceJob job) {
   const TokenTiles& tiles = job.tiles;
   const Token token(tiles, job.rows);
   const std::uint32_t k = blockIdx.y;
-  const bool is_transformed = job.grid->bands > 1;
+  const bool is_transformed = job.sum != nullptr || job.grid->bands > 1;
   float value = 0;
   if (token.is_there)
     value = decoded_at(job, k, is_transformed ? __ldg(tiles.place_of_row + token.row) : token.row);
@@ -118,7 +119,8 @@ __global__ void __launch_bounds__(kThreads) advance_tiles(AdvanceJob job) {
     });
   if (!token.is_there) return;
   const std::size_t at = std::size_t{k} * job.pitch + token.row;
-  job.step->next_y[at] = in_range(job.prediction[at] + value);
+  float* const y = job.sum != nullptr ? job.sum : job.step->next_y;
+  y[at] = in_range(job.prediction[at] + value);
 }
 
 // The residual's coefficients, in coded order.

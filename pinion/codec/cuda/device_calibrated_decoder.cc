@@ -1,36 +1,53 @@
 #include <algorithm>
 #include <cstring>
 
-#include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/calibrated/low_frequencies.h"
 #include "pinion/codec/cuda/calibrated_state.h"
 #include "pinion/codec/cuda/calibration_on_device.h"
 
 namespace pinion::codec {
 namespace {
 
-// What the host says of a frame, written to page-locked memory and sent in one piece.
-struct FrameParts {
-  cuda::CalibratedStep* step = nullptr;
+// What the host says of a matrix of indices.
+struct MatrixParts {
   cuda::IndexGrid* grid = nullptr;
   float* band_steps = nullptr;
   std::uint16_t* classes = nullptr;
   std::uint32_t* active = nullptr;
   std::uint64_t* places = nullptr;
   std::uint32_t* sizes = nullptr;
-  // If there are bands: the row at each place in coded order, or of coefficients the place of each row.
+  // The row at each place in coded order, or of coefficients the place of each row.
   std::uint32_t* row_places = nullptr;
 
-  FrameParts() = default;
-  FrameParts(cuda::Parts& parts, std::size_t components, std::size_t bands, std::size_t chunks,
-             std::size_t rows)
-      : step(parts.take<cuda::CalibratedStep>(1)),
-        grid(parts.take<cuda::IndexGrid>(1)),
+  MatrixParts() = default;
+  // `rows` whose order is not that of the code; 0: it is.
+  MatrixParts(cuda::Parts& parts, std::size_t components, std::size_t bands, std::size_t chunks,
+              std::size_t rows)
+      : grid(parts.take<cuda::IndexGrid>(1)),
         band_steps(parts.take<float>(cuda::kIndexBands)),
         classes(parts.take<std::uint16_t>(components * bands)),
         active(parts.take<std::uint32_t>(components)),
         places(parts.take<std::uint64_t>(chunks)),
         sizes(parts.take<std::uint32_t>(chunks)),
-        row_places(parts.take<std::uint32_t>(bands > 1 ? rows : 0)) {}
+        row_places(parts.take<std::uint32_t>(rows)) {}
+};
+
+// How large a frame's parts are.
+struct PartSizes {
+  std::size_t bands = 0, chunks = 0, rows = 0;
+  std::size_t low_bands = 0, low_chunks = 0, low_rows = 0;
+};
+
+// What the host says of a frame, written to page-locked memory and sent in one piece.
+struct FrameParts {
+  cuda::CalibratedStep* step = nullptr;
+  MatrixParts rows, low;
+
+  FrameParts() = default;
+  FrameParts(cuda::Parts& parts, std::size_t components, const PartSizes& sizes)
+      : step(parts.take<cuda::CalibratedStep>(1)),
+        rows(parts, components, sizes.bands, sizes.chunks, sizes.bands > 1 ? sizes.rows : 0),
+        low(parts, components, sizes.low_bands, sizes.low_chunks, sizes.low_rows) {}
 };
 
 struct DecodeVerdict {
@@ -54,7 +71,7 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(pinned_verdict_.reserve(sizeof(DecodeVerdict)));
     const std::size_t components = calibration().components();
     PINION_TRY_VOID(frame_.reserve(components * max_rows_ + cuda::kFrameSlack));
-    PINION_TRY_VOID(reserve_parts(cuda::kIndexBands, cuda::kMostIndexChunks, max_rows_));
+    PINION_TRY_VOID(reserve_parts({.bands = cuda::kIndexBands, .chunks = cuda::kMostIndexChunks, .rows = max_rows_}));
     PINION_TRY_VOID(verifying_.make());
     PINION_TRY_VOID(coding_.make());
     return state_.reserve(components, max_rows_);
@@ -117,22 +134,22 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     predict_.rows_side.row_scales = parts.take<float>(pitch);
     predict_.prediction = parts.take<float>(components * pitch);
     indices_ = parts.take<std::int32_t>(components * pitch);
+    low_indices_ = parts.take<std::int32_t>(latents > 0 ? components * pitch : 0);
   }
 
-  // Room for what the host says of a frame with so many bands and chunks, and its place there.
+  // Room for what the host says of a frame, and its place there.
   struct Room {
     FrameParts here, there;
     std::size_t bytes = 0;
   };
-  Result<Room> reserve_parts(std::size_t bands, std::size_t chunks, std::size_t rows) {
+  Result<Room> reserve_parts(const PartSizes& sizes) {
     const std::size_t components = calibration().components();
     cuda::Parts measured(nullptr);
-    FrameParts(measured, components, bands, chunks, rows);
+    FrameParts(measured, components, sizes);
     PINION_TRY_VOID(parts_.reserve(measured.used()));
     PINION_TRY_VOID(pinned_parts_.reserve(measured.used()));
     cuda::Parts here(pinned_parts_.data()), there(parts_.data());
-    return Room{FrameParts(here, components, bands, chunks, rows),
-                FrameParts(there, components, bands, chunks, rows), measured.used()};
+    return Room{FrameParts(here, components, sizes), FrameParts(there, components, sizes), measured.used()};
   }
 
   Result<const std::byte*> send(ByteSpan bytes, cudaStream_t on, const std::byte* on_device) {
@@ -168,7 +185,13 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY(const RowBands bands,
                decode_order(body, rows, frame.header.previous ? &last_bands_ : nullptr, index_tables_));
     next_bands_ = bands_left_by(body.params, bands);
-    PINION_TRY(const Room room, reserve_parts(bands.count(), body.chunks.chunks.size(), rows));
+    PartSizes sizes{.bands = bands.count(), .chunks = body.chunks.chunks.size(), .rows = rows};
+    if (body.low) {
+      sizes.low_bands = body.low->params.bands.count;
+      sizes.low_chunks = body.low->chunks.chunks.size();
+      sizes.low_rows = rows;
+    }
+    PINION_TRY(const Room room, reserve_parts(sizes));
     fill(room, frame, body, bands, bytes, context, out);
     PINION_TRY_VOID(cuda::check(
         cudaMemcpyAsync(parts_.data(), pinned_parts_.data(), room.bytes, cudaMemcpyHostToDevice, on),
@@ -179,49 +202,73 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
   void fill(const Room& room, const ParsedFrame& frame, const CalibratedBody& body, const RowBands& bands,
             ByteSpan bytes, const DeviceStepContext& context, std::byte* out) const {
     const FrameParts& here = room.here;
-    const CalibratedParams& params = body.params;
     cuda::CalibratedStep step;
     step.out = out;
     step.latents = context.latents;
     step.previous_latents = context.previous_latents;
     step.last_y = state_.y();
     step.next_y = state_.next_y();
-    step.records = there_.records_at(params.position);
-    step.per_sigma = 1 / params.delta_sigma;
+    step.records = there_.records_at(body.params.position);
+    step.per_sigma = 1 / body.params.delta_sigma;
     std::memcpy(static_cast<void*>(here.step), &step, sizeof(step));
-    cuda::IndexGrid grid;
-    grid.bands = static_cast<std::uint32_t>(bands.count());
-    std::copy(bands.ends().begin(), bands.ends().end(), grid.band_ends);
-    std::uint32_t active = 0;
-    for (std::size_t k = 0; k < body.components.scales.size(); ++k) {
-      for (std::size_t band = 0; band < bands.count(); ++band)
-        here.classes[k * bands.count() + band] = cuda::code_of_class(body.components.index_class(k, band));
-      if (body.components.scales[k] > 0) here.active[active++] = static_cast<std::uint32_t>(k);
-    }
-    const ChunkGrid& cut = body.chunks.grid;
+    fill_matrix(here.rows, body.params, body.components, body.chunks, bands.ends(), bytes);
     const auto rows = static_cast<std::size_t>(rows_of(frame.header.shape));
+    for (std::size_t i = 0; bands.count() > 1 && i < rows; ++i) {
+      const auto row = static_cast<std::uint32_t>(bands.row_at(i)), place = static_cast<std::uint32_t>(i);
+      if (body.params.layout == RowLayout::kCoefficients) {
+        here.rows.row_places[row] = place;
+      } else {
+        here.rows.row_places[place] = row;
+      }
+    }
+    if (!body.low) return;
+    const CalibratedParams& low = body.low->params;
+    fill_matrix(here.low, low, body.low->components, body.low->chunks,
+                low_bands(low.grid, rows, low.bands.count).ends(), bytes);
+    const RowBands order(frequency_classes(low.grid, rows), kFrequencyClasses);
+    for (std::size_t i = 0; i < rows; ++i) here.low.row_places[order.row_at(i)] = static_cast<std::uint32_t>(i);
+  }
+
+  void fill_matrix(const MatrixParts& here, const CalibratedParams& params, const ComponentParams& components,
+                   const IndexChunks& chunks, std::span<const std::size_t> band_ends, ByteSpan bytes) const {
+    const std::size_t bands = band_ends.size();
+    cuda::IndexGrid grid;
+    grid.bands = static_cast<std::uint32_t>(bands);
+    std::copy(band_ends.begin(), band_ends.end(), grid.band_ends);
+    std::uint32_t active = 0;
+    for (std::size_t k = 0; k < components.scales.size(); ++k) {
+      for (std::size_t band = 0; band < bands; ++band)
+        here.classes[k * bands + band] = cuda::code_of_class(components.index_class(k, band));
+      if (components.scales[k] > 0) here.active[active++] = static_cast<std::uint32_t>(k);
+    }
     grid.active = active;
-    grid.lanes = static_cast<std::uint32_t>(cut.lanes);
-    grid.tile_rows = static_cast<std::uint32_t>(cut.tile_rows);
-    grid.group_components = static_cast<std::uint32_t>(cut.group_components);
-    grid.tiles = static_cast<std::uint32_t>((rows - 1) / cut.tile_rows + 1);
-    grid.groups = static_cast<std::uint32_t>(body.chunks.chunks.size()) / grid.tiles;
+    grid.lanes = static_cast<std::uint32_t>(chunks.grid.lanes);
+    grid.tile_rows = static_cast<std::uint32_t>(chunks.grid.tile_rows);
+    grid.group_components = static_cast<std::uint32_t>(chunks.grid.group_components);
+    grid.tiles = static_cast<std::uint32_t>((band_ends.back() - 1) / chunks.grid.tile_rows + 1);
+    grid.groups = static_cast<std::uint32_t>(chunks.chunks.size()) / grid.tiles;
     std::memcpy(here.grid, &grid, sizeof(grid));
     for (std::size_t band = 0; band < cuda::kIndexBands; ++band)
       here.band_steps[band] =
           there_.step(params.step_log2 + static_cast<int>(band) * params.bands.step_growth);
-    for (std::size_t i = 0; i < body.chunks.chunks.size(); ++i) {
-      here.places[i] = static_cast<std::uint64_t>(body.chunks.chunks[i].data() - bytes.data());
-      here.sizes[i] = static_cast<std::uint32_t>(body.chunks.chunks[i].size());
+    for (std::size_t i = 0; i < chunks.chunks.size(); ++i) {
+      here.places[i] = static_cast<std::uint64_t>(chunks.chunks[i].data() - bytes.data());
+      here.sizes[i] = static_cast<std::uint32_t>(chunks.chunks[i].size());
     }
-    for (std::size_t i = 0; bands.count() > 1 && i < rows; ++i) {
-      const auto row = static_cast<std::uint32_t>(bands.row_at(i)), place = static_cast<std::uint32_t>(i);
-      if (params.layout == RowLayout::kCoefficients) {
-        here.row_places[row] = place;
-      } else {
-        here.row_places[place] = row;
-      }
-    }
+  }
+
+  void start_indices(const MatrixParts& there, const IndexChunks& chunks, std::uint32_t rows,
+                     std::uint32_t pitch, const std::byte* sent, std::int32_t* indices) {
+    cuda::IndexDecodeJob coding;
+    coding.tables = there_.coding();
+    coding.matrix = {there.grid, there.classes, there.active, rows, pitch};
+    coding.chunks = static_cast<std::uint32_t>(chunks.chunks.size());
+    coding.frame = sent;
+    coding.places = there.places;
+    coding.sizes = there.sizes;
+    coding.values = indices;
+    coding.broken = &verdict_->outcome.broken;
+    cuda::launch_index_decoding(coding, coding_.stream());
   }
 
   Result<void> launch(const Room& room, const ParsedFrame& frame, const CalibratedBody& body, bool has_bands,
@@ -232,17 +279,14 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     const bool history = body.params.uses_history();
     const auto components = static_cast<std::uint32_t>(c.components());
 
-    cuda::IndexDecodeJob coding;
-    coding.tables = there_.coding();
-    coding.matrix = {room.there.grid, room.there.classes, room.there.active, rows, pitch};
-    coding.chunks = static_cast<std::uint32_t>(body.chunks.chunks.size());
-    coding.frame = sent;
-    coding.places = room.there.places;
-    coding.sizes = room.there.sizes;
-    coding.values = indices_;
-    coding.broken = &verdict_->outcome.broken;
     PINION_TRY_VOID(coding_.begin_behind(on));
-    cuda::launch_index_decoding(coding, coding_.stream());
+    if (body.low) {
+      const CalibratedParams& low = body.low->params;
+      start_indices(room.there.low, body.low->chunks,
+                    static_cast<std::uint32_t>(low_bands(low.grid, rows, low.bands.count).rows()), pitch, sent,
+                    low_indices_);
+    }
+    start_indices(room.there.rows, body.chunks, rows, pitch, sent, indices_);
 
     cuda::PredictJob predict = predict_;
     predict.calibration = there_.arrays();
@@ -257,23 +301,27 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     predict.not_finite = &verdict_->bad_latents;
     cuda::launch_prediction(predict, there_.product_device(), on);
     PINION_TRY_VOID(coding_.end_before(on));
-    cuda::AdvanceJob advance{predict.step,
-                             predict.prediction,
-                             indices_,
-                             room.there.classes,
-                             room.there.grid,
-                             nullptr,
-                             room.there.band_steps,
-                             rows,
-                             pitch,
-                             components,
-                             {}};
+    const auto tiles_of = [&](const TokenGrid& grid, const MatrixParts& there) {
+      return cuda::TokenTiles{static_cast<std::uint32_t>(grid.lines), static_cast<std::uint32_t>(grid.columns),
+                              there.row_places, there_.tables().cosines};
+    };
+    cuda::AdvanceJob advance{.step = predict.step,
+                             .prediction = predict.prediction,
+                             .rows = rows,
+                             .pitch = pitch,
+                             .components = components};
+    if (body.low) {
+      cuda::AdvanceJob low = advance;
+      set_matrix(room.there.low, low_indices_, low);
+      low.tiles = tiles_of(body.low->params.grid, room.there.low);
+      low.sum = predict.prediction;
+      cuda::launch_advance(low, on);
+    }
+    set_matrix(room.there.rows, indices_, advance);
     if (body.params.layout == RowLayout::kCoefficients) {
-      const TokenGrid& grid = body.params.grid;
-      advance.tiles = {static_cast<std::uint32_t>(grid.lines), static_cast<std::uint32_t>(grid.columns),
-                       room.there.row_places, there_.tables().cosines};
+      advance.tiles = tiles_of(body.params.grid, room.there.rows);
     } else if (has_bands) {
-      advance.row_at = room.there.row_places;
+      advance.row_at = room.there.rows.row_places;
     }
     cuda::launch_advance(advance, on);
 
@@ -290,6 +338,13 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     rebuild.rows_side.part_count = frame.header.dtype == DType::kBF16 ? 1 : 2;
     cuda::launch_rebuilding(rebuild, there_.product_device(), on);
     return {};
+  }
+
+  static void set_matrix(const MatrixParts& there, const std::int32_t* indices, cuda::AdvanceJob& job) {
+    job.indices = indices;
+    job.classes = there.classes;
+    job.grid = there.grid;
+    job.steps = there.band_steps;
   }
 
   // Waits for everything on the stream and says whether the frame was good.
@@ -322,7 +377,7 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
   cuda::SideStream verifying_, coding_;
   cuda::PredictJob predict_;  // with the workspace's places
   DecodeVerdict* verdict_ = nullptr;
-  std::int32_t* indices_ = nullptr;
+  std::int32_t *indices_ = nullptr, *low_indices_ = nullptr;
   std::vector<std::uint8_t> last_bands_, next_bands_;  // of each row; empty: all in the first
   IndexTables index_tables_;
   bool is_damaged_ = false;

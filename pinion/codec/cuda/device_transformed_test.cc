@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "pinion/codec/calibrated/calibrated_format.h"
 #include "pinion/codec/cuda/device_calibrated_codec.h"
 #include "pinion/codec/cuda/device_calibrated_testing.h"
@@ -100,6 +102,31 @@ TEST(DeviceTransformed, FramesOfTheCpuDecodeThere) {
       EXPECT_LE(difference.most, 0x1p-18 * difference.size);
       const auto coded = encode_there(*ends.encoder, step_there).value();
       EXPECT_LT(coded.frame.size(), 1.06 * static_cast<double>(frame.size()) + 48);
+    }
+  }
+}
+
+// Of loud and quiet rows, whose low frequencies alone are transformed (§12.8).
+TEST(DeviceTransformed, LowFrequenciesOfTheCpuDecodeThere) {
+  PINION_SKIP_WITHOUT_DEVICE();
+  for (SyntheticForm form : kSmoothForms) {
+    form.deaf = std::max<std::size_t>(form.deaf, 1);
+    form.has_loudness = true;
+    form.loudness_octaves = 0.8;
+    SyntheticStream stream(form);
+    Ends ends(stream.calibration(), form.rows, 22);
+    auto encoder = CalibratedEncoder::create(ends.calibration, {.output_snr_db = 22}).value();
+    CalibratedDecoder here(ends.calibration);
+    for (std::size_t t = 0; t < testing::kSyntheticSteps; ++t) {
+      SCOPED_TRACE(std::to_string(form.components) + " components, step " + std::to_string(t));
+      const auto step = stream.next();
+      const Bytes frame = encoder.encode(step.tensor, step.context())->frame;
+      EXPECT_TRUE(parse_calibrated(parse_frame(frame, kGenerous).value(), *ends.calibration)->low);
+      const Tensor expected = here.decode(frame, step.context(), kGenerous).value();
+      const auto decoded = decode_there(*ends.decoder, frame, StepThere(step));
+      ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+      const auto difference = testing::difference_of(expected, *decoded);
+      EXPECT_LE(difference.most, 0x1p-18 * difference.size);
     }
   }
 }
