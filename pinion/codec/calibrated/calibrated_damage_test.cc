@@ -166,7 +166,7 @@ TEST_P(DamagedFrames, WithFlippedBitsAreErrorsOrBounded) {
 
 INSTANTIATE_TEST_SUITE_P(Calibrated, DamagedFrames, ::testing::Values(kForm, kGridForm, kLowForm),
                          [](const auto& form) {
-                           return !form.param.has_loudness         ? "Grid"
+                           return !form.param.has_loudness       ? "Grid"
                                   : form.param.grid.tokens() > 0 ? "Low"
                                                                  : "Bands";
                          });

@@ -162,8 +162,8 @@ RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
     plan.bands.sort_runs(std::span(transformed_.values));
     const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
     const int step = goal.step_of(StepPlanner(transformed_, record_.gain, plan));
-    low_ = take_out_low_frequencies(residual_, transformed_, context.grid, plan, step, record_, tables_,
-                                    pool_);
+    low_ =
+        take_out_low_frequencies(residual_, transformed_, context.grid, plan, step, record_, tables_, pool_);
     if (!low_) {
       std::swap(residual_, transformed_);
       return plan;

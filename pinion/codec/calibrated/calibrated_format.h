@@ -50,8 +50,8 @@ struct LowFrequencies {
 struct CalibratedBody {
   CalibratedParams params;
   std::optional<LowFrequencies> low;  // if params.has_low
-  ComponentParams components;  // the table class of each
-  CalibratedBandMap band_map;  // if there are bands
+  ComponentParams components;         // the table class of each
+  CalibratedBandMap band_map;         // if there are bands
   IndexChunks chunks;
 };
 

@@ -10,8 +10,8 @@
 namespace pinion::codec {
 namespace {
 
-// Of the bits of rows alone, what may be left for low frequencies to be tried and to be used. What is expected
-// of them is too good by a few per cent to a tenth.
+// Of the bits of rows alone, what may be left for low frequencies to be tried and to be used. What is
+// expected of them is too good by a few per cent to a tenth.
 constexpr double kExpectedToPay = 0.95, kPays = 0.99;
 // Low frequencies need not be as exact as rows: the rows say what is missing, where it is heard.
 constexpr int kCoarserStep = 3 * kStepsPerOctave / 4;
@@ -48,9 +48,8 @@ int step_of_mean_row(const RowPlan& plan, int step_log2) {
 Matrix coefficients_of(const Matrix& residual, const TokenGrid& grid, const RowBands& order,
                        ChunkPool& pool) {
   Matrix coefficients = residual;
-  pool.run_in_groups(coefficients.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
-    transform_grid(grid, coefficients.row(k));
-  });
+  pool.run_in_groups(coefficients.rows, kComponentsTogether,
+                     [&](std::size_t k, std::size_t) { transform_grid(grid, coefficients.row(k)); });
   order.sort_runs(std::span(coefficients.values));
   return coefficients;
 }
@@ -89,8 +88,8 @@ struct Attempt {
 
 // Nothing if an index of theirs is out of range.
 std::optional<Attempt> take_out(const Matrix& residual, const Matrix& coefficients, std::size_t classes,
-                                const TokenGrid& grid, const CalibratedParams& params,
-                                const RecordAt& record, IndexTables& tables, ChunkPool& pool) {
+                                const TokenGrid& grid, const CalibratedParams& params, const RecordAt& record,
+                                IndexTables& tables, ChunkPool& pool) {
   const RowPlan plan{.layout = RowLayout::kCoefficients,
                      .bands = low_bands(grid, residual.columns, classes),
                      .step_growth = 0,
@@ -139,8 +138,7 @@ std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, co
     if (!attempt) return false;
     Matrix left = attempt->left;
     plan.bands.sort_runs(std::span(left.values));
-    const double cost =
-        low_frequency_bits(attempt->coded) + price.of(StepPlanner(left, record.gain, plan));
+    const double cost = low_frequency_bits(attempt->coded) + price.of(StepPlanner(left, record.gain, plan));
     if (!(cost < least)) return false;
     least = cost;
     best = std::move(attempt);

@@ -15,10 +15,10 @@ struct SyntheticForm {
   std::size_t deaf = 8;        // further directions that are not
   double kept = 0.9;           // correlation of a component with itself one step before
   bool has_history = true;
-  bool has_loudness = false;  // the first deaf direction tells how loud a row is
+  bool has_loudness = false;    // the first deaf direction tells how loud a row is
   double loudness_octaves = 3;  // between rows that follow each other
-  bool has_response = false;  // each latent channel of the velocity follows one heard direction
-  TokenGrid grid = {};        // what is new in components is alike in neighbours on it; none: in no two rows
+  bool has_response = false;    // each latent channel of the velocity follows one heard direction
+  TokenGrid grid = {};  // what is new in components is alike in neighbours on it; none: in no two rows
   std::uint32_t seed = 1;
 };
 

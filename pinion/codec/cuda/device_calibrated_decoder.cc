@@ -71,7 +71,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(pinned_verdict_.reserve(sizeof(DecodeVerdict)));
     const std::size_t components = calibration().components();
     PINION_TRY_VOID(frame_.reserve(components * max_rows_ + cuda::kFrameSlack));
-    PINION_TRY_VOID(reserve_parts({.bands = cuda::kIndexBands, .chunks = cuda::kMostIndexChunks, .rows = max_rows_}));
+    PINION_TRY_VOID(
+        reserve_parts({.bands = cuda::kIndexBands, .chunks = cuda::kMostIndexChunks, .rows = max_rows_}));
     PINION_TRY_VOID(verifying_.make());
     PINION_TRY_VOID(coding_.make());
     return state_.reserve(components, max_rows_);
@@ -226,7 +227,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     fill_matrix(here.low, low, body.low->components, body.low->chunks,
                 low_bands(low.grid, rows, low.bands.count).ends(), bytes);
     const RowBands order(frequency_classes(low.grid, rows), kFrequencyClasses);
-    for (std::size_t i = 0; i < rows; ++i) here.low.row_places[order.row_at(i)] = static_cast<std::uint32_t>(i);
+    for (std::size_t i = 0; i < rows; ++i)
+      here.low.row_places[order.row_at(i)] = static_cast<std::uint32_t>(i);
   }
 
   void fill_matrix(const MatrixParts& here, const CalibratedParams& params, const ComponentParams& components,
@@ -283,8 +285,8 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     if (body.low) {
       const CalibratedParams& low = body.low->params;
       start_indices(room.there.low, body.low->chunks,
-                    static_cast<std::uint32_t>(low_bands(low.grid, rows, low.bands.count).rows()), pitch, sent,
-                    low_indices_);
+                    static_cast<std::uint32_t>(low_bands(low.grid, rows, low.bands.count).rows()), pitch,
+                    sent, low_indices_);
     }
     start_indices(room.there.rows, body.chunks, rows, pitch, sent, indices_);
 
@@ -302,8 +304,9 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     cuda::launch_prediction(predict, there_.product_device(), on);
     PINION_TRY_VOID(coding_.end_before(on));
     const auto tiles_of = [&](const TokenGrid& grid, const MatrixParts& there) {
-      return cuda::TokenTiles{static_cast<std::uint32_t>(grid.lines), static_cast<std::uint32_t>(grid.columns),
-                              there.row_places, there_.tables().cosines};
+      return cuda::TokenTiles{static_cast<std::uint32_t>(grid.lines),
+                              static_cast<std::uint32_t>(grid.columns), there.row_places,
+                              there_.tables().cosines};
     };
     cuda::AdvanceJob advance{.step = predict.step,
                              .prediction = predict.prediction,
