@@ -12,6 +12,7 @@
 
 #include "pinion/base/file_io.h"
 #include "pinion/base/safetensors.h"
+#include "pinion/codec/calibrated/calibrated_format.h"
 #include "tests/golden/calibrated_streams.h"
 
 namespace pinion::codec {
@@ -82,6 +83,12 @@ TEST_P(GoldenCalibrated, DecodesToWhatItDid) {
   std::vector<Bytes> frames;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     frames.push_back(read_file(which.frame_file(i), kMaxFileBytes).value());
+  }
+  // Which parts a stream is there for.
+  for (const Bytes& frame : frames) {
+    const auto body =
+        parse_calibrated(parse_frame(frame, testing::kGenerous).value(), *parse_calibration(asset).value());
+    EXPECT_EQ(body->low.has_value(), which.name == "calibrated_low");
   }
   const TensorList decoded = decode_all(asset, frames, steps);
   const auto kept = SafetensorsFile::open(which.file("decoded.safetensors")).value();

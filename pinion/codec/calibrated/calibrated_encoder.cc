@@ -145,8 +145,8 @@ bool CalibratedEncoder::Stream::predict(const TensorView& tensor, const StepCont
 double CalibratedEncoder::Stream::expected_cost(const Matrix& residual, const RowPlan& plan,
                                                 const Goal& goal) const {
   const StepPlanner planner(residual, record_.gain, plan);
-  return goal.is_bits ? planner.error(planner.step_for_bits(goal.value))
-                      : planner.bits(planner.step_for_error(goal.value));
+  const int step = goal.step_of(planner);
+  return goal.is_bits ? planner.error(step) : planner.bits(step);
 }
 
 // How the rows are coded, and residual_ made so: in coded order, without what low_ says. Where the rows are
@@ -168,8 +168,7 @@ RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
       std::swap(residual_, transformed_);
       return plan;
     }
-  }
-  if (is_picture && record_.loudness.empty()) {
+  } else if (is_picture) {
     transformed_ = residual_;
     pool_.run_in_groups(transformed_.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
       transform_grid(context.grid, transformed_.row(k));

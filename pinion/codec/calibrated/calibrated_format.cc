@@ -225,6 +225,7 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
     for (; place < bands.ends()[band]; ++place) step_of_row[bands.row_at(place)] = params.step(band);
   }
   const std::size_t places = indices.size() / prediction.rows;
+  PINION_ASSERT(places <= rows && places * prediction.rows == indices.size());
   std::vector<float> residuals(pool.threads() * rows);
   pool.run_in_groups(prediction.rows, kComponentsTogether, [&](std::size_t k, std::size_t worker) {
     const std::span<const std::int32_t> coded = indices.subspan(k * places, places);
@@ -257,7 +258,7 @@ Result<void> read_shapes(std::uint8_t byte, CalibratedParams& params) {
   params.shapes.wide = byte >> kShapeBits & (kShapes - 1);
   params.has_scales = (byte & kHasScales) != 0;
   params.has_low = (byte & kHasLowFrequencies) != 0;
-  if ((byte & kHasBands) != 0) params.layout = RowLayout::kBands;
+  params.layout = (byte & kHasBands) != 0 ? RowLayout::kBands : RowLayout::kTokens;
   if ((byte & kIsTransformed) == 0) return {};
   if (params.layout == RowLayout::kBands || params.has_low)
     return broken_calibrated_frame("both a transform and bands or low frequencies");

@@ -139,7 +139,7 @@ Result<void> read_scales(ByteReader& in, ComponentParams& components);
 
 // The byte that says shapes and which parts there are, both ways. kBadFormat if parts exclude each other.
 std::uint8_t shapes_byte(const CalibratedParams& params);
-Result<void> read_shapes(std::uint8_t byte, CalibratedParams& params);
+Result<void> read_shapes(std::uint8_t byte, CalibratedParams& params);  // sets all that the byte says
 
 Result<void> check_step(const CalibratedParams& params);  // kBadFormat if it is out of range
 

@@ -7,7 +7,7 @@
 namespace pinion::codec {
 
 // Where each of the first classes of frequencies ends among their coefficients of whole pictures, in coded
-// order: that of all coefficients, which begins with them.
+// order: that of all coefficients, which begins with them. Its rows are those places, not tokens.
 RowBands low_bands(const TokenGrid& grid, std::size_t rows, std::size_t classes);
 
 // `classes` are the components', for params.bands.count classes of frequencies; `indices` is [components,

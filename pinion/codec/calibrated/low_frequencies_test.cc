@@ -19,29 +19,30 @@ using testing::SyntheticForm;
 using testing::SyntheticStream;
 
 // Two pictures whose tiles are not all whole.
-constexpr SyntheticForm kSmooth = {.rows = 2 * 18 * 21,
-                                   .channels = 40,
-                                   .components = 6,
-                                   .latents = 6,
-                                   .deaf = 3,
-                                   .has_loudness = true,
-                                   .loudness_octaves = 0.8,
-                                   .grid = {18, 21},
-                                   .seed = 71};
+constexpr SyntheticForm kSmoothAndLoud = {.rows = 2 * 18 * 21,
+                                          .channels = 40,
+                                          .components = 6,
+                                          .latents = 6,
+                                          .deaf = 3,
+                                          .has_loudness = true,
+                                          .loudness_octaves = 0.8,
+                                          .grid = {18, 21},
+                                          .seed = 71};
 
 CalibratedBody body_of(ByteSpan frame, const Calibration& calibration) {
   return parse_calibrated(parse_frame(frame, kGenerous).value(), calibration).value();
 }
 
-struct Coded {
+struct LowCoded {
   std::shared_ptr<const Calibration> calibration;
   std::vector<SyntheticStream::Step> steps;
   std::vector<Bytes> frames;
 };
 
-Coded code(const TokenGrid& told, int threads = 1, const CalibratedTarget& target = {.output_snr_db = 22}) {
-  SyntheticStream stream(kSmooth);
-  Coded coded{.calibration = testing::through_bytes(stream.calibration()), .steps = {}, .frames = {}};
+LowCoded code_low(const TokenGrid& told, int threads = 1,
+                  const CalibratedTarget& target = {.output_snr_db = 22}) {
+  SyntheticStream stream(kSmoothAndLoud);
+  LowCoded coded{.calibration = testing::through_bytes(stream.calibration()), .steps = {}, .frames = {}};
   auto encoder = CalibratedEncoder::create(coded.calibration, target, threads).value();
   CalibratedDecoder decoder(coded.calibration, threads);
   for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
@@ -64,19 +65,19 @@ Coded code(const TokenGrid& told, int threads = 1, const CalibratedTarget& targe
 }
 
 TEST(LowFrequencies, TakeFewerBytesWhereNeighboursAreAlike) {
-  const Coded plain = code({}), low = code(kSmooth.grid);
+  const LowCoded plain = code_low({}), low = code_low(kSmoothAndLoud.grid);
   for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
     EXPECT_FALSE(body_of(plain.frames[t], *plain.calibration).low);
     const CalibratedBody body = body_of(low.frames[t], *low.calibration);
     EXPECT_EQ(body.params.layout, RowLayout::kBands);
     ASSERT_TRUE(body.low);
-    EXPECT_EQ(body.low->params.grid, kSmooth.grid);
+    EXPECT_EQ(body.low->params.grid, kSmoothAndLoud.grid);
     EXPECT_LT(low.frames[t].size(), 0.95 * static_cast<double>(plain.frames[t].size()));
   }
 }
 
 TEST(LowFrequencies, AreNotUsedWhereNeighboursDiffer) {
-  SyntheticForm white = kSmooth;
+  SyntheticForm white = kSmoothAndLoud;
   white.grid = {};
   SyntheticStream stream(white);
   const auto calibration = testing::through_bytes(stream.calibration());
@@ -84,21 +85,24 @@ TEST(LowFrequencies, AreNotUsedWhereNeighboursDiffer) {
   for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
     const auto step = stream.next();
     StepContext context = step.context();
-    context.grid = kSmooth.grid;
+    context.grid = kSmoothAndLoud.grid;
     EXPECT_FALSE(body_of(encoder.encode(step.tensor, context)->frame, *calibration).low);
   }
 }
 
 TEST(LowFrequencies, AreTheSameWithAnyNumberOfThreads) {
-  EXPECT_EQ(code(kSmooth.grid).frames, code(kSmooth.grid, 3).frames);
+  EXPECT_EQ(code_low(kSmoothAndLoud.grid).frames, code_low(kSmoothAndLoud.grid, 3).frames);
 }
 
 TEST(LowFrequencies, CountInABudget) {
-  const CalibratedTarget target{.frame_bytes = 600};
-  const Coded plain = code({}, 1, target), low = code(kSmooth.grid, 1, target);
-  for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
-    EXPECT_TRUE(body_of(low.frames[t], *low.calibration).low);
-    EXPECT_NEAR(static_cast<double>(low.frames[t].size()), static_cast<double>(plain.frames[t].size()), 20);
+  for (const std::size_t budget : {200, 400, 600}) {
+    const CalibratedTarget target{.frame_bytes = budget};
+    const LowCoded plain = code_low({}, 1, target), low = code_low(kSmoothAndLoud.grid, 1, target);
+    for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
+      SCOPED_TRACE(t);
+      EXPECT_TRUE(budget < 600 || body_of(low.frames[t], *low.calibration).low);
+      EXPECT_LE(low.frames[t].size(), 1.06 * static_cast<double>(plain.frames[t].size())) << budget;
+    }
   }
 }
 
@@ -112,48 +116,50 @@ TEST(LowFrequencies, PlacesAreTheFirstOfAllCoefficients) {
   }
 }
 
-// What a frame says of its low frequencies, changed at `at` from their first field on.
-Bytes changed(const Coded& coded, std::size_t at, std::byte value) {
-  const ParsedFrame parsed = parse_frame(coded.frames[1], kGenerous).value();
-  Bytes body(parsed.body.begin(), parsed.body.end());
+// Where a frame's low frequencies begin in its body: at their grid.
+std::size_t low_begins(ByteSpan body) {
   constexpr std::array kGrid = {std::byte{21}, std::byte{0}, std::byte{18}, std::byte{0}};
-  const auto low = std::search(body.begin(), body.end(), kGrid.begin(), kGrid.end());
-  EXPECT_NE(low, body.end());
-  low[static_cast<std::ptrdiff_t>(at)] = value;
-  return write_frame(parsed.header, body);
+  const auto found = std::ranges::search(body, kGrid);
+  PINION_ASSERT(!found.empty());
+  return static_cast<std::size_t>(found.begin() - body.begin());
 }
 
 TEST(LowFrequencies, ImpossibleFieldsAreRefused) {
-  const Coded coded = code(kSmooth.grid);
+  const LowCoded coded = code_low(kSmoothAndLoud.grid);
+  const ParsedFrame parsed = parse_frame(coded.frames[1], kGenerous).value();
   constexpr std::size_t kColumns = 0, kLines = 2, kClasses = 4, kStep = 5, kShapes = 7;
-  for (const auto& [at, value] : {std::pair<std::size_t, int>{kColumns, 20},
-                                  {kColumns, 0},
-                                  {kLines, 0},
-                                  {kLines, 17},
-                                  {kClasses, 0},
-                                  {kClasses, 8},
-                                  {kStep + 1, 0x7f},
-                                  {kShapes, 0x09},
-                                  {kShapes, 0x29},
-                                  {kShapes, 0x69},
-                                  {kShapes, 0xc9}}) {
-    SCOPED_TRACE(at);
+  struct Change {
+    std::size_t at;
+    int flipped;
+    const char* why;
+  };
+  for (const auto& [at, flipped, why] :
+       {Change{kColumns, 21 ^ 20, "no whole pictures"}, Change{kColumns, 21, "no whole pictures"},
+        Change{kLines, 18, "no whole pictures"}, Change{kLines, 18 ^ 17, "no whole pictures"},
+        Change{kClasses, 0x88, "number of low frequencies"}, Change{kStep + 1, 0x40, "impossible step"},
+        Change{kShapes, 0x40, "no coefficients"}, Change{kShapes, 0x20, "both a transform"},
+        Change{kShapes, 0x80, "both a transform"}}) {
+    SCOPED_TRACE(why);
+    Bytes body(parsed.body.begin(), parsed.body.end());
+    body[low_begins(body) + at] ^= static_cast<std::byte>(flipped);
     CalibratedDecoder decoder(coded.calibration);
     ASSERT_TRUE(decoder.decode(coded.frames[0], coded.steps[0].context(), kGenerous).ok());
-    const auto decoded = decoder.decode(changed(coded, at, static_cast<std::byte>(value)),
-                                        coded.steps[1].context(), kGenerous);
+    const auto decoded =
+        decoder.decode(write_frame(parsed.header, body), coded.steps[1].context(), kGenerous);
     ASSERT_FALSE(decoded.ok());
     EXPECT_EQ(decoded.error().code, Errc::kBadFormat);
+    EXPECT_NE(decoded.error().text.find(why), std::string::npos) << decoded.error().text;
   }
 }
 
 TEST(LowFrequencies, AndATransformExcludeEachOther) {
-  const Coded coded = code(kSmooth.grid);
-  const ParsedFrame parsed = parse_frame(coded.frames[1], kGenerous).value();
-  Bytes body(parsed.body.begin(), parsed.body.end());
-  body[7] |= std::byte{64};
-  const Bytes frame = write_frame(parsed.header, body);
-  EXPECT_FALSE(parse_calibrated(parse_frame(frame, kGenerous).value(), *coded.calibration).ok());
+  CalibratedParams params;
+  EXPECT_FALSE(read_shapes(0x60, params).ok());
+  EXPECT_FALSE(read_shapes(0xc0, params).ok());
+  EXPECT_TRUE(read_shapes(0xa0, params).ok());
+  EXPECT_TRUE(params.has_low && params.layout == RowLayout::kBands);
+  EXPECT_TRUE(read_shapes(0x80, params).ok());
+  EXPECT_TRUE(params.has_low && params.layout == RowLayout::kTokens);
 }
 
 }  // namespace

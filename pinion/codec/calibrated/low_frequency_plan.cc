@@ -135,7 +135,8 @@ std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, co
     if (classes == 0 || classes == kFrequencyClasses) return false;
     std::optional<Attempt> attempt =
         take_out(residual, coefficients, classes, grid, params, record, tables, pool);
-    if (!attempt) return false;
+    // What errors are worth is said for small changes only; low frequencies for more than all bits never pay.
+    if (!attempt || low_frequency_bits(attempt->coded) > price.plain()) return false;
     Matrix left = attempt->left;
     plan.bands.sort_runs(std::span(left.values));
     const double cost = low_frequency_bits(attempt->coded) + price.of(StepPlanner(left, record.gain, plan));

@@ -1,5 +1,5 @@
 // The state of a calibrated stream after a frame (docs/format.md §12.4), and residuals transformed over tiles
-// of tokens, both ways (§12.7).
+// of tokens, both ways (§12.7, §12.8).
 
 #include "pinion/codec/cuda/calibrated_kernels.h"
 #include "pinion/codec/cuda/launch.cuh"

@@ -71,8 +71,12 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     PINION_TRY_VOID(pinned_verdict_.reserve(sizeof(DecodeVerdict)));
     const std::size_t components = calibration().components();
     PINION_TRY_VOID(frame_.reserve(components * max_rows_ + cuda::kFrameSlack));
-    PINION_TRY_VOID(
-        reserve_parts({.bands = cuda::kIndexBands, .chunks = cuda::kMostIndexChunks, .rows = max_rows_}));
+    PINION_TRY_VOID(reserve_parts({.bands = cuda::kIndexBands,
+                                   .chunks = cuda::kMostIndexChunks,
+                                   .rows = max_rows_,
+                                   .low_bands = kFrequencyClasses - 1,
+                                   .low_chunks = cuda::kMostIndexChunks,
+                                   .low_rows = max_rows_}));
     PINION_TRY_VOID(verifying_.make());
     PINION_TRY_VOID(coding_.make());
     return state_.reserve(components, max_rows_);
@@ -135,7 +139,7 @@ class KernelCalibratedDecoder : public DeviceCalibratedDecoder {
     predict_.rows_side.row_scales = parts.take<float>(pitch);
     predict_.prediction = parts.take<float>(components * pitch);
     indices_ = parts.take<std::int32_t>(components * pitch);
-    low_indices_ = parts.take<std::int32_t>(latents > 0 ? components * pitch : 0);
+    low_indices_ = parts.take<std::int32_t>(components * pitch);
   }
 
   // Room for what the host says of a frame, and its place there.

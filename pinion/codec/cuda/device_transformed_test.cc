@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "pinion/codec/calibrated/calibrated_format.h"
+#include "pinion/codec/calibrated/low_frequencies.h"
 #include "pinion/codec/cuda/device_calibrated_codec.h"
 #include "pinion/codec/cuda/device_calibrated_testing.h"
 
@@ -129,6 +129,52 @@ TEST(DeviceTransformed, LowFrequenciesOfTheCpuDecodeThere) {
       EXPECT_LE(difference.most, 0x1p-18 * difference.size);
     }
   }
+}
+
+// No encoder makes low frequencies where there are no latents, but a frame may have them.
+TEST(DeviceTransformed, LowFrequenciesWithoutLatentsDecodeAsOnTheCpu) {
+  PINION_SKIP_WITHOUT_DEVICE();
+  const SyntheticForm form{.rows = 24 * 10, .channels = 40, .components = 6, .latents = 0, .seed = 64};
+  SyntheticStream stream(form);
+  Ends ends(stream.calibration(), form.rows, 22);
+  const auto step = stream.next();
+  const Bytes plain = CalibratedEncoder::create(ends.calibration, {.output_snr_db = 22})
+                          ->encode(step.tensor, step.context())
+                          ->frame;
+  const ParsedFrame parsed = parse_frame(plain, kGenerous).value();
+  const CalibratedBody body = parse_calibrated(parsed, *ends.calibration).value();
+
+  CalibratedParams low;
+  low.layout = RowLayout::kCoefficients;
+  low.grid = {24, 10};
+  low.bands = {.count = 3, .step_growth = 0, .scales = {0, -1, -2}};
+  low.step_log2 = body.params.step_log2;
+  low.shapes = {.rare = 1, .wide = 2};
+  const auto levels = levels_at(*ends.calibration, body.params.position, body.params.predictor);
+  const ComponentParams classes = component_classes(levels, low);
+  std::vector<std::int32_t> indices(form.components * low_bands(low.grid, form.rows, 3).rows());
+  testing::Dice dice(8);
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    const bool is_active = classes.scales[i * form.components / indices.size()] > 0;
+    indices[i] = is_active ? static_cast<std::int32_t>(dice.bits() % 5) - 2 : 0;
+  }
+  IndexTables tables;
+  ChunkPool pool(1);
+  ByteWriter written;
+  write_low_frequencies(written, levels, form.rows, low, classes, indices, 4000, tables, pool);
+  constexpr std::size_t kShapesAt = 7, kFieldsEnd = 9;  // of a key frame's body without bands
+  ASSERT_EQ(body.params.layout, RowLayout::kTokens);
+  Bytes joined(parsed.body.begin(), parsed.body.end());
+  joined[kShapesAt] |= std::byte{0x80};
+  joined.insert(joined.begin() + kFieldsEnd, written.view().begin(), written.view().end());
+  const Bytes frame = write_frame(parsed.header, joined);
+
+  const Tensor expected =
+      CalibratedDecoder(ends.calibration).decode(frame, step.context(), kGenerous).value();
+  const auto decoded = decode_there(*ends.decoder, frame, StepThere(step));
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message();
+  const auto difference = testing::difference_of(expected, *decoded);
+  EXPECT_LE(difference.most, 0x1p-18 * difference.size);
 }
 
 TEST(DeviceTransformed, TokensAreCodedWhereNeighboursDifferOrNoGridIsKnown) {
