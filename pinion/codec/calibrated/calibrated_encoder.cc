@@ -161,20 +161,17 @@ RowPlan CalibratedEncoder::Stream::plan_layout(const StepContext& context) {
     transformed_ = residual_;
     plan.bands.sort_runs(std::span(transformed_.values));
     const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
-    const int step = goal.step_of(StepPlanner(transformed_, record_.gain, plan));
-    low_ =
-        take_out_low_frequencies(residual_, transformed_, context.grid, plan, step, record_, tables_, pool_);
+    const StepPlanner planner(transformed_, record_.gain, plan);
+    low_ = take_out_low_frequencies(residual_, context.grid, plan, planner, goal.step_of(planner), record_,
+                                    tables_, pool_);
     if (!low_) {
       std::swap(residual_, transformed_);
       return plan;
     }
   } else if (is_picture) {
-    transformed_ = residual_;
-    pool_.run_in_groups(transformed_.rows, kComponentsTogether, [&](std::size_t k, std::size_t) {
-      transform_grid(context.grid, transformed_.row(k));
-    });
     RowPlan coefficients = plan_coefficients(context.grid, rows);
-    coefficients.bands.sort_runs(std::span(transformed_.values));
+    transformed_ = residual_;
+    transform_rows(context.grid, coefficients.bands, pool_, transformed_);
     const Goal goal = goal_of(target_, record_, plan, static_cast<double>(context.output_rows));
     if (expected_cost(transformed_, coefficients, goal) <
         kTransformPays * expected_cost(residual_, plan, goal)) {
@@ -271,7 +268,8 @@ Result<CalibratedFrame> CalibratedEncoder::Stream::encode(const TensorView& tens
   if (params.layout == RowLayout::kBands) {
     write_bands(body, params.bands, plan.bands, state == nullptr ? nullptr : &state->band_of_row, tables_);
   } else if (params.layout == RowLayout::kCoefficients) {
-    write_grid(body, params);
+    write_grid(body, params.grid);
+    write_band_scales(body, params.bands);
   }
   if (low_) {
     write_low_frequencies(body, record_.levels, rows, low_->params, low_->classes, low_->indices, low_->bits,

@@ -42,16 +42,6 @@ struct Blend {
   }
 };
 
-// Of coefficients.
-Result<void> read_grid(ByteReader& in, std::size_t rows, CalibratedParams& params) {
-  params.grid.columns = in.read<std::uint16_t>();
-  params.grid.lines = in.read<std::uint16_t>();
-  PINION_TRY_VOID(in.check("calibrated frame"));
-  if (!is_whole_pictures(rows, params.grid)) return broken_calibrated_frame("its rows are no whole pictures");
-  params.bands.count = kFrequencyClasses;
-  return read_band_scales(in, params.bands);
-}
-
 Blend blend_at(const Calibration& calibration, std::uint16_t position) {
   const std::size_t index = position / kBlendOne;
   const int part = position % kBlendOne;
@@ -202,13 +192,17 @@ ComponentParams component_classes(std::span<const std::uint8_t> levels, const Ca
   return components;
 }
 
+RowBands frequency_bands(const TokenGrid& grid, std::size_t rows) {
+  return RowBands(frequency_classes(grid, rows), kFrequencyClasses);
+}
+
 Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last,
                               IndexTables& tables) {
   if (body.params.layout == RowLayout::kBands) {
     return decode_bands(body.params.bands, body.band_map, rows, last, tables);
   }
   if (body.params.layout == RowLayout::kTokens) return RowBands(rows);
-  return RowBands(frequency_classes(body.params.grid, rows), kFrequencyClasses);
+  return frequency_bands(body.params.grid, rows);
 }
 
 std::vector<std::uint8_t> bands_left_by(const CalibratedParams& params, const RowBands& bands) {
@@ -281,10 +275,18 @@ void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bo
   if (change) out.write(params.delta_sigma);
 }
 
-void write_grid(ByteWriter& out, const CalibratedParams& params) {
-  out.write(static_cast<std::uint16_t>(params.grid.columns));
-  out.write(static_cast<std::uint16_t>(params.grid.lines));
-  write_band_scales(out, params.bands);
+void write_grid(ByteWriter& out, const TokenGrid& grid) {
+  out.write(static_cast<std::uint16_t>(grid.columns));
+  out.write(static_cast<std::uint16_t>(grid.lines));
+}
+
+Result<TokenGrid> read_grid(ByteReader& in, std::size_t rows) {
+  TokenGrid grid;
+  grid.columns = in.read<std::uint16_t>();
+  grid.lines = in.read<std::uint16_t>();
+  PINION_TRY_VOID(in.check("calibrated frame"));
+  if (!is_whole_pictures(rows, grid)) return broken_calibrated_frame("its rows are no whole pictures");
+  return grid;
 }
 
 void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,
@@ -347,7 +349,9 @@ Result<CalibratedBody> parse_calibrated(const ParsedFrame& frame, const Calibrat
   if (params.layout == RowLayout::kBands) {
     PINION_TRY(body.band_map, read_bands(in, frame.header.previous.has_value(), params.bands));
   } else if (params.layout == RowLayout::kCoefficients) {
-    PINION_TRY_VOID(read_grid(in, rows, params));
+    PINION_TRY(params.grid, read_grid(in, rows));
+    params.bands.count = kFrequencyClasses;
+    PINION_TRY_VOID(read_band_scales(in, params.bands));
   }
   const std::vector<std::uint8_t> levels = levels_at(calibration, params.position, params.predictor);
   if (params.has_low) {

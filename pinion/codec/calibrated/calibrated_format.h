@@ -111,6 +111,9 @@ Result<void> check_latents(const CalibratedParams& params, std::size_t wanted, s
 // The scales that levels, step, shapes and offset lead to.
 ComponentParams component_classes(std::span<const std::uint8_t> levels, const CalibratedParams& params);
 
+// Coded order of the coefficients of all frequencies, whole pictures.
+RowBands frequency_bands(const TokenGrid& grid, std::size_t rows);
+
 // Coded order of the rows of a frame that predicts from one with the bands `last`, which is of as many rows.
 Result<RowBands> decode_order(const CalibratedBody& body, std::size_t rows, LastBands last,
                               IndexTables& tables);
@@ -127,8 +130,9 @@ void advance_components(const CalibratedParams& params, const RowBands& bands,
 // `change` says whether delta_sigma is written.
 void write_calibrated_params(ByteWriter& out, const CalibratedParams& params, bool change);
 
-// Of coefficients.
-void write_grid(ByteWriter& out, const CalibratedParams& params);
+// The grid of coefficients. kBadFormat if `rows` are not whole pictures on it.
+void write_grid(ByteWriter& out, const TokenGrid& grid);
+Result<TokenGrid> read_grid(ByteReader& in, std::size_t rows);
 
 // The scales of `classes`, as differences from those that levels and params lead to.
 void write_scales(ByteWriter& out, std::span<const std::uint8_t> levels, const CalibratedParams& params,

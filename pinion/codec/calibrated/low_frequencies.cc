@@ -16,8 +16,7 @@ void write_low_frequencies(ByteWriter& out, std::span<const std::uint8_t> levels
                            std::span<std::int32_t> indices, double bits, IndexTables& tables,
                            ChunkPool& pool) {
   ByteWriter part;
-  part.write(static_cast<std::uint16_t>(params.grid.columns));
-  part.write(static_cast<std::uint16_t>(params.grid.lines));
+  write_grid(part, params.grid);
   part.write(static_cast<std::uint8_t>(params.bands.count));
   part.write(params.step_log2);
   part.write(shapes_byte(params));
@@ -38,14 +37,12 @@ Result<LowFrequencies> read_low_frequencies(ByteReader& in, std::size_t rows,
   PINION_TRY_VOID(in.check("calibrated frame"));
   LowFrequencies low;
   CalibratedParams& params = low.params;
-  params.grid.columns = part.read<std::uint16_t>();
-  params.grid.lines = part.read<std::uint16_t>();
+  PINION_TRY(params.grid, read_grid(part, rows));
   params.bands.count = part.read<std::uint8_t>();
   params.step_log2 = part.read<std::int16_t>();
   const auto shapes = part.read<std::uint8_t>();
   params.scale_offset = part.read<std::int8_t>();
   PINION_TRY_VOID(part.check("calibrated frame"));
-  if (!is_whole_pictures(rows, params.grid)) return broken_calibrated_frame("its rows are no whole pictures");
   if (params.bands.count < 1 || params.bands.count >= kFrequencyClasses)
     return broken_calibrated_frame("impossible number of low frequencies");
   PINION_TRY_VOID(check_step(params));
@@ -70,8 +67,7 @@ Result<void> decode_low_frequencies(const LowFrequencies& low, std::size_t rows,
 
 void add_low_frequencies(const CalibratedParams& params, std::span<const std::int32_t> indices,
                          ChunkPool& pool, Matrix& prediction) {
-  const RowBands order(frequency_classes(params.grid, prediction.columns), kFrequencyClasses);
-  advance_components(params, order, indices, pool, prediction);
+  advance_components(params, frequency_bands(params.grid, prediction.columns), indices, pool, prediction);
 }
 
 }  // namespace pinion::codec

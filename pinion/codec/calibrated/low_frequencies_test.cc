@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
-#include "pinion/codec/calibrated/calibration_testing.h"
+#include "pinion/codec/calibrated/coded_stream_testing.h"
 
 namespace pinion::codec {
 namespace {
 
+using testing::CodedStream;
 using testing::kGenerous;
 using testing::kSyntheticSteps;
 using testing::SyntheticForm;
@@ -33,39 +33,13 @@ CalibratedBody body_of(ByteSpan frame, const Calibration& calibration) {
   return parse_calibrated(parse_frame(frame, kGenerous).value(), calibration).value();
 }
 
-struct LowCoded {
-  std::shared_ptr<const Calibration> calibration;
-  std::vector<SyntheticStream::Step> steps;
-  std::vector<Bytes> frames;
-};
-
-LowCoded code_low(const TokenGrid& told, int threads = 1,
-                  const CalibratedTarget& target = {.output_snr_db = 22}) {
-  SyntheticStream stream(kSmoothAndLoud);
-  LowCoded coded{.calibration = testing::through_bytes(stream.calibration()), .steps = {}, .frames = {}};
-  auto encoder = CalibratedEncoder::create(coded.calibration, target, threads).value();
-  CalibratedDecoder decoder(coded.calibration, threads);
-  for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
-    SCOPED_TRACE(t);
-    coded.steps.push_back(stream.next());
-    const auto& step = coded.steps.back();
-    StepContext context = step.context();
-    context.grid = told;
-    const CalibratedFrame frame = encoder.encode(step.tensor, context).value();
-    context.grid = {};  // decoders need it not
-    const Tensor decoded = decoder.decode(frame.frame, context, kGenerous).value();
-    const double measured = stream.measured_output_snr_db(step.tensor, decoded);
-    EXPECT_NEAR(measured, frame.stats.predicted_output_snr_db, 0.1);
-    EXPECT_TRUE(target.frame_bytes > 0 || std::abs(measured - target.output_snr_db) < 0.3) << measured;
-    EXPECT_GE(frame.stats.coded_bits, frame.stats.ideal_index_bits);
-    EXPECT_LE(frame.stats.coded_bits, 8.0 * static_cast<double>(frame.frame.size()));
-    coded.frames.push_back(frame.frame);
-  }
-  return coded;
+CodedStream code_low(const TokenGrid& told, int threads = 1,
+                     const CalibratedTarget& target = {.output_snr_db = 22}) {
+  return testing::code_stream(kSmoothAndLoud, told, target, threads);
 }
 
 TEST(LowFrequencies, TakeFewerBytesWhereNeighboursAreAlike) {
-  const LowCoded plain = code_low({}), low = code_low(kSmoothAndLoud.grid);
+  const CodedStream plain = code_low({}), low = code_low(kSmoothAndLoud.grid);
   for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
     EXPECT_FALSE(body_of(plain.frames[t], *plain.calibration).low);
     const CalibratedBody body = body_of(low.frames[t], *low.calibration);
@@ -97,7 +71,7 @@ TEST(LowFrequencies, AreTheSameWithAnyNumberOfThreads) {
 TEST(LowFrequencies, CountInABudget) {
   for (const std::size_t budget : {200, 400, 600}) {
     const CalibratedTarget target{.frame_bytes = budget};
-    const LowCoded plain = code_low({}, 1, target), low = code_low(kSmoothAndLoud.grid, 1, target);
+    const CodedStream plain = code_low({}, 1, target), low = code_low(kSmoothAndLoud.grid, 1, target);
     for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
       SCOPED_TRACE(t);
       EXPECT_TRUE(budget < 600 || body_of(low.frames[t], *low.calibration).low);
@@ -125,7 +99,7 @@ std::size_t low_begins(ByteSpan body) {
 }
 
 TEST(LowFrequencies, ImpossibleFieldsAreRefused) {
-  const LowCoded coded = code_low(kSmoothAndLoud.grid);
+  const CodedStream coded = code_low(kSmoothAndLoud.grid);
   const ParsedFrame parsed = parse_frame(coded.frames[1], kGenerous).value();
   constexpr std::size_t kColumns = 0, kLines = 2, kClasses = 4, kStep = 5, kShapes = 7;
   struct Change {

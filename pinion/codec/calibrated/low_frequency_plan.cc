@@ -44,16 +44,6 @@ int step_of_mean_row(const RowPlan& plan, int step_log2) {
   return step_log2 + static_cast<int>(std::lround(kStepsPerOctave * std::log2(loudest) / 2));
 }
 
-// The coefficients of all frequencies in coded order, [components, rows].
-Matrix coefficients_of(const Matrix& residual, const TokenGrid& grid, const RowBands& order,
-                       ChunkPool& pool) {
-  Matrix coefficients = residual;
-  pool.run_in_groups(coefficients.rows, kComponentsTogether,
-                     [&](std::size_t k, std::size_t) { transform_grid(grid, coefficients.row(k)); });
-  order.sort_runs(std::span(coefficients.values));
-  return coefficients;
-}
-
 // How many classes are expected to need the fewest bits, 0 if none saves any, at a step of 2^(step_log2 /
 // kStepsPerOctave) for the coefficients.
 std::size_t cheapest_classes(const Matrix& coefficients, const RowBands& order, int step_log2,
@@ -115,14 +105,14 @@ double low_frequency_bits(const QuantisedComponents& coded) {
   return coded.bits + coded.scale_bits + 8 * kBytesBesides;
 }
 
-std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, const Matrix& sorted,
-                                                            const TokenGrid& grid, const RowPlan& plan,
+std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, const TokenGrid& grid,
+                                                            const RowPlan& plan, const StepPlanner& planner,
                                                             int step_log2, const RecordAt& record,
                                                             IndexTables& tables, ChunkPool& pool) {
-  const StepPlanner planner(sorted, record.gain, plan);
   const Price price(planner, step_log2);
-  const RowBands order(frequency_classes(grid, residual.columns), kFrequencyClasses);
-  const Matrix coefficients = coefficients_of(residual, grid, order, pool);
+  const RowBands order = frequency_bands(grid, residual.columns);
+  Matrix coefficients = residual;
+  transform_rows(grid, order, pool, coefficients);
   CalibratedParams params;
   params.step_log2 = static_cast<std::int16_t>(
       std::clamp(step_of_mean_row(plan, step_log2) + kCoarserStep, kMinStepLog2, kMaxStepLog2));

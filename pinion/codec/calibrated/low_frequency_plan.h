@@ -7,10 +7,10 @@ namespace pinion::codec {
 
 // Takes the low frequencies out of `residual`, [components, rows] in row order, and gives how they are coded;
 // nothing if rows alone are expected to need hardly more bits at the same error. The rows are whole pictures
-// on `grid` and are to be coded by `plan`, whose planner on `sorted`, the residual in coded order, chose
-// `step_log2`. Threads of the pool share the components.
-std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, const Matrix& sorted,
-                                                            const TokenGrid& grid, const RowPlan& plan,
+// on `grid` and are to be coded by `plan`, at `step_log2` by `planner`, which knows them as they are now.
+// Threads of the pool share the components.
+std::optional<QuantisedComponents> take_out_low_frequencies(Matrix& residual, const TokenGrid& grid,
+                                                            const RowPlan& plan, const StepPlanner& planner,
                                                             int step_log2, const RecordAt& record,
                                                             IndexTables& tables, ChunkPool& pool);
 

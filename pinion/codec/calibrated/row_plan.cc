@@ -40,11 +40,17 @@ RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness) {
 
 RowPlan plan_coefficients(const TokenGrid& grid, std::size_t rows) {
   return {.layout = RowLayout::kCoefficients,
-          .bands = RowBands(frequency_classes(grid, rows), kFrequencyClasses),
+          .bands = frequency_bands(grid, rows),
           .step_growth = 0,
           .weights = {},
           .weight_sum = static_cast<double>(rows),
           .grid = grid};
+}
+
+void transform_rows(const TokenGrid& grid, const RowBands& order, ChunkPool& pool, Matrix& residual) {
+  pool.run_in_groups(residual.rows, kComponentsTogether,
+                     [&](std::size_t k, std::size_t) { transform_grid(grid, residual.row(k)); });
+  order.sort_runs(std::span(residual.values));
 }
 
 }  // namespace pinion::codec

@@ -26,4 +26,8 @@ RowPlan plan_rows(const RecordAt& record, std::span<const double> loudness);
 // Rows that are all alike, whole pictures, transformed.
 RowPlan plan_coefficients(const TokenGrid& grid, std::size_t rows);
 
+// Residuals [components, rows] in row order, transformed on `grid` and put into the coded order of
+// frequency_bands(). Threads of the pool share the components.
+void transform_rows(const TokenGrid& grid, const RowBands& order, ChunkPool& pool, Matrix& residual);
+
 }  // namespace pinion::codec

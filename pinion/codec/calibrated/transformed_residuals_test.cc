@@ -3,11 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "pinion/codec/calibrated/calibrated_format.h"
-#include "pinion/codec/calibrated/calibration_testing.h"
+#include "pinion/codec/calibrated/coded_stream_testing.h"
 
 namespace pinion::codec {
 namespace {
 
+using testing::CodedStream;
 using testing::kGenerous;
 using testing::kSyntheticSteps;
 using testing::SyntheticForm;
@@ -25,42 +26,17 @@ RowLayout layout_of(ByteSpan frame, const Calibration& calibration) {
   return parse_calibrated(parse_frame(frame, kGenerous).value(), calibration)->params.layout;
 }
 
-struct Coded {
-  std::vector<Bytes> frames;
-  double bytes = 0;
-};
-
-Coded code(const SyntheticForm& form, bool with_grid, int threads = 1) {
-  SyntheticStream stream(form);
-  const auto calibration = testing::through_bytes(stream.calibration());
-  auto encoder = CalibratedEncoder::create(calibration, {.output_snr_db = 30}, threads).value();
-  CalibratedDecoder decoder(calibration, threads);
-  Coded coded;
-  for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
-    SCOPED_TRACE(t);
-    const auto step = stream.next();
-    StepContext context = step.context();
-    if (!with_grid) context.grid = {};
-    const CalibratedFrame frame = encoder.encode(step.tensor, context).value();
-    context.grid = {};  // decoders need it not
-    const Tensor decoded = decoder.decode(frame.frame, context, kGenerous).value();
-    const double measured = stream.measured_output_snr_db(step.tensor, decoded);
-    EXPECT_NEAR(measured, 30, 0.3);
-    EXPECT_NEAR(measured, frame.stats.predicted_output_snr_db, 0.1);
-    coded.bytes += static_cast<double>(frame.frame.size());
-    coded.frames.push_back(frame.frame);
-  }
-  return coded;
+CodedStream code(const SyntheticForm& form, bool with_grid, int threads = 1) {
+  return testing::code_stream(form, with_grid ? form.grid : TokenGrid{}, {.output_snr_db = 30}, threads);
 }
 
 TEST(TransformedResiduals, TakeFewerBytesWhereNeighboursAreAlike) {
-  const Coded plain = code(kSmooth, false), transformed = code(kSmooth, true);
-  const auto calibration = testing::through_bytes(SyntheticStream(kSmooth).calibration());
+  const CodedStream plain = code(kSmooth, false), transformed = code(kSmooth, true);
   for (std::size_t t = 0; t < kSyntheticSteps; ++t) {
-    EXPECT_EQ(layout_of(plain.frames[t], *calibration), RowLayout::kTokens);
-    EXPECT_EQ(layout_of(transformed.frames[t], *calibration), RowLayout::kCoefficients);
+    EXPECT_EQ(layout_of(plain.frames[t], *plain.calibration), RowLayout::kTokens);
+    EXPECT_EQ(layout_of(transformed.frames[t], *transformed.calibration), RowLayout::kCoefficients);
   }
-  EXPECT_LT(transformed.bytes, 0.85 * plain.bytes);
+  EXPECT_LT(transformed.bytes(), 0.85 * plain.bytes());
 }
 
 TEST(TransformedResiduals, AreNotUsedWhereNeighboursDiffer) {
@@ -82,7 +58,7 @@ TEST(TransformedResiduals, AreTheSameWithAnyNumberOfThreads) {
 }
 
 TEST(TransformedResiduals, AGridThatIsNotTheRowsIsRefused) {
-  const Coded coded = code(kSmooth, true);
+  const CodedStream coded = code(kSmooth, true);
   SyntheticStream stream(kSmooth);
   const auto calibration = testing::through_bytes(stream.calibration());
   const auto step = stream.next();
@@ -100,7 +76,7 @@ TEST(TransformedResiduals, AGridThatIsNotTheRowsIsRefused) {
 }
 
 TEST(TransformedResiduals, BandsAndATransformExcludeEachOther) {
-  const Coded coded = code(kSmooth, true);
+  const CodedStream coded = code(kSmooth, true);
   const auto calibration = testing::through_bytes(SyntheticStream(kSmooth).calibration());
   const ParsedFrame parsed = parse_frame(coded.frames[0], kGenerous).value();
   Bytes body(parsed.body.begin(), parsed.body.end());
